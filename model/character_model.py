@@ -1,0 +1,143 @@
+"""A character model: an embedding, a recurrent net, and a projection to the vocabulary."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from model.config import ModelConfig
+from model.grid import State
+from model.layers import GridLSTM, StackedLSTM, dropout_mask
+
+
+class CharacterState(NamedTuple):
+    """Everything a text has left behind.
+
+    The character read last has not entered the net yet: it does so with the next step. So the
+    first character of a text is predicted like any other, from the zero state.
+
+    Attributes:
+      previous: `[batch]`, int32, id of the last character; `vocabulary_size` where there is none.
+      hidden: `[layers, batch, units]`.
+      memory: `[layers, batch, units]`.
+    """
+
+    previous: tf.Tensor
+    hidden: tf.Tensor
+    memory: tf.Tensor
+
+
+class CharacterModel(keras.Model):
+    """p(c_1, ..., c_n) = prod_t p(c_t | c_1, ..., c_{t-1}).
+
+        x_t = E[c_{t-1}];  y_t = net(x_t);  p(c_t | ...) = softmax(y_t W + b)
+
+    Ids below `vocabulary_size` are characters. The id `vocabulary_size` stands for "no known
+    character": the one before the first, or one that the vocabulary lacks.
+
+    Attributes:
+      config: the architecture.
+      vocabulary_size: number of distinct characters.
+      embedding: E, `[vocabulary_size + 1, input_width]`.
+      net: the recurrent layer.
+      output_kernel: W, `[units, vocabulary_size]`.
+      output_bias: b, `[vocabulary_size]`.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.vocabulary_size = vocabulary_size
+        self.net = (GridLSTM if config.kind == "grid" else StackedLSTM)(config, name=config.kind)
+        self.build()
+
+    def build(self, _=None):
+        self.net.build()
+        self.embedding = self._uniform(
+            "embedding", (self.vocabulary_size + 1, self.net.input_width), 1.0
+        )
+        self.output_kernel = self._uniform(
+            "output_kernel", (self.config.units, self.vocabulary_size), self.config.units**-0.5
+        )
+        self.output_bias = self.add_weight(
+            name="output_bias", shape=(self.vocabulary_size,), initializer="zeros"
+        )
+        self.built = True
+
+    def _uniform(self, name, shape, scale):
+        scale = self.config.init_scale or scale
+        initializer = keras.initializers.RandomUniform(-scale, scale)
+        return self.add_weight(name=name, shape=shape, initializer=initializer)
+
+    def initial_state(self, batch: int | tf.Tensor) -> CharacterState:
+        """The state of `batch` texts of which nothing has been read."""
+        previous = tf.fill([batch], tf.constant(self.vocabulary_size))
+        return CharacterState(previous, *self.net.initial_state(batch))
+
+    def call(
+        self,
+        ids: tf.Tensor,
+        state: CharacterState,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, CharacterState]:
+        """The predictions for given characters.
+
+        Args:
+          ids: `[batch, steps]`, int32, the characters to predict, at least one step.
+          state: what came before them.
+          training: whether a gradient will be asked for.
+          seed: `[2]`, int32, the seed of the dropout masks; None for no dropout.
+
+        Returns:
+          Logits `[steps, batch, vocabulary_size]`, time-major, where row t has seen the characters
+          before t and not t itself; and the state after the last character.
+        """
+        time_major = tf.transpose(ids)
+        previous = tf.concat([state.previous[None], time_major[:-1]], axis=0)
+        inputs = self._embed(previous)
+        outputs, net_state = self.net(
+            inputs, State(state.hidden, state.memory), training=training, seed=seed
+        )
+        if seed is not None and self.config.dropout:
+            top_seed = tf.random.experimental.stateless_fold_in(seed, 1)
+            outputs *= dropout_mask(outputs.shape, self.config.dropout, top_seed, outputs.dtype)
+        return self._logits(outputs), CharacterState(time_major[-1], *net_state)
+
+    def step(self, state: CharacterState) -> tuple[tf.Tensor, State]:
+        """Feeds the previous character.
+
+        Returns:
+          The logits of the next one, `[batch, vocabulary_size]`, and the net's new state.
+        """
+        inputs = self._embed(state.previous)
+        outputs, net_state = self.net.step(inputs, State(state.hidden, state.memory))
+        return self._logits(outputs), net_state
+
+    def _embed(self, ids):
+        return tf.gather(tf.convert_to_tensor(self.embedding), ids)
+
+    def _logits(self, outputs):
+        flat = tf.reshape(outputs, [-1, self.config.units])
+        logits = tf.matmul(flat, self.output_kernel) + self.output_bias
+        return tf.reshape(logits, tf.concat([tf.shape(outputs)[:-1], [self.vocabulary_size]], 0))
+
+
+def character_losses(logits: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """-ln p of each character.
+
+    Args:
+      logits: `[steps, batch, vocabulary_size]`, as `CharacterModel` returns them.
+      ids: `[batch, steps]`; ids outside the vocabulary (unknown ones, padding) do not count.
+
+    Returns:
+      Losses in nats, 0 where an id does not count, and the indicator of those that do as a float;
+      both `[steps, batch]`.
+    """
+    targets = tf.transpose(ids)
+    counted = (targets >= 0) & (targets < logits.shape[-1])
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=tf.where(counted, targets, 0), logits=logits
+    )
+    counted = tf.cast(counted, logits.dtype)
+    return losses * counted, counted

@@ -1,0 +1,294 @@
+"""Artifacts: directories that a stage has written, complete and described, or not there at all.
+
+    <root>/<Stage>/<fingerprint>/      a complete artifact, with its manifest.json
+    <root>/.partial/<Stage>-<...>/     one that is being written
+
+All access goes through tf.io.gfile, so a root may be on any filesystem TensorFlow knows.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import fasteners
+import tensorflow as tf
+
+from model.errors import InputError
+from pipeline import code_version
+
+MANIFEST = "manifest.json"
+FINGERPRINT_LENGTH = 16
+
+gfile = tf.io.gfile
+
+
+class Outcome(NamedTuple):
+    """What writing an artifact came to.
+
+    Attributes:
+      counters: numbers worth keeping.
+      figure: the main one, in words, for `status`.
+    """
+
+    counters: Mapping[str, Any]
+    figure: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The description that lies in an artifact's directory as `manifest.json`.
+
+    Attributes:
+      stage: the stage that wrote it.
+      fingerprint: SHA-256 (shortened) over the stage, its inputs' fingerprints, its parameters and
+        its code; two artifacts with the same fingerprint have the same content.
+      inputs: the fingerprint of each input, by its role.
+      parameters: the stage's parameters.
+      code: digest of the sources, and the commit.
+      versions: of the libraries that decide over the content.
+      started: when, ISO 8601 in UTC.
+      seconds: how long it took, over all attempts of the process that finished it.
+      counters: see `Outcome`.
+      figure: see `Outcome`.
+      checksums: SHA-256 of each file, by its path relative to the directory.
+    """
+
+    stage: str
+    fingerprint: str
+    inputs: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    code: Mapping[str, str]
+    versions: Mapping[str, str]
+    started: str
+    seconds: float
+    counters: Mapping[str, Any]
+    figure: str
+    checksums: Mapping[str, str]
+
+
+class Artifact(NamedTuple):
+    """A complete artifact: where it is and what its manifest says."""
+
+    path: str
+    manifest: Manifest
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its content."""
+        return self.manifest.fingerprint
+
+    def file(self, *parts: str) -> str:
+        """The path of a file in it."""
+        return os.path.join(self.path, *parts)
+
+
+class Store:
+    """The artifacts under a pipeline root."""
+
+    def __init__(self, root: str, report: Callable[[Artifact, bool], None] = lambda *_: None):
+        """Opens a root.
+
+        Args:
+          root: a directory, made where it does not exist.
+          report: called with each artifact a stage hands on, and whether it was there already.
+
+        Raises:
+          InputError: if it cannot be written.
+        """
+        self.root = root.rstrip("/") or "/"
+        self._report = report
+        self._partial = os.path.join(self.root, ".partial")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Holds the root, so that no two runs write the same artifact.
+
+        Raises:
+          InputError: if the root cannot be written, or another run holds it.
+        """
+        try:
+            gfile.makedirs(self._partial)
+            probe = os.path.join(self._partial, ".probe")
+            write_text(probe, "")
+            gfile.remove(probe)
+        except (tf.errors.OpError, OSError) as error:
+            raise InputError(
+                f"the pipeline root {self.root} cannot be written ({reason(error)}); "
+                "choose another with --root"
+            ) from error
+        if "://" in self.root:
+            yield
+            return
+        lock = fasteners.InterProcessLock(os.path.join(self._partial, ".lock"))
+        if not lock.acquire(blocking=False):
+            raise InputError(f"another run is writing {self.root}; wait for it or choose --root")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def all(self, stage: str) -> list[Artifact]:
+        """The complete artifacts of a stage, oldest first."""
+        found = []
+        for path in gfile.glob(os.path.join(self.root, stage, "*", MANIFEST)):
+            found.append(_read(os.path.dirname(path)))
+        return sorted(found, key=lambda artifact: artifact.manifest.started)
+
+    def latest(self, stage: str) -> Artifact:
+        """The artifact of a stage that was used or written last.
+
+        Raises:
+          InputError: if there is none.
+        """
+        pointer = os.path.join(self.root, stage, "latest")
+        if gfile.exists(pointer):
+            path = os.path.join(self.root, stage, read_text(pointer))
+            if gfile.exists(os.path.join(path, MANIFEST)):
+                return _read(path)
+        command = "".join(f"_{c.lower()}" if c.isupper() else c for c in stage).lstrip("_")
+        raise InputError(
+            f"{self.root} holds no {stage} artifact; run `python -m pipeline {command}` first"
+        )
+
+    def find(self, fingerprint: str) -> Artifact | None:
+        """The artifact with this fingerprint."""
+        for path in gfile.glob(os.path.join(self.root, "*", fingerprint, MANIFEST)):
+            return _read(os.path.dirname(path))
+        return None
+
+    def produce(
+        self,
+        stage: str,
+        module: str,
+        inputs: Mapping[str, Artifact | str],
+        parameters: Mapping[str, Any],
+        write: Callable[[str], Outcome],
+        resumable: bool = False,
+    ) -> Artifact:
+        """The artifact of a stage with these inputs and parameters, written if it is not there.
+
+        Args:
+          stage: the name of the stage.
+          module: the stage's module, whose sources count for the fingerprint.
+          inputs: artifacts, or fingerprints of what lies outside the root.
+          parameters: everything else the content depends on.
+          write: writes the content into the directory it is given.
+          resumable: whether `write` can go on with what an interrupted call has left.
+        """
+        code = {"digest": code_version.source_digest(module), "commit": code_version.commit()}
+        fingerprints = {
+            role: value if isinstance(value, str) else value.fingerprint
+            for role, value in inputs.items()
+        }
+        fingerprint = fingerprint_of([stage, fingerprints, dict(parameters), code["digest"]])
+        final = os.path.join(self.root, stage, fingerprint)
+        if gfile.exists(os.path.join(final, MANIFEST)):
+            return self._hand_on(_read(final), cached=True)
+        partial = os.path.join(self._partial, f"{stage}-{fingerprint}")
+        if not resumable:
+            for leftover in gfile.glob(os.path.join(self._partial, f"{stage}-*")):
+                gfile.rmtree(leftover)
+        gfile.makedirs(partial)
+        started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+        try:
+            outcome = write(partial)
+        except BaseException:
+            if not resumable or not any(files for _, _, files in gfile.walk(partial)):
+                gfile.rmtree(partial)
+            raise
+        manifest = Manifest(
+            stage=stage,
+            fingerprint=fingerprint,
+            inputs=fingerprints,
+            parameters=dict(parameters),
+            code=code,
+            versions={"tensorflow": tf.__version__},
+            started=started.isoformat(timespec="milliseconds"),
+            seconds=round(time.monotonic() - clock, 3),
+            counters=dict(outcome.counters),
+            figure=outcome.figure,
+            checksums={name: _checksum(os.path.join(partial, name)) for name in _files(partial)},
+        )
+        text = json.dumps(dataclasses.asdict(manifest), indent=2)
+        write_text(os.path.join(partial, MANIFEST), text + "\n")
+        publish(partial, final, last=MANIFEST)
+        return self._hand_on(Artifact(final, manifest), cached=False)
+
+    def _hand_on(self, artifact, cached):
+        pointer = os.path.join(self.root, artifact.manifest.stage, "latest")
+        if not gfile.exists(pointer) or read_text(pointer) != artifact.fingerprint:
+            write_text(pointer, artifact.fingerprint)
+        self._report(artifact, cached)
+        return artifact
+
+
+def publish(source: str, destination: str, last: str) -> None:
+    """Makes a finished directory appear under its final name, complete or not at all.
+
+    On a local filesystem that is one rename. Object stores have no directories to rename: there the
+    file `last` is copied last, and readers take it for the sign that the rest is there.
+    """
+    gfile.makedirs(os.path.dirname(destination))
+    if gfile.exists(destination):
+        gfile.rmtree(destination)
+    if "://" not in destination:
+        gfile.rename(source, destination)
+        return
+    names = _files(source)
+    for name in sorted(names, key=lambda name: name == last):
+        target = os.path.join(destination, name)
+        gfile.makedirs(os.path.dirname(target))
+        gfile.copy(os.path.join(source, name), target, overwrite=True)
+    gfile.rmtree(source)
+
+
+def fingerprint_of(value: Any) -> str:
+    """A fingerprint of anything that JSON can express."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a small text file so that it is never seen half-written."""
+    with gfile.GFile(path + ".tmp", "w") as file:
+        file.write(text)
+    gfile.rename(path + ".tmp", path, overwrite=True)
+
+
+def read_text(path: str) -> str:
+    """Reads a small text file."""
+    with gfile.GFile(path) as file:
+        return file.read()
+
+
+def reason(error: Exception) -> str:
+    """Why a file operation failed, in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(getattr(error, "message", error)).splitlines()[0].rsplit("; ", 1)[-1]
+
+
+def _read(path):
+    return Artifact(path, Manifest(**json.loads(read_text(os.path.join(path, MANIFEST)))))
+
+
+def _files(directory):
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), directory)
+        for folder, _, names in gfile.walk(directory)
+        for name in names
+    )
+
+
+def _checksum(path):
+    digest = hashlib.sha256()
+    with gfile.GFile(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return f"sha256:{digest.hexdigest()}"

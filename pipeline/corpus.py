@@ -1,0 +1,264 @@
+"""Corpora: where the text comes from, and how it is read whatever it is packed in."""
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import os
+import sysconfig
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO, NamedTuple
+
+import requests
+import tensorflow as tf
+
+from model.errors import InputError
+from pipeline.artifacts import fingerprint_of, reason
+
+gfile = tf.io.gfile
+
+BLOCK = 1 << 20
+CORPUS_HELP = (
+    "a file, a directory, a glob (plain, .gz, .bz2, .xz or .zip), an http(s) URL, "
+    "`stdlib` (the sources of this Python's standard library) or `enwik8`"
+)
+
+ENWIK8_URL = "http://mattmahoney.net/dc/enwik8.zip"
+ENWIK8_SIZE = 100_000_000
+# As published at http://mattmahoney.net/dc/textdata.html
+ENWIK8_SHA1 = "57b8363b814821dc9d47aa4d41f58733519076b2"
+
+
+class Source(NamedTuple):
+    """One file of a corpus.
+
+    Attributes:
+      name: what the records call it; relative to the directory where the corpus is one.
+      path: where it is read from.
+      size: bytes of the file.
+      modified: time of its last change, in nanoseconds; 0 where unknown.
+    """
+
+    name: str
+    path: str
+    size: int
+    modified: int = 0
+
+    @property
+    def packing(self) -> str:
+        """The suffix that says how it is compressed; empty for plain text."""
+        suffix = os.path.splitext(self.path)[1].lower()
+        return suffix if suffix in _OPENERS else ""
+
+
+class Corpus(NamedTuple):
+    """A sequence of sources, read one after the other.
+
+    Attributes:
+      name: what a model of it is called.
+      sources: the files.
+      url: where it is downloaded from; `sources` is empty until then.
+      size: bytes of the text that it must have after unpacking; 0 for any.
+      sha1: the SHA-1 it must have after unpacking; empty for any.
+      version: what tells one state of a URL from another.
+    """
+
+    name: str
+    sources: tuple[Source, ...] = ()
+    url: str = ""
+    size: int = 0
+    sha1: str = ""
+    version: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any file's name, size or time of change, as TFX's ExampleGen has it."""
+        sources = [[source.name, source.size, source.modified] for source in self.sources]
+        return fingerprint_of([self.name, sources, self.url, self.size, self.sha1, self.version])
+
+
+def resolve(text: str) -> Corpus:
+    """The corpus that a user names.
+
+    Raises:
+      InputError: if there is no such corpus, or no text in it.
+    """
+    if text == "stdlib":
+        return _standard_library()
+    if text == "enwik8":
+        return Corpus("enwik8", url=ENWIK8_URL, size=ENWIK8_SIZE, sha1=ENWIK8_SHA1)
+    if text.startswith(("http://", "https://")):
+        return _at_url(text)
+    try:
+        if gfile.isdir(text):
+            sources = _in_directory(text)
+        else:
+            paths = [text] if gfile.exists(text) else sorted(gfile.glob(text))
+            sources = [_source(os.path.basename(path), path) for path in paths]
+    except (tf.errors.OpError, OSError) as error:
+        raise InputError(f"the corpus {text} cannot be read: {reason(error)}") from error
+    if not sources and gfile.isdir(text):
+        raise InputError(f"the directory {text} holds no text; give one with text files in it")
+    if not sources:
+        raise InputError(f"there is no corpus {text}; give {CORPUS_HELP}")
+    if not any(source.size for source in sources):
+        raise InputError(f"the corpus {text} is empty; give one with text in it")
+    return Corpus(_model_name(text), tuple(sources))
+
+
+def _model_name(text):
+    """A name for a model of this corpus: the last part of its path without suffixes."""
+    base = os.path.basename(text.rstrip("/").split("?")[0]).split(".")[0]
+    kept = "".join(c if c.isalnum() or c in "-_" else "_" for c in base).strip("_")
+    return kept or "corpus"
+
+
+def _source(name, path):
+    stat = gfile.stat(path)
+    return Source(name, path, stat.length, stat.mtime_nsec)
+
+
+def _standard_library():
+    root = sysconfig.get_path("stdlib")
+    sources = []
+    for folder, folders, files in os.walk(root):
+        # Not every installation has the tests, and site-packages is not the standard library.
+        skipped = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+        folders[:] = sorted(set(folders) - skipped)
+        for file in files:
+            path = os.path.join(folder, file)
+            if file.endswith(".py") and os.path.isfile(path):
+                sources.append(_source(os.path.relpath(path, root), path))
+    if not sources:
+        raise InputError(f"{root} holds no Python sources; give another corpus with --corpus")
+    return Corpus("stdlib", tuple(sorted(sources)))
+
+
+def _in_directory(root):
+    sources = []
+    for folder, _, files in gfile.walk(root):
+        for file in files:
+            path = os.path.join(folder, file)
+            if not file.startswith("."):
+                sources.append(_source(os.path.relpath(path, root), path))
+    return sorted(source for source in sources if source.size and _is_text(source))
+
+
+def _is_text(source):
+    """Whether a file is packed, or has no NUL byte at its beginning, which is git's rule."""
+    if source.packing:
+        return True
+    with gfile.GFile(source.path, "rb") as file:
+        return b"\0" not in file.read(8000)
+
+
+def _at_url(url):
+    try:
+        response = requests.head(url, allow_redirects=True, timeout=30)
+        response.raise_for_status()
+    except requests.RequestException as error:
+        raise InputError(f"{url} cannot be had ({_network_reason(error)}); check it") from error
+    version = response.headers.get("ETag") or response.headers.get("Last-Modified", "")
+    return Corpus(_model_name(url), url=url, version=version)
+
+
+def _network_reason(error):
+    if error.response is not None:
+        return f"HTTP status {error.response.status_code}"
+    return type(error).__name__
+
+
+def download(corpus: Corpus, directory: str, progress: Callable[[int, int], None]) -> Source:
+    """Fetches a corpus that has a URL.
+
+    Args:
+      corpus: the corpus.
+      directory: where to put it.
+      progress: called with the bytes so far and in all (0 where unknown).
+
+    Raises:
+      InputError: if it cannot be fetched whole.
+    """
+    name = os.path.basename(corpus.url.split("?")[0]) or "corpus"
+    path = os.path.join(directory, name)
+    done = 0
+    try:
+        with (
+            requests.get(corpus.url, stream=True, timeout=60) as response,
+            gfile.GFile(path, "wb") as file,
+        ):
+            response.raise_for_status()
+            total = int(response.headers.get("Content-Length", 0))
+            for block in response.iter_content(BLOCK):
+                file.write(block)
+                done += len(block)
+                progress(done, total)
+    except requests.RequestException as error:
+        why = _network_reason(error)
+        raise InputError(
+            f"{corpus.url} cannot be downloaded ({why}); check the network, or give a local file"
+        ) from error
+    if done < total:
+        raise InputError(f"{corpus.url} broke off after {done:,} of {total:,} bytes; try again")
+    return Source(name, path, done)
+
+
+def unpack(source: Source, path: str) -> int:
+    """Writes the text of a packed source to a file, as a stream, and returns its size.
+
+    Raises:
+      InputError: if it is truncated or not what its suffix says.
+    """
+    size = 0
+    try:
+        with gfile.GFile(source.path, "rb") as packed, gfile.GFile(path, "wb") as file:
+            for stream in _OPENERS[source.packing](packed):
+                while block := stream.read(BLOCK):
+                    file.write(block)
+                    size += len(block)
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise InputError(
+            f"{source.path} is truncated or no {source.packing} file ({error}); fetch it again"
+        ) from error
+    return size
+
+
+def _zip_members(packed: IO[bytes]) -> Iterator[IO[bytes]]:
+    with zipfile.ZipFile(packed) as archive:
+        for member in archive.infolist():
+            if not member.is_dir():
+                with archive.open(member) as stream:
+                    yield stream
+
+
+_OPENERS: dict[str, Callable[[IO[bytes]], Iterator[IO[bytes]]]] = {
+    ".gz": lambda packed: iter([gzip.GzipFile(fileobj=packed)]),
+    ".bz2": lambda packed: iter([bz2.BZ2File(packed)]),
+    ".xz": lambda packed: iter([lzma.LZMAFile(packed)]),
+    ".zip": _zip_members,
+}
+
+
+def check_content(corpus: Corpus, paths: list[str]) -> None:
+    """Compares unpacked text with the size and checksum its corpus must have.
+
+    Raises:
+      InputError: if either differs.
+    """
+    if not corpus.sha1:
+        return
+    digest, size = hashlib.sha1(usedforsecurity=False), 0
+    for path in paths:
+        with gfile.GFile(path, "rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+                size += len(block)
+    if (size, digest.hexdigest()) != (corpus.size, corpus.sha1):
+        raise InputError(
+            f"{corpus.url} gave {size:,} bytes with SHA-1 {digest.hexdigest()}, expected "
+            f"{corpus.size:,} and {corpus.sha1}; try again, or give a local file"
+        )

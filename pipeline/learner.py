@@ -1,0 +1,195 @@
+"""One training step and one evaluation step, on every replica of a distribution strategy."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from model.character_model import CharacterModel, CharacterState, character_losses
+from model.config import ModelConfig
+from pipeline.settings import TrainingConfig
+
+
+class EpochDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """rate * decay_rate ** max(0, epoch - decay_after), epochs counted from 0."""
+
+    def __init__(self, rate: float, decay_rate: float, decay_after: int, steps_per_epoch: int):
+        self.rate = rate
+        self.decay_rate = decay_rate
+        self.decay_after = decay_after
+        self.steps_per_epoch = steps_per_epoch
+
+    def __call__(self, step):
+        epoch = tf.cast(step, tf.int64) // self.steps_per_epoch
+        decays = tf.maximum(epoch - self.decay_after, 0)
+        return self.rate * self.decay_rate ** tf.cast(decays, tf.float32)
+
+
+def make_optimizer(
+    config: TrainingConfig, steps_per_epoch: int, steps: int
+) -> keras.optimizers.Optimizer:
+    """The Keras optimizer that a configuration describes, without clipping."""
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if config.warmup_steps else rate,
+            max(1, steps - config.warmup_steps),
+            alpha=0.01,
+            warmup_target=rate if config.warmup_steps else None,
+            warmup_steps=config.warmup_steps,
+        )
+    elif config.schedule == "epoch":
+        rate = EpochDecay(rate, config.decay_rate, config.decay_after, steps_per_epoch)
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(rate, beta_2=config.smoothing)
+    if config.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(rate, rho=config.smoothing)
+    return keras.optimizers.SGD(rate)
+
+
+class StepResult(NamedTuple):
+    """What one training step reports; scalars, over all replicas.
+
+    Attributes:
+      loss: nats per character.
+      gradient_norm: global norm before clipping.
+    """
+
+    loss: tf.Tensor
+    gradient_norm: tf.Tensor
+
+
+class Sums(NamedTuple):
+    """What one evaluation window adds up; scalars, over all replicas.
+
+    Attributes:
+      nats: sum of -ln p.
+      correct: characters that were the likeliest.
+      characters: characters that count.
+    """
+
+    nats: tf.Tensor
+    correct: tf.Tensor
+    characters: tf.Tensor
+
+
+class Learner:
+    """A model and its optimizer, mirrored on the replicas of a strategy.
+
+    Forward and backward pass are one XLA program per replica. Gradients are then summed over the
+    replicas, clipped as a whole, and applied outside of XLA, which cannot write variables of
+    several devices; so n replicas take the same step as one with the whole batch.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        model_config: ModelConfig,
+        vocabulary_size: int,
+        config: TrainingConfig,
+        steps_per_epoch: int,
+        steps: int,
+    ):
+        self.strategy = strategy
+        self.config = config
+        keras.utils.set_random_seed(config.seed)
+        with strategy.scope():
+            self.model = CharacterModel(model_config, vocabulary_size)
+            self.optimizer = make_optimizer(config, steps_per_epoch, steps)
+            self.optimizer.build(self.model.trainable_variables)
+
+    @property
+    def replica_batch(self) -> int:
+        """Streams per replica."""
+        return self.config.batch_size // self.strategy.num_replicas_in_sync
+
+    def initial_state(self) -> CharacterState:
+        """The zero state of all streams, each replica's on its device."""
+        return self.strategy.run(lambda: self.model.initial_state(self.replica_batch))
+
+    @tf.function
+    def train(
+        self, ids: tf.Tensor, state: CharacterState, step: tf.Tensor
+    ) -> tuple[StepResult, CharacterState]:
+        """One step on the next window of every stream.
+
+        Args:
+          ids: `[replica_batch, window]`, int32, per replica.
+          state: what the window before left, per replica.
+          step: int64, decides the dropout masks.
+        """
+        result, state = self.strategy.run(self._train_replica, (ids, state, step))
+        first = self.strategy.experimental_local_results
+        return StepResult(*(first(value)[0] for value in result)), state
+
+    def _train_replica(self, ids, state, step):
+        context = tf.distribute.get_replica_context()
+        replica = context.replica_id_in_sync_group
+        seed = tf.random.experimental.stateless_fold_in(
+            tf.stack([self.config.seed, replica]), tf.cast(step, tf.int32)
+        )
+        loss, gradients, state = self._forward_backward(ids, state, seed)
+        loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *gradients])
+        norm = tf.linalg.global_norm(gradients)
+        gradients = self._clip(gradients, norm)
+        context.merge_call(self._apply, args=(gradients,))
+        return (loss, norm), state
+
+    @tf.function(jit_compile=True)
+    def _forward_backward(self, ids, state, seed):
+        """Loss and gradients as this replica's share of the mean over the whole batch."""
+        with tf.GradientTape() as tape:
+            logits, state = self.model(ids, state, training=True, seed=seed)
+            losses, _ = character_losses(logits, ids)
+            loss = tf.reduce_sum(losses) / (self.config.batch_size * self.config.window)
+        gradients = tape.gradient(loss, [v.value for v in self.model.trainable_variables])
+        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients], state
+
+    def _clip(self, gradients, norm):
+        if self.config.clip_value:
+            limit = self.config.clip_value
+            gradients = [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]
+            norm = tf.linalg.global_norm(gradients)
+        if self.config.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, norm)
+        return gradients
+
+    def _apply(self, strategy, gradients):
+        # `Optimizer.apply` would sum the gradients over the replicas once more.
+        rate = self.optimizer.learning_rate
+        for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
+            strategy.extended.update(
+                variable.value, self._update, args=(gradient, rate), group=False
+            )
+        self.optimizer.iterations.assign_add(1)
+
+    def _update(self, variable, gradient, rate):
+        self.optimizer.update_step(gradient, variable, rate)
+
+    @tf.function
+    def evaluate(self, ids: tf.Tensor, state: CharacterState) -> tuple[Sums, CharacterState]:
+        """Adds up the losses of a window; arguments as for `train`."""
+        sums, state = self.strategy.run(self._evaluate_replica, (ids, state))
+        reduce = self.strategy.reduce
+        return Sums(*(reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in sums)), state
+
+    @tf.function(jit_compile=True)
+    def _evaluate_replica(self, ids, state):
+        logits, state = self.model(tf.maximum(ids, 0), state)
+        losses, counted = character_losses(logits, ids)
+        hits = tf.cast(tf.argmax(logits, -1, tf.int32) == tf.transpose(ids), losses.dtype) * counted
+        return Sums(tf.reduce_sum(losses), tf.reduce_sum(hits), tf.reduce_sum(counted)), state
+
+    def validate(self, windows: tf.data.Dataset) -> float:
+        """The mean loss over windows, in nats per character, state carried through."""
+        state = self.initial_state()
+        nats = characters = 0.0
+        for ids in self.strategy.experimental_distribute_dataset(windows):
+            sums, state = self.evaluate(ids, state)
+            nats += float(sums.nats)
+            characters += float(sums.characters)
+        return nats / max(characters, 1.0)
+
+    def weight_norm(self) -> tf.Tensor:
+        """Global norm of all weights."""
+        return tf.linalg.global_norm([v.value for v in self.model.trainable_variables])

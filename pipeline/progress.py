@@ -1,0 +1,79 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+import rich.console
+import rich.progress
+
+SECONDS_BETWEEN_LINES = 10.0
+
+console = rich.console.Console(highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def progress_bar(description: str, unit: str) -> Iterator[Callable[..., None]]:
+    """Shows how far some work is.
+
+    Args:
+      description: what is being done.
+      unit: what is counted.
+
+    Yields:
+      `progress(done, total, note="")`, to be called as often as one likes; a total of 0 is an
+      unknown one, and the note is shown behind the time left.
+    """
+    if not console.is_terminal:
+        yield _lines(description, unit)
+        return
+    bar = rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TextColumn("{task.fields[rate]}"),
+        rich.progress.TimeRemainingColumn(),
+        rich.progress.TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+    rate = _Rate()
+    with bar:
+        task = bar.add_task(description, total=None, rate="", note="")
+
+        def progress(done: int, total: int, note: str = "") -> None:
+            per_second = f"{rate(done):,.0f} {unit}/s"
+            bar.update(task, completed=done, total=total or None, rate=per_second, note=note)
+
+        yield progress
+
+
+def _lines(description, unit):
+    rate = _Rate()
+    printed = time.monotonic()
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        nonlocal printed
+        per_second = rate(done)
+        now = time.monotonic()
+        if now - printed < SECONDS_BETWEEN_LINES:
+            return
+        printed = now
+        left = f", {(total - done) / per_second:,.0f} s left" if total and per_second else ""
+        share = f"{done / total:4.0%} " if total else ""
+        console.print(f"{description} {share}{per_second:,.0f} {unit}/s{left}  {note}")
+
+    return progress
+
+
+class _Rate:
+    """Units per second since the first call, which may not be at 0 when work is resumed."""
+
+    def __init__(self):
+        self._start = None
+
+    def __call__(self, done):
+        now = time.monotonic()
+        if self._start is None:
+            self._start = now, done
+        elapsed = now - self._start[0]
+        return (done - self._start[1]) / elapsed if elapsed else 0.0

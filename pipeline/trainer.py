@@ -1,0 +1,260 @@
+"""Trainer: trains a character model and exports the best of its checkpoints.
+
+    checkpoints/, architecture.json     see `checkpoints`
+    logs/                               for TensorBoard
+    Format-Serving/                     the SavedModel; see `serving.export`
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+
+from model import sampling
+from model.alphabet import Alphabet
+from model.errors import InputError
+from pipeline import schema_gen
+from pipeline.artifacts import Artifact, Outcome, Store
+from pipeline.checkpoints import Checkpoints, InitialWeights, write_architecture
+from pipeline.learner import Learner
+from pipeline.progress import progress_bar
+from pipeline.settings import Settings
+from pipeline.training_log import TrainingLog
+from pipeline.windows import Split
+from serving.export import export
+
+STAGE = "Trainer"
+SAVED_MODEL = "Format-Serving"
+STEPS_PER_LOG = 10
+
+
+def run(
+    store: Store,
+    examples: Artifact,
+    schema: Artifact,
+    settings: Settings,
+    init_from: str = "",
+    devices: Sequence[str] = (),
+) -> Artifact:
+    """Trains a model. A training that was interrupted goes on where its last checkpoint is.
+
+    Args:
+      store: where artifacts are.
+      examples: from ExampleGen.
+      schema: from SchemaGen.
+      settings: the preset.
+      init_from: a Trainer artifact whose weights to start from; empty for random ones.
+      devices: TensorFlow's names of the devices to train on; empty for all GPUs, or the CPU.
+
+    Returns:
+      The artifact.
+
+    Raises:
+      InputError: if the text is too short for the batch, `init_from` does not fit, or the loss
+        explodes.
+    """
+    alphabet = schema_gen.read_alphabet(schema.path)
+    initial = InitialWeights(init_from) if init_from else None
+    if initial:
+        initial.check(settings.model, alphabet)
+    require_enough_text(examples, alphabet, settings)
+    strategy = tf.distribute.MirroredStrategy(list(devices) or None)
+    if settings.training.batch_size % strategy.num_replicas_in_sync:
+        raise InputError(
+            f"batch_size {settings.training.batch_size} does not divide among "
+            f"{strategy.num_replicas_in_sync} replicas; choose a multiple"
+        )
+
+    def write(directory: str) -> Outcome:
+        training = Training(directory, examples.path, alphabet, settings, strategy)
+        return training.run(initial)
+
+    parameters = {
+        "model": dataclasses.asdict(settings.model),
+        "training": dataclasses.asdict(settings.training),
+        "replicas": strategy.num_replicas_in_sync,
+    }
+    inputs = {"examples": examples, "schema": schema}
+    if initial:
+        inputs["init_from"] = initial.fingerprint
+    return store.produce(STAGE, __name__, inputs, parameters, write, resumable=True)
+
+
+def require_enough_text(examples: Artifact, alphabet: Alphabet, settings: Settings) -> None:
+    """Checks that the training split fills a window in every stream.
+
+    Raises:
+      InputError: if it does not.
+    """
+    total = Split.open(examples.path, "train", alphabet).total
+    needed = settings.training.batch_size * settings.training.window
+    if total < needed:
+        raise InputError(
+            f"the training split has {total:,} characters, one batch of windows takes {needed:,} "
+            "(batch_size x window); give a longer corpus or a smaller --batch_size or --window"
+        )
+
+
+class Training:
+    """One training, from its checkpoint or from the beginning to the export."""
+
+    def __init__(
+        self,
+        directory: str,
+        examples: str,
+        alphabet: Alphabet,
+        settings: Settings,
+        strategy: tf.distribute.Strategy,
+    ):
+        self._directory = directory
+        self._alphabet = alphabet
+        self._settings = settings
+        self._config = config = settings.training
+        self._train_split = Split.open(examples, "train", alphabet)
+        self._eval_split = Split.open(examples, "eval", alphabet)
+        self._epoch_steps = self._train_split.windows_per_epoch(config.batch_size, config.window)
+        self._steps = config.steps or config.epochs * self._epoch_steps
+        self._learner = Learner(
+            strategy, settings.model, alphabet.size, config, self._epoch_steps, self._steps
+        )
+        self._checkpoints = Checkpoints(directory, self._learner)
+
+    def run(self, initial: InitialWeights | None) -> Outcome:
+        """Trains, restores the best checkpoint and exports it."""
+        write_architecture(self._directory, self._settings.model, self._alphabet)
+        if initial:
+            initial.load(self._learner.model)
+        state = self._checkpoints.restore()
+        first = int(self._checkpoints.step)
+        self._log = TrainingLog(self._directory, self._settings)
+        with progress_bar("Training", unit="characters") as progress:
+            done = self._loop(state, first, progress)
+        self._checkpoints.restore_best()
+        saved_model = os.path.join(self._directory, SAVED_MODEL)
+        if tf.io.gfile.exists(saved_model):
+            tf.io.gfile.rmtree(saved_model)
+        export(self._learner.model, self._alphabet, saved_model)
+        best = float(self._checkpoints.best_loss)
+        counters = {
+            "steps": done,
+            "characters": done * self._config.batch_size * self._config.window,
+            "epochs": round(done / self._epoch_steps, 3),
+            "parameters": self._learner.model.count_params(),
+            "best_step": int(self._checkpoints.step),
+            "validation_nats": round(best, 5),
+        }
+        return Outcome(counters, f"{best:.4f} nats per character in validation, {done:,} steps")
+
+    def _loop(self, state, first, progress):
+        """Trains from step `first` to the end; returns the number of steps done."""
+        config, learner = self._config, self._learner
+        per_step = config.batch_size * config.window
+        profiler = _Profiler(os.path.join(self._directory, "logs"), first, config.profile_steps)
+        pending, note = [], ""
+        for step, ids in self._batches(first):
+            if state is None or (step % self._epoch_steps == 0):
+                state = learner.initial_state()
+            result, state = learner.train(ids, state, tf.constant(step, tf.int64))
+            pending.append(result)
+            done = step + 1
+            profiler.step(step)
+            last = done == self._steps
+            validate = last or done % (config.validate_every or self._epoch_steps) == 0
+            if step == first:
+                self._log.graph(learner.train.get_concrete_function(
+                    ids, state, tf.constant(step, tf.int64)).graph)  # fmt: skip
+            if validate or done % STEPS_PER_LOG == 0:
+                loss = self._report(pending, done)
+                progress(done * per_step, self._steps * per_step, f"loss {loss:.3f}{note}")
+                pending = []
+            if validate:
+                validation_loss = self._validate(done)
+                note = f", validation {validation_loss:.3f}"
+                self._checkpoints.save(state, done, validation_loss)
+                if config.patience and int(self._checkpoints.stale) >= config.patience:
+                    break
+        profiler.stop()
+        return int(self._checkpoints.step)
+
+    def _batches(self, first: int) -> Iterator[tuple[int, tf.Tensor]]:
+        """Step numbers from `first` on, each with the window of every stream."""
+        config, step = self._config, first
+        while step < self._steps:
+            windows = self._train_split.training_windows(
+                config.batch_size, config.window, step % self._epoch_steps
+            ).prefetch(tf.data.AUTOTUNE)
+            for ids in self._learner.strategy.experimental_distribute_dataset(windows):
+                if step == self._steps:
+                    return
+                yield step, ids
+                step += 1
+
+    def _report(self, results, done):
+        """Logs the steps since the last report; returns their mean loss."""
+        loss = sum(float(result.loss) for result in results) / len(results)
+        norm = float(results[-1].gradient_norm)
+        # A guess at random costs ln(vocabulary); far above that nothing is being learned.
+        limit = 4 * math.log(self._alphabet.size + 1) + 4
+        if not math.isfinite(norm) or not loss < limit:
+            raise InputError(
+                f"the loss exploded to {loss:.3g} nats (gradient norm {norm:.3g}) at step {done}; "
+                "try a lower --learning_rate, or --clip_norm 1"
+            )
+        values = {
+            "loss/nats": loss,
+            "rate/learning_rate": float(self._learner.optimizer.learning_rate),
+            "norm/gradient": norm,
+            "norm/weights": float(self._learner.weight_norm()),
+        }
+        self._log.step(done, done * self._config.batch_size * self._config.window, values)
+        return loss
+
+    def _validate(self, done):
+        config = self._config
+        windows, _ = self._eval_split.evaluation_windows(
+            config.batch_size, config.window, config.validation_characters
+        )
+        loss = self._learner.validate(windows)
+        self._log.validation(done, loss, self._sample())
+        return loss
+
+    def _sample(self):
+        """A text the model writes from nothing."""
+        text = self._sample_graph(tf.constant([self._config.sample_length]))
+        return text.numpy()[0].decode("utf-8", "replace")
+
+    @tf.function
+    def _sample_graph(self, length):
+        choice = sampling.Choice(
+            tf.constant([0.8]), tf.constant([0]), tf.constant([1.0]), tf.constant([0], tf.int64)
+        )
+        prompt = tf.zeros([1, 0], tf.int32)
+        return self._alphabet.decode(
+            sampling.generate(self._learner.model, prompt, length, choice).ids
+        )
+
+
+class _Profiler:
+    """Profiles a few steps for TensorBoard, after the first ones, which compile."""
+
+    def __init__(self, directory, first, steps):
+        self._directory = directory
+        self._begin = first + 5
+        self._end = self._begin + steps
+        self._running = False
+
+    def step(self, step):
+        if self._begin <= step < self._end and not self._running:
+            tf.profiler.experimental.start(self._directory)
+            self._running = True
+        elif step >= self._end:
+            self.stop()
+
+    def stop(self):
+        if self._running:
+            with contextlib.suppress(tf.errors.UnavailableError):
+                tf.profiler.experimental.stop()
+            self._running = False

@@ -1,0 +1,72 @@
+"""What TensorBoard and the terminal show of a training."""
+
+import dataclasses
+import math
+import os
+import time
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from pipeline.settings import Settings
+
+
+class TrainingLog:
+    """Writes the events of one training to `logs/train` and `logs/validation`."""
+
+    def __init__(self, directory: str, settings: Settings):
+        self._train = tf.summary.create_file_writer(os.path.join(directory, "logs", "train"))
+        self._validation = tf.summary.create_file_writer(
+            os.path.join(directory, "logs", "validation")
+        )
+        self._last: tuple[int, float] | None = None
+        with self._train.as_default(step=0):
+            values = {}
+            for section in settings:
+                values.update(dataclasses.asdict(section))
+            hparams.hparams(values)
+
+    def graph(self, graph: tf.Graph) -> None:
+        """Writes the graph of the training step."""
+        with self._train.as_default(step=0):
+            tf.summary.graph(graph)
+
+    def step(self, step: int, characters: int, values: dict[str, float]) -> None:
+        """Writes the scalars of a training step.
+
+        Args:
+          step: steps done.
+          characters: characters read so far.
+          values: scalars by tag; `loss/nats` becomes `loss/bits` as well.
+        """
+        now = time.monotonic()
+        with self._train.as_default(step=step):
+            for tag, value in _with_bits(values).items():
+                tf.summary.scalar(tag, value)
+            if self._last is not None and now > self._last[1]:
+                rate = (characters - self._last[0]) / (now - self._last[1])
+                tf.summary.scalar("speed/characters_per_second", rate)
+        self._last = characters, now
+
+    def validation(self, step: int, loss: float, sample: str) -> None:
+        """Writes the loss of a validation, in nats, and a sample of the model's text."""
+        with self._validation.as_default(step=step):
+            for tag, value in _with_bits({"loss/nats": loss}).items():
+                tf.summary.scalar(tag, value)
+            # Indented text is a code block in Markdown, which keeps its line feeds.
+            block = "".join(f"    {line}\n" for line in sample.splitlines())
+            tf.summary.text("sample", block)
+        self._last = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Makes what has been written visible."""
+        self._train.flush()
+        self._validation.flush()
+
+
+def _with_bits(values):
+    extended = dict(values)
+    if "loss/nats" in values:
+        extended["loss/bits"] = values["loss/nats"] / math.log(2)
+    return extended

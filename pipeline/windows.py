@@ -1,0 +1,107 @@
+"""Windows: the records of a split as parallel streams of character ids, read as they are needed.
+
+A split of n characters becomes `streams` contiguous streams of equal length. Row b of every window
+continues row b of the window before it, so a recurrent state carries over.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from model.alphabet import PADDING, Alphabet
+from pipeline.records import parse_text, read_index, shard_paths
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split of the examples, and how it is read.
+
+    Attributes:
+      paths: its shards, in order.
+      starts: position of each shard's first character in the split.
+      total: number of characters in all.
+      alphabet: what turns them into ids.
+    """
+
+    paths: tuple[str, ...]
+    starts: tuple[int, ...]
+    total: int
+    alphabet: Alphabet
+
+    @classmethod
+    def open(cls, examples: str, split: str, alphabet: Alphabet) -> "Split":
+        """Reads the index of a split; the text stays where it is."""
+        starts, total = [], 0
+        for shard in read_index(examples, split):
+            starts.append(total)
+            total += shard.bytes if alphabet.kind == "bytes" else shard.code_points
+        return cls(tuple(shard_paths(examples, split)), tuple(starts), total, alphabet)
+
+    def training_windows(self, streams: int, window: int, start: int = 0) -> tf.data.Dataset:
+        """One epoch, from window number `start` on.
+
+        Returns:
+          `windows_per_epoch() - start` times ids `[streams, window]`, int32. What does not fill a
+          window in every stream is left out.
+        """
+        count = self.windows_per_epoch(streams, window) - start
+        return self._windows(streams, self.total // streams, window, start * window, count)
+
+    def windows_per_epoch(self, streams: int, window: int) -> int:
+        """The number of windows of an epoch."""
+        return self.total // streams // window
+
+    def evaluation_windows(
+        self, streams: int, window: int, characters: int = 0
+    ) -> tuple[tf.data.Dataset, int]:
+        """Every character once.
+
+        Args:
+          streams: number of streams.
+          window: characters per window.
+          characters: how many characters from the beginning of the split; 0 for all.
+
+        Returns:
+          Ids `[streams, window]`, int32, `PADDING` where there is no character; and the number of
+          windows.
+        """
+        limited = dataclasses.replace(self, total=min(self.total, characters or self.total))
+        length = -(-limited.total // streams)
+        count = -(-length // window)
+        return limited._windows(streams, length, window, 0, count), count
+
+    def _windows(self, streams, length, window, skip, count):
+        """`count` windows of streams of `length` characters that start `skip` characters late."""
+        paths, starts = tf.constant(self.paths), tf.constant(self.starts, tf.int64)
+        padding = tf.data.Dataset.from_tensors(tf.fill([window], PADDING)).repeat()
+
+        def stream(number):
+            first = tf.minimum(number * length + skip, self.total)
+            last = tf.minimum((number + 1) * length, self.total)
+            shard = tf.searchsorted(starts, first[None], side="right")[0] - 1
+
+            def cut(position, ids):
+                size = tf.size(ids, tf.int64)
+                low = tf.clip_by_value(first - position, 0, size)
+                high = tf.clip_by_value(last - position, 0, size)
+                return position + size, (position, ids[low:high])
+
+            return (
+                tf.data.TFRecordDataset(paths[shard:])
+                .map(parse_text)
+                .map(self.alphabet.encode_one)
+                .scan(starts[shard], cut)
+                .take_while(lambda position, _: position < last)
+                .map(lambda _, ids: ids)
+                .rebatch(window)
+                .map(lambda ids: tf.pad(ids, [[0, window - tf.size(ids)]], constant_values=PADDING))
+                .concatenate(padding)
+                .take(count)
+            )
+
+        return (
+            tf.data.Dataset.range(streams)
+            .interleave(stream, cycle_length=streams, block_length=1)
+            .batch(streams, drop_remainder=True)
+            .map(lambda ids: tf.ensure_shape(ids, [streams, window]))
+        )

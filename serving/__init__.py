@@ -1,0 +1,1 @@
+"""Everything that answers requests: the exported SavedModel, a server and a client."""

@@ -1,0 +1,54 @@
+"""The windows against slices of the text itself."""
+
+import numpy as np
+import pytest
+
+from model.alphabet import Alphabet
+from pipeline import corpus, example_gen
+from pipeline.windows import Split
+
+
+def expected_windows(ids, streams, window):
+    length = len(ids) // streams
+    rows = ids[: streams * length].reshape(streams, length)
+    return [rows[:, n * window : (n + 1) * window] for n in range(length // window)]
+
+
+@pytest.fixture(scope="module", params=["bytes", "unicode"])
+def text_and_split(request, store, tmp_path_factory):
+    text = "".join(np.random.default_rng().choice(list("ab\nßé漢𝄞"), size=150_000))
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text(text, encoding="utf-8", newline="")
+    with store.writing():
+        artifact = example_gen.run(store, corpus.resolve(str(path)), 0.95, 5)
+    codes = list(text.encode()) if request.param == "bytes" else list(map(ord, text))
+    alphabet = Alphabet.of(request.param, codes)
+    split = Split.open(artifact.path, "train", alphabet)
+    return np.searchsorted(alphabet.symbols, codes[: split.total]), split
+
+
+@pytest.mark.parametrize("streams,window", [(1, 1000), (7, 333), (16, 50)])
+def test_windows_are_the_text(text_and_split, streams, window):
+    ids, split = text_and_split
+    expected = expected_windows(ids, streams, window)
+    actual = list(split.training_windows(streams, window).as_numpy_iterator())
+    assert split.windows_per_epoch(streams, window) == len(actual) == len(expected)
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_reading_starts_anywhere(text_and_split):
+    ids, split = text_and_split
+    expected = expected_windows(ids, 4, 100)[57:]
+    actual = list(split.training_windows(4, 100, start=57).as_numpy_iterator())
+    np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("streams", [1, 3, 64])
+@pytest.mark.parametrize("characters", [0, 5, 1234])
+def test_evaluation_covers_every_character_once(text_and_split, streams, characters):
+    ids, split = text_and_split
+    dataset, count = split.evaluation_windows(streams, 77, characters)
+    windows = list(dataset.as_numpy_iterator())
+    assert len(windows) == count
+    joined = np.concatenate(windows, axis=1)
+    np.testing.assert_array_equal(joined[joined >= 0], ids[: characters or None])
