@@ -7,15 +7,14 @@ inside the SavedModel.
 import dataclasses
 import functools
 from collections.abc import Iterable
-from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from model.config import AlphabetKind
 from model.errors import InputError
 
-AlphabetKind = Literal["bytes", "unicode"]
 PADDING = -1
 
 

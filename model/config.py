@@ -1,11 +1,26 @@
-"""What defines a character model's architecture."""
+"""What defines a character model: its architecture, and what a character is."""
 
 import dataclasses
 from typing import Literal
 
 from model.errors import InputError
-from model.grid import GridEquations
-from model.lstm_transform import OutputEquation
+
+AlphabetKind = Literal["bytes", "unicode"]
+OutputEquation = Literal["o*tanh(m)", "tanh(o*m)"]
+
+
+@dataclasses.dataclass(frozen=True)
+class GridEquations:
+    """Which of the published equations a block computes.
+
+    Attributes:
+      depth_priority: the depth LSTM is computed last and sees the new hidden vector of the time
+        LSTM (paper, section 3.2, "priority dimensions").
+      output_equation: how h' is read from the memory; see `lstm_transform`.
+    """
+
+    depth_priority: bool = True
+    output_equation: OutputEquation = "o*tanh(m)"
 
 
 @dataclasses.dataclass(frozen=True)

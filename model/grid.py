@@ -4,12 +4,12 @@ This is the definition that everything faster is held against. It is also how te
 column of the grid at a time.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.lstm_transform import OutputEquation, lstm_transform
+from model.config import GridEquations
+from model.lstm_transform import lstm_transform
 
 
 class State(NamedTuple):
@@ -37,20 +37,6 @@ class GridWeights(NamedTuple):
     depth_bias: tf.Tensor
 
 
-@dataclasses.dataclass(frozen=True)
-class GridEquations:
-    """Which of the published equations a block computes.
-
-    Attributes:
-      depth_priority: the depth LSTM is computed last and sees the new hidden vector of the time
-        LSTM (paper, section 3.2, "priority dimensions").
-      output_equation: how h' is read from the memory; see `lstm_transform`.
-    """
-
-    depth_priority: bool = True
-    output_equation: OutputEquation = "o*tanh(m)"
-
-
 class Block(NamedTuple):
     """The four vectors that leave a block, each `[batch, units]`."""
 
@@ -60,9 +46,7 @@ class Block(NamedTuple):
     depth_memory: tf.Tensor
 
 
-def grid_block(
-    inputs: Block, weights: GridWeights, layer: int, equations: GridEquations
-) -> Block:
+def grid_block(inputs: Block, weights: GridWeights, layer: int, equations: GridEquations) -> Block:
     """One block: `(h_i', m_i') = LSTM_i(H, m_i)` for i in time, depth.
 
     Kalchbrenner et al. (arXiv 1507.01526), section 3.1: H concatenates the hidden vectors of all

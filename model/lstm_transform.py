@@ -4,11 +4,11 @@ Both are pure functions of tensors and work for any leading dimensions, so the s
 cell, all cells of an anti-diagonal, and the stacked LSTM.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
-OutputEquation = Literal["o*tanh(m)", "tanh(o*m)"]
+from model.config import OutputEquation
 
 
 class Transformed(NamedTuple):

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.grid import GridEquations, GridWeights, State
+from model.config import GridEquations
+from model.grid import GridWeights, State
 from model.lstm_transform import lstm_transform, lstm_transform_gradient, shape_of
 
 
@@ -210,7 +211,10 @@ class _Wavefront:
                     tf.concat([sinking, empty.hidden[:1]], axis=0),
                     tf.concat([depth_memory[1:], empty.memory[:1]], axis=0),
                 ),
-                [array.write(diagonal, entry) for array, entry in zip(arrays, entries, strict=True)],
+                [
+                    array.write(diagonal, entry)
+                    for array, entry in zip(arrays, entries, strict=True)
+                ],
             )
 
         def array(*shape):

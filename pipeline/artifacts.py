@@ -248,6 +248,14 @@ def publish(source: str, destination: str, last: str) -> None:
     gfile.rmtree(source)
 
 
+def copy_tree(source: str, destination: str) -> None:
+    """Copies a directory."""
+    for name in _files(source):
+        target = os.path.join(destination, name)
+        gfile.makedirs(os.path.dirname(target))
+        gfile.copy(os.path.join(source, name), target, overwrite=True)
+
+
 def fingerprint_of(value: Any) -> str:
     """A fingerprint of anything that JSON can express."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))

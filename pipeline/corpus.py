@@ -16,14 +16,11 @@ import tensorflow as tf
 
 from model.errors import InputError
 from pipeline.artifacts import fingerprint_of, reason
+from pipeline.settings import CORPUS_HELP
 
 gfile = tf.io.gfile
 
 BLOCK = 1 << 20
-CORPUS_HELP = (
-    "a file, a directory, a glob (plain, .gz, .bz2, .xz or .zip), an http(s) URL, "
-    "`stdlib` (the sources of this Python's standard library) or `enwik8`"
-)
 
 ENWIK8_URL = "http://mattmahoney.net/dc/enwik8.zip"
 ENWIK8_SIZE = 100_000_000
@@ -238,7 +235,7 @@ def _zip_members(packed: IO[bytes]) -> Iterator[IO[bytes]]:
 _OPENERS: dict[str, Callable[[IO[bytes]], Iterator[IO[bytes]]]] = {
     ".gz": lambda packed: iter([gzip.GzipFile(fileobj=packed)]),
     ".bz2": lambda packed: iter([bz2.BZ2File(packed)]),
-    ".xz": lambda packed: iter([lzma.LZMAFile(packed)]),
+    ".xz": lambda packed: iter([lzma.LZMAFile(packed)]),  # noqa: SIM115  its reader closes it
     ".zip": _zip_members,
 }
 

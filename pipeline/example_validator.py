@@ -1,7 +1,7 @@
 """ExampleValidator: statistics against the schema.
 
-    Split-eval/SchemaDiff.pb     tensorflow-metadata's Anomalies
-    report.txt                   the same for reading
+Split-eval/SchemaDiff.pb     tensorflow-metadata's Anomalies
+report.txt                   the same for reading
 """
 
 import os
@@ -13,7 +13,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2
 
 from model.alphabet import name_of
 from model.errors import InputError
-from pipeline import schema_gen, statistics_gen
+from pipeline import corpus as corpora
+from pipeline import example_gen, schema_gen, statistics_gen
 from pipeline.artifacts import Artifact, Outcome, Store, write_text
 from pipeline.records import split_directory
 from pipeline.statistics_gen import Statistics
@@ -139,12 +140,25 @@ def run(
                 f"{anomaly.short}: {anomaly.description}"
                 for anomaly in anomalies
             )
-        write_text(os.path.join(directory, "report.txt"), "\n".join(lines or ["no anomalies"]) + "\n")
+        write_text(
+            os.path.join(directory, "report.txt"), "\n".join(lines or ["no anomalies"]) + "\n"
+        )
         figure = f"{errors} errors, {warnings} warnings" if lines else "no anomalies"
         return Outcome({"errors": errors, "warnings": warnings, "report": lines}, figure)
 
     inputs = {"statistics": statistics, "schema": schema}
     return store.produce(STAGE, __name__, inputs, {"splits": list(splits)}, write)
+
+
+def statistics_of_corpus(store: Store, corpus: str, schema: Artifact) -> Artifact:
+    """Examples and statistics of a corpus that is only to be validated.
+
+    They are kept in a root of their own, so that no later stage takes them for its newest input.
+    """
+    alphabet = schema_gen.read_alphabet(schema.path)
+    apart = Store(os.path.join(store.root, "validated"))
+    examples = example_gen.run(apart, corpora.resolve(corpus))
+    return statistics_gen.run(apart, examples, alphabet.kind)
 
 
 def require_valid(anomalies: Artifact) -> None:

@@ -103,6 +103,7 @@ class Learner:
         """Streams per replica."""
         return self.config.batch_size // self.strategy.num_replicas_in_sync
 
+    @tf.function
     def initial_state(self) -> CharacterState:
         """The zero state of all streams, each replica's on its device."""
         return self.strategy.run(lambda: self.model.initial_state(self.replica_batch))

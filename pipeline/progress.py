@@ -1,6 +1,7 @@
 """Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,7 +10,10 @@ import rich.progress
 
 SECONDS_BETWEEN_LINES = 10.0
 
-console = rich.console.Console(highlight=False, soft_wrap=True)
+# Where no terminal sets a width, nothing is to be cut off.
+console = rich.console.Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240
+)
 
 
 @contextlib.contextmanager

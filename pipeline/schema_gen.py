@@ -1,7 +1,7 @@
 """SchemaGen: what text must look like, from the statistics of the training split.
 
-    schema.pbtxt       a tensorflow-metadata Schema
-    vocabulary.txt     the alphabet, a character a line, in the order of the ids
+schema.pbtxt       a tensorflow-metadata Schema
+vocabulary.txt     the alphabet, a character a line, in the order of the ids
 """
 
 import os

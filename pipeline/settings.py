@@ -7,10 +7,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from model.alphabet import AlphabetKind
-from model.config import ModelConfig
+from model.config import AlphabetKind, ModelConfig
 from model.errors import InputError
 
+CORPUS_HELP = (
+    "a file, a directory, a glob (plain, .gz, .bz2, .xz or .zip), an http(s) URL, "
+    "`stdlib` (the sources of this Python's standard library) or `enwik8`"
+)
 PRESETS = pathlib.Path(__file__).parent / "presets"
 
 

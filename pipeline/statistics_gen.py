@@ -1,10 +1,10 @@
 """StatisticsGen: what is in the examples, as tensorflow-metadata's statistics.
 
-    Split-train/FeatureStats.pb     a DatasetFeatureStatisticsList with two features:
+Split-train/FeatureStats.pb     a DatasetFeatureStatisticsList with two features:
 
-    characters      how often each occurs (`rank_histogram`, labelled with the character's code), and
-                    the entropies of orders 0 and 1 in bits per character (`custom_stats`)
-    line_length     in characters, without the line feed
+characters      how often each occurs (`rank_histogram`, labelled with the character's code), and
+                the entropies of orders 0 and 1 in bits per character (`custom_stats`)
+line_length     in characters, without the line feed
 """
 
 import math
@@ -19,7 +19,8 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from model.alphabet import AlphabetKind, name_of
+from model.alphabet import name_of
+from model.config import AlphabetKind
 from model.errors import InputError
 from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.records import SPLITS, parse, read_index, shard_paths, split_directory
@@ -294,9 +295,7 @@ def run(
 
     for split in SPLITS:
         read_index(examples.path, split)
-    return store.produce(
-        STAGE, __name__, {"examples": examples}, {"alphabet": alphabet}, write
-    )
+    return store.produce(STAGE, __name__, {"examples": examples}, {"alphabet": alphabet}, write)
 
 
 def _check_valid(directory):

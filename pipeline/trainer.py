@@ -1,8 +1,8 @@
 """Trainer: trains a character model and exports the best of its checkpoints.
 
-    checkpoints/, architecture.json     see `checkpoints`
-    logs/                               for TensorBoard
-    Format-Serving/                     the SavedModel; see `serving.export`
+checkpoints/, architecture.json     see `checkpoints`
+logs/                               for TensorBoard
+Format-Serving/                     the SavedModel; see `serving.export`
 """
 
 import contextlib
@@ -143,7 +143,7 @@ class Training:
             "characters": done * self._config.batch_size * self._config.window,
             "epochs": round(done / self._epoch_steps, 3),
             "parameters": self._learner.model.count_params(),
-            "best_step": int(self._checkpoints.step),
+            "checkpoint": f"checkpoints/best/ckpt-{int(self._checkpoints.step)}",
             "validation_nats": round(best, 5),
         }
         return Outcome(counters, f"{best:.4f} nats per character in validation, {done:,} steps")

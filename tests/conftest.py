@@ -11,7 +11,7 @@ from pipeline import corpus, example_gen, schema_gen, statistics_gen
 from pipeline.artifacts import Store
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
-WORDS = "the grid lstm reads one character after another and writes the next".split()
+WORDS = ("the", "grid", "lstm", "reads", "one", "letter", "after", "another", "and", "writes")
 
 
 def words(seed, characters):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.grid import GridEquations, GridWeights, State, grid_reference
+from model.config import GridEquations
+from model.grid import GridWeights, State, grid_reference
 from model.stacked import StackedWeights, stacked_column, stacked_lstm
 from model.wavefront import grid_inference, grid_wavefront
 
@@ -55,9 +56,7 @@ def test_wavefront_equals_reference(output_equation, depth_priority, shared, ste
     equations = GridEquations(depth_priority, output_equation)
     arguments, masks = grid_arguments(steps, layers, 3, 4, *shared, dropout=layers > 1)
     sources = tf.nest.flatten(arguments)
-    expected = value_and_gradients(
-        lambda: grid_reference(*arguments, equations, masks), sources
-    )
+    expected = value_and_gradients(lambda: grid_reference(*arguments, equations, masks), sources)
     actual = value_and_gradients(lambda: grid_wavefront(*arguments, equations, masks), sources)
     assert_close(actual, expected)
 
@@ -97,9 +96,7 @@ def test_a_sequence_equals_its_pieces():
     whole, final = grid_wavefront(*arguments, GridEquations())
     pieces = []
     for part in (slice(0, 4), slice(4, 5), slice(5, 9)):
-        piece, state = grid_wavefront(
-            hidden[part], memory[part], state, weights, GridEquations()
-        )
+        piece, state = grid_wavefront(hidden[part], memory[part], state, weights, GridEquations())
         pieces.append(piece)
     assert_close((tf.concat(pieces, axis=0), state), (whole, final))
 

@@ -94,7 +94,7 @@ def test_vocabulary_file_round_trip(kind, text):
 
 
 def test_a_file_that_is_no_vocabulary_is_refused():
-    with pytest.raises(InputError, match="vocabulary.txt"):
+    with pytest.raises(InputError, match=r"vocabulary\.txt"):
         Alphabet.from_text("hello\n", "vocabulary.txt")
 
 

@@ -1,0 +1,50 @@
+# Every target does its own set-up; `make help` lists them.
+
+PYTHON ?= python3.11
+CORPUS ?= stdlib
+PRESET ?= demo
+ROOT   ?= runs
+ARGS   ?=
+
+VENV   := .venv
+READY  := $(VENV)/.installed
+BIN    := $(VENV)/bin
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format tensorboard serve clean
+
+help: ## List the targets and the variables
+	@echo "make TARGET [CORPUS=$(CORPUS)] [PRESET=$(PRESET)] [ROOT=$(ROOT)] [ARGS=\"--steps 100\"]"
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 16
+
+run: $(READY) ## Run every stage on CORPUS with PRESET, serve the model, print a text it wrote
+	@$(BIN)/python -m pipeline run --corpus "$(CORPUS)" --preset "$(PRESET)" --root "$(ROOT)" $(ARGS)
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY) ## Mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+tensorboard: $(READY) ## Watch the trainings under ROOT at http://localhost:6006
+	$(BIN)/tensorboard --logdir "$(ROOT)"
+
+serve: $(READY) ## Serve the model of CORPUS at ports 8500 (gRPC) and 8501 (REST)
+	$(BIN)/python -m serving serve --port 8500 --rest_api_port 8501 --model_name "$(CORPUS)" \
+	  --model_base_path "$(ROOT)/serving/$(CORPUS)" $(ARGS)
+
+clean: ## Remove the virtual environment and all artifacts under ROOT
+	rm -rf $(VENV) "$(ROOT)"
+
+$(READY): requirements.txt constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed; install Python 3.11 or set PYTHON=" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@

@@ -1,0 +1,301 @@
+"""The command line: `python -m pipeline run`, a command per stage, `status` and `lineage`."""
+
+import datetime
+import functools
+import os
+
+import click
+
+from model.config import ModelConfig
+from pipeline.settings import CORPUS_HELP, DataConfig, TrainingConfig, load_preset, preset_names
+from serving import command_line
+
+DEFAULT_ROOT = "runs"
+DEFAULT_PRESET = "demo"
+DEFAULT_CORPUS = "stdlib"
+PROMPT_LENGTH = 500
+
+
+@click.group(cls=command_line.Commands, context_settings=command_line.CONTEXT)
+def commands():
+    """From a raw corpus to a served character model, in stages.
+
+    Each stage reuses its last output while its inputs, parameters and code stand. A stage run by
+    itself takes the newest artifacts of the stages before it.
+    """
+
+
+def _root_option(command):
+    return click.option(
+        "--root", default=DEFAULT_ROOT, show_default=True, help="Directory of all artifacts."
+    )(command)
+
+
+def _serving_options(command):
+    for option in (
+        click.option("--model_name", default="", help="Default: the name of the corpus."),
+        click.option("--serving_dir", default="", help="Default: `serving` under the root."),
+    ):
+        command = option(command)
+    return command
+
+
+def _corpus_option(command):
+    return click.option(
+        "--corpus", default=DEFAULT_CORPUS, show_default=True, help=f"The text: {CORPUS_HELP}."
+    )(command)
+
+
+def _beam_arguments(command):
+    return click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)(command)
+
+
+def _preset_options(*configs):
+    """--preset, and an option for every parameter of the given parts of one."""
+
+    def decorate(command):
+        for config in reversed(configs):
+            command = command_line.options_of(config)(command)
+        return click.option(
+            "--preset",
+            default=DEFAULT_PRESET,
+            show_default=True,
+            help=f"One of {', '.join(preset_names())}, or a .toml file.",
+        )(command)
+
+    return decorate
+
+
+def _stage(command):
+    """Gives a command the store of its --root, with a report of every artifact."""
+
+    @functools.wraps(command)
+    def wrapper(root, **options):
+        from pipeline.artifacts import Store
+        from pipeline.report import report
+
+        store = Store(root, report)
+        with store.writing():
+            return command(store, **options)
+
+    return _root_option(wrapper)
+
+
+def _train_options(command):
+    for option in (
+        click.option("--init_from", default="", help="Trainer artifact to take weights from."),
+        click.option(
+            "--devices",
+            default="",
+            help="Comma-separated devices, such as gpu:0,gpu:1; all GPUs or the CPU by default.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _listed(text):
+    return [part for part in text.split(",") if part]
+
+
+@commands.command()
+@_corpus_option
+@_preset_options(DataConfig, ModelConfig, TrainingConfig)
+@_train_options
+@_serving_options
+@click.option("--shards", default=0, help="Shards of the training split; 0 to choose by size.")
+@click.option("--eval_streams", default=64, show_default=True, help="Streams of the evaluation.")
+@click.option("--prompt", default="", help="What the sample at the end continues.")
+@click.option(
+    "--sample_characters", default=PROMPT_LENGTH, show_default=True, help="0 for no sample."
+)
+@_beam_arguments
+@_stage
+def run(
+    store,
+    corpus,
+    preset,
+    init_from,
+    devices,
+    model_name,
+    serving_dir,
+    shards,
+    eval_streams,
+    prompt,
+    sample_characters,
+    beam_options,
+    **overrides,
+):
+    """Run every stage, serve the model, and print a text it has written.
+
+    Options for Beam follow after `--`, as in `run -- --runner=FlinkRunner`.
+    """
+    from pipeline import orchestration
+    from pipeline.report import print_sample, print_warning
+
+    served = orchestration.run_all(
+        store,
+        corpus,
+        load_preset(preset, overrides),
+        serving_dir or os.path.join(store.root, "serving"),
+        model_name,
+        shards,
+        eval_streams,
+        init_from,
+        _listed(devices),
+        beam_options,
+    )
+    if served.not_blessed:
+        print_warning(f"not pushed: {served.not_blessed}")
+    if sample_characters:
+        print_sample(served, prompt, sample_characters)
+
+
+@commands.command()
+@_corpus_option
+@_preset_options(DataConfig)
+@click.option("--shards", default=0, help="Shards of the training split; 0 to choose by size.")
+@_beam_arguments
+@_stage
+def example_gen(store, corpus, preset, shards, beam_options, **overrides):
+    """Shard a corpus into TFRecords, split by position."""
+    from pipeline import corpus as corpora
+    from pipeline import example_gen as stage
+
+    data = load_preset(preset, overrides).data
+    stage.run(store, corpora.resolve(corpus), data.train_fraction, shards, beam_options)
+
+
+@commands.command()
+@_preset_options(DataConfig)
+@_beam_arguments
+@_stage
+def statistics_gen(store, preset, beam_options, **overrides):
+    """Count characters, pairs and line lengths."""
+    from pipeline import example_gen as before
+    from pipeline import statistics_gen as stage
+
+    alphabet = load_preset(preset, overrides).data.alphabet
+    stage.run(store, store.latest(before.STAGE), alphabet, beam_options)
+
+
+@commands.command()
+@_stage
+def schema_gen(store):
+    """Derive schema and vocabulary from the training statistics."""
+    from pipeline import schema_gen as stage
+    from pipeline import statistics_gen as before
+
+    stage.run(store, store.latest(before.STAGE))
+
+
+@commands.command()
+@click.option("--corpus", default="", help="A new corpus to validate; default: the eval split.")
+@_stage
+def example_validator(store, corpus):
+    """Hold the eval split, or a new corpus, against the schema."""
+    from pipeline import example_validator as stage
+    from pipeline import schema_gen, statistics_gen
+    from pipeline.report import print_anomalies
+
+    schema = store.latest(schema_gen.STAGE)
+    statistics = store.latest(statistics_gen.STAGE)
+    splits = ("eval",)
+    if corpus:
+        statistics, splits = stage.statistics_of_corpus(store, corpus, schema), ("train", "eval")
+    anomalies = stage.run(store, statistics, schema, splits)
+    print_anomalies(anomalies)
+    stage.require_valid(anomalies)
+
+
+@commands.command()
+@_preset_options(ModelConfig, TrainingConfig)
+@_train_options
+@_stage
+def trainer(store, preset, init_from, devices, **overrides):
+    """Train a model and export it; go on where an interrupted training stopped."""
+    from pipeline import example_gen, schema_gen
+    from pipeline import trainer as stage
+
+    settings = load_preset(preset, overrides)
+    examples, schema = store.latest(example_gen.STAGE), store.latest(schema_gen.STAGE)
+    stage.run(store, examples, schema, settings, init_from, _listed(devices))
+
+
+def _base_path(store, serving_dir, model_name):
+    """Where the newest model is served, or is to be."""
+    from pipeline import example_gen
+
+    name = model_name or store.latest(example_gen.STAGE).manifest.counters["corpus"]
+    return os.path.join(serving_dir or os.path.join(store.root, "serving"), name)
+
+
+@commands.command()
+@_serving_options
+@click.option("--eval_streams", default=64, show_default=True, help="Streams of the evaluation.")
+@_stage
+def evaluator(store, serving_dir, model_name, eval_streams):
+    """Measure the exported model on the eval split, against the one pushed last."""
+    from pipeline import evaluator as stage
+    from pipeline import example_gen, pusher, statistics_gen, trainer
+
+    model = store.latest(trainer.STAGE)
+    baseline = pusher.pushed_before(_base_path(store, serving_dir, model_name), model)
+    examples, statistics = store.latest(example_gen.STAGE), store.latest(statistics_gen.STAGE)
+    stage.run(store, model, examples, statistics, baseline, eval_streams)
+
+
+@commands.command()
+@_stage
+def infra_validator(store):
+    """Start a server on the exported model and ask it."""
+    from pipeline import infra_validator as stage
+    from pipeline import trainer
+
+    stage.run(store, store.latest(trainer.STAGE))
+
+
+@commands.command()
+@_serving_options
+@_stage
+def pusher(store, serving_dir, model_name):
+    """Copy the blessed model into the serving directory, as its next version."""
+    from pipeline import evaluator, infra_validator, trainer
+    from pipeline import pusher as stage
+
+    model = store.latest(trainer.STAGE)
+    evaluation = store.latest(evaluator.STAGE)
+    infra_blessing = store.latest(infra_validator.STAGE)
+    stage.require_blessed(model, evaluation, infra_blessing)
+    base_path = _base_path(store, serving_dir, model_name)
+    stage.run(store, model, evaluation, infra_blessing, base_path)
+
+
+@commands.command()
+@_root_option
+def status(root):
+    """Print the stages with state, age, time taken and main figure."""
+    from pipeline.artifacts import Store
+    from pipeline.report import print_status
+
+    print_status(Store(root), datetime.datetime.now(datetime.UTC))
+
+
+@commands.command()
+@_root_option
+@_serving_options
+@click.option("--version", default=0, help="A pushed version; 0 for the newest.")
+def lineage(root, serving_dir, model_name, version):
+    """Say which corpus, records, checkpoint and metrics a pushed version came from."""
+    from pipeline import orchestration
+    from pipeline.artifacts import Store
+    from pipeline.report import print_lineage
+
+    store = Store(root)
+    base_path = _base_path(store, serving_dir, model_name)
+    pushed = orchestration.find_version(*os.path.split(base_path), version)
+    print_lineage(pushed, orchestration.lineage(store, pushed))
+
+
+if __name__ == "__main__":
+    command_line.main(commands)

@@ -1,0 +1,61 @@
+"""InfraValidator: whether a server can load the exported model and answer with it.
+
+INFRA_BLESSED     which says by which server
+"""
+
+import math
+import os
+import shutil
+
+import tensorflow as tf
+
+from pipeline.artifacts import Artifact, Outcome, Store, copy_tree, write_text
+from pipeline.trainer import SAVED_MODEL
+from serving.launch import TENSORFLOW_MODEL_SERVER, running_server
+
+STAGE = "InfraValidator"
+INFRA_BLESSED = "INFRA_BLESSED"
+SIGNATURES = {"generate", "score", "serving_default"}
+LENGTH = 20
+
+
+class InfraError(Exception):
+    """The served model answers, but not as it should."""
+
+
+def run(store: Store, model: Artifact) -> Artifact:
+    """Starts a server on the export and asks it over gRPC for its metadata, a text and a score.
+
+    Args:
+      store: where artifacts are.
+      model: from Trainer.
+
+    Returns:
+      The artifact with `INFRA_BLESSED`.
+
+    Raises:
+      InputError: if the server does not start or refuses.
+      InfraError: if an answer is wrong.
+    """
+    kind = TENSORFLOW_MODEL_SERVER if shutil.which(TENSORFLOW_MODEL_SERVER) else "embedded server"
+
+    def write(directory: str) -> Outcome:
+        base_path = os.path.join(directory, "versions")
+        copy_tree(model.file(SAVED_MODEL), os.path.join(base_path, "1"))
+        with running_server("candidate", base_path) as client:
+            signatures = set(client.metadata().signature_def)
+            (text,) = client.generate([""], LENGTH)
+            (score,) = client.score([text.text])
+        tf.io.gfile.rmtree(base_path)
+        if not signatures >= SIGNATURES:
+            raise InfraError(f"the served model lacks {', '.join(SIGNATURES - signatures)}")
+        total = -float(text.log_probabilities.sum()) / math.log(2)
+        if not math.isclose(total, score.bits_per_character * LENGTH, rel_tol=1e-3, abs_tol=1e-3):
+            raise InfraError(
+                f"the text was generated at {total:.3f} bits, but scores "
+                f"{score.bits_per_character * LENGTH:.3f}"
+            )
+        write_text(os.path.join(directory, INFRA_BLESSED), kind + "\n")
+        return Outcome({"server": kind}, f"answers over gRPC from the {kind}")
+
+    return store.produce(STAGE, __name__, {"model": model}, {"server": kind}, write)

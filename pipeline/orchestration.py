@@ -1,0 +1,136 @@
+"""All stages after one another, and what can be said of their artifacts."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from model.errors import InputError
+from pipeline import (
+    evaluator,
+    example_gen,
+    example_validator,
+    infra_validator,
+    pusher,
+    schema_gen,
+    statistics_gen,
+    trainer,
+)
+from pipeline.artifacts import Artifact, Store
+from pipeline.corpus import resolve
+from pipeline.settings import Settings
+
+STAGES = (
+    example_gen.STAGE,
+    statistics_gen.STAGE,
+    schema_gen.STAGE,
+    example_validator.STAGE,
+    trainer.STAGE,
+    evaluator.STAGE,
+    infra_validator.STAGE,
+    pusher.STAGE,
+)
+
+
+class Served(NamedTuple):
+    """What a run leaves to be served.
+
+    Attributes:
+      model_name: the model.
+      base_path: where its versions are.
+      not_blessed: why the new model was not pushed; empty if it was.
+    """
+
+    model_name: str
+    base_path: str
+    not_blessed: str
+
+
+def run_all(
+    store: Store,
+    corpus: str,
+    settings: Settings,
+    serving_dir: str,
+    model_name: str = "",
+    shards: int = 0,
+    eval_streams: int = 64,
+    init_from: str = "",
+    devices: Sequence[str] = (),
+    beam_options: Sequence[str] = (),
+) -> Served:
+    """Runs every stage whose artifact is not there yet.
+
+    Args:
+      store: where artifacts are.
+      corpus: as the user names it.
+      settings: the preset.
+      serving_dir: where models are pushed to.
+      model_name: what the model is called; empty for the name of the corpus.
+      shards: see `example_gen.run`.
+      eval_streams: see `evaluator.run`.
+      init_from: see `trainer.run`.
+      devices: see `trainer.run`.
+      beam_options: see `example_gen.run`.
+
+    Raises:
+      InputError: for what a user must mend.
+    """
+    resolved = resolve(corpus)
+    data = settings.data
+    examples = example_gen.run(store, resolved, data.train_fraction, shards, beam_options)
+    statistics = statistics_gen.run(store, examples, data.alphabet, beam_options)
+    schema = schema_gen.run(store, statistics)
+    trainer.require_enough_text(examples, schema_gen.read_alphabet(schema.path), settings)
+    example_validator.require_valid(example_validator.run(store, statistics, schema))
+    model = trainer.run(store, examples, schema, settings, init_from, devices)
+    name = model_name or resolved.name
+    base_path = os.path.join(serving_dir, name)
+    baseline = pusher.pushed_before(base_path, model)
+    evaluation = evaluator.run(store, model, examples, statistics, baseline, eval_streams)
+    if not evaluator.blessed(evaluation):
+        return Served(name, base_path, evaluation.manifest.counters["not_blessed"])
+    infra_blessing = infra_validator.run(store, model)
+    pusher.run(store, model, evaluation, infra_blessing, base_path)
+    return Served(name, base_path, "")
+
+
+class Ancestor(NamedTuple):
+    """One artifact in the lineage of another."""
+
+    depth: int
+    role: str
+    artifact: Artifact | None
+    fingerprint: str
+
+
+def lineage(store: Store, version: pusher.Pushed) -> list[Ancestor]:
+    """The artifacts a pushed version came from, each below what was made of it."""
+    found: list[Ancestor] = []
+
+    def visit(fingerprint: str, role: str, depth: int) -> None:
+        artifact = store.find(fingerprint)
+        found.append(Ancestor(depth, role, artifact, fingerprint))
+        for name, parent in artifact.manifest.inputs.items() if artifact else ():
+            visit(parent, name, depth + 1)
+
+    visit(version.fingerprint, "model", 0)
+    evaluation = store.find(version.evaluation)
+    found.append(Ancestor(0, "metrics", evaluation, version.evaluation))
+    return found
+
+
+def find_version(serving_dir: str, model_name: str, version: int) -> pusher.Pushed:
+    """A pushed version; 0 is the newest.
+
+    Raises:
+      InputError: if there is no such version.
+    """
+    base_path = os.path.join(serving_dir, model_name)
+    pushed = pusher.pushed_versions(base_path)
+    chosen = [p for p in pushed if version in (0, p.version)]
+    if not chosen:
+        numbers = ", ".join(str(p.version) for p in pushed) or "none"
+        raise InputError(
+            f"{base_path} has no version {version or 'at all'}; there are: {numbers}; push one "
+            "with `python -m pipeline run`, or choose --model_name"
+        )
+    return chosen[-1]

@@ -1,0 +1,84 @@
+"""Starts a server for a while, to ask it something."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+from model.errors import InputError
+from serving.client import Client
+
+SECONDS_TO_START = 120.0
+TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
+
+
+@contextlib.contextmanager
+def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
+    """Serves the newest version under a base path, and yields a client of it.
+
+    `tensorflow_model_server` is used where it is on the PATH, else this project's own server.
+
+    Raises:
+      InputError: if the server does not come up, with its last words.
+    """
+    port = _free_port()
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [
+                *_dies_with_parent(),
+                *_server(),
+                f"--port={port}",
+                f"--model_name={model_name}",
+                f"--model_base_path={os.path.abspath(model_base_path)}"
+                if "://" not in model_base_path
+                else f"--model_base_path={model_base_path}",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            with Client(f"127.0.0.1:{port}", model_name) as client:
+                _wait(process, client, log)
+                yield client
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _server():
+    found = shutil.which(TENSORFLOW_MODEL_SERVER)
+    return [found] if found else [sys.executable, "-m", "serving", "serve"]
+
+
+def _dies_with_parent():
+    """A prefix that has the kernel end the server when this process is killed."""
+    found = shutil.which("setpriv")
+    return [found, "--pdeathsig", "KILL", "--"] if found else []
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait(process, client, log):
+    deadline = time.monotonic() + SECONDS_TO_START
+    while True:
+        with contextlib.suppress(InputError):
+            if client.available_versions():
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            log.seek(0)
+            words = (log.read().strip().splitlines() or ["it said nothing"])[-1]
+            raise InputError(f"the model server did not start: {words}")
+        time.sleep(0.1)
