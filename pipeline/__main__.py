@@ -98,7 +98,7 @@ def _listed(text):
     return [part for part in text.split(",") if part]
 
 
-@commands.command()
+@commands.command("run")
 @_corpus_option
 @_preset_options(DataConfig, ModelConfig, TrainingConfig)
 @_train_options
@@ -151,7 +151,7 @@ def run(
         print_sample(served, prompt, sample_characters)
 
 
-@commands.command()
+@commands.command("example_gen")
 @_corpus_option
 @_preset_options(DataConfig)
 @click.option("--shards", default=0, help="Shards of the training split; 0 to choose by size.")
@@ -166,7 +166,7 @@ def example_gen(store, corpus, preset, shards, beam_options, **overrides):
     stage.run(store, corpora.resolve(corpus), data.train_fraction, shards, beam_options)
 
 
-@commands.command()
+@commands.command("statistics_gen")
 @_preset_options(DataConfig)
 @_beam_arguments
 @_stage
@@ -179,7 +179,7 @@ def statistics_gen(store, preset, beam_options, **overrides):
     stage.run(store, store.latest(before.STAGE), alphabet, beam_options)
 
 
-@commands.command()
+@commands.command("schema_gen")
 @_stage
 def schema_gen(store):
     """Derive schema and vocabulary from the training statistics."""
@@ -189,7 +189,7 @@ def schema_gen(store):
     stage.run(store, store.latest(before.STAGE))
 
 
-@commands.command()
+@commands.command("example_validator")
 @click.option("--corpus", default="", help="A new corpus to validate; default: the eval split.")
 @_stage
 def example_validator(store, corpus):
@@ -208,7 +208,7 @@ def example_validator(store, corpus):
     stage.require_valid(anomalies)
 
 
-@commands.command()
+@commands.command("trainer")
 @_preset_options(ModelConfig, TrainingConfig)
 @_train_options
 @_stage
@@ -230,7 +230,7 @@ def _base_path(store, serving_dir, model_name):
     return os.path.join(serving_dir or os.path.join(store.root, "serving"), name)
 
 
-@commands.command()
+@commands.command("evaluator")
 @_serving_options
 @click.option("--eval_streams", default=64, show_default=True, help="Streams of the evaluation.")
 @_stage
@@ -245,7 +245,7 @@ def evaluator(store, serving_dir, model_name, eval_streams):
     stage.run(store, model, examples, statistics, baseline, eval_streams)
 
 
-@commands.command()
+@commands.command("infra_validator")
 @_stage
 def infra_validator(store):
     """Start a server on the exported model and ask it."""
@@ -255,7 +255,7 @@ def infra_validator(store):
     stage.run(store, store.latest(trainer.STAGE))
 
 
-@commands.command()
+@commands.command("pusher")
 @_serving_options
 @_stage
 def pusher(store, serving_dir, model_name):
@@ -271,7 +271,7 @@ def pusher(store, serving_dir, model_name):
     stage.run(store, model, evaluation, infra_blessing, base_path)
 
 
-@commands.command()
+@commands.command("status")
 @_root_option
 def status(root):
     """Print the stages with state, age, time taken and main figure."""
@@ -281,7 +281,7 @@ def status(root):
     print_status(Store(root), datetime.datetime.now(datetime.UTC))
 
 
-@commands.command()
+@commands.command("lineage")
 @_root_option
 @_serving_options
 @click.option("--version", default=0, help="A pushed version; 0 for the newest.")

@@ -157,7 +157,7 @@ class Learner:
 
     def _apply(self, strategy, gradients):
         # `Optimizer.apply` would sum the gradients over the replicas once more.
-        rate = self.optimizer.learning_rate
+        rate = self.learning_rate()
         for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
             strategy.extended.update(
                 variable.value, self._update, args=(gradient, rate), group=False
@@ -174,8 +174,12 @@ class Learner:
         reduce = self.strategy.reduce
         return Sums(*(reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in sums)), state
 
-    @tf.function(jit_compile=True)
     def _evaluate_replica(self, ids, state):
+        # Only a function that is called from within a replica is traced once for each.
+        return self._forward(ids, state)
+
+    @tf.function(jit_compile=True)
+    def _forward(self, ids, state):
         logits, state = self.model(tf.maximum(ids, 0), state)
         losses, counted = character_losses(logits, ids)
         hits = tf.cast(tf.argmax(logits, -1, tf.int32) == tf.transpose(ids), losses.dtype) * counted
@@ -190,6 +194,10 @@ class Learner:
             nats += float(sums.nats)
             characters += float(sums.characters)
         return nats / max(characters, 1.0)
+
+    def learning_rate(self) -> tf.Tensor:
+        """The rate of the next step."""
+        return tf.convert_to_tensor(self.optimizer.learning_rate)
 
     def weight_norm(self) -> tf.Tensor:
         """Global norm of all weights."""

@@ -16,6 +16,7 @@ from pipeline import (
     trainer,
 )
 from pipeline.artifacts import Artifact, Store
+from pipeline.checkpoints import InitialWeights
 from pipeline.corpus import resolve
 from pipeline.settings import Settings
 
@@ -74,6 +75,8 @@ def run_all(
     Raises:
       InputError: for what a user must mend.
     """
+    if init_from:
+        InitialWeights(init_from)  # a mistake is said before the work begins, not after
     resolved = resolve(corpus)
     data = settings.data
     examples = example_gen.run(store, resolved, data.train_fraction, shards, beam_options)

@@ -205,7 +205,7 @@ class Training:
             )
         values = {
             "loss/nats": loss,
-            "rate/learning_rate": float(self._learner.optimizer.learning_rate),
+            "rate/learning_rate": float(self._learner.learning_rate()),
             "norm/gradient": norm,
             "norm/weights": float(self._learner.weight_norm()),
         }

@@ -16,7 +16,9 @@ from model.errors import InputError
 # TensorFlow's and Beam's notices of what they did not find are no news to the users of a command
 # line. This is read when TensorFlow is imported, which the commands do when they run.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 logging.getLogger().setLevel(logging.ERROR)
+logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # it raises what it logs
 
 CONTEXT = {
     # Options are spelled as TensorFlow's own tools spell them; dashes are accepted, too.

@@ -1,5 +1,6 @@
 """The SavedModel: the signatures by which a character model is asked, whoever serves it."""
 
+import dataclasses
 import os
 
 import tensorflow as tf
@@ -11,6 +12,17 @@ from model.character_model import CharacterModel, CharacterState, character_loss
 VOCABULARY = os.path.join("assets", "vocabulary.txt")
 
 
+@dataclasses.dataclass
+class _Untracked:
+    """Keeps a Keras model out of what a SavedModel tracks.
+
+    Keras 3's variables wrap TensorFlow's. Tracked through a model they are saved under one name and
+    used under another, which only TensorFlow 2's own loader puts together again.
+    """
+
+    model: CharacterModel
+
+
 class ServedModel(tf.Module):
     """A character model whose inputs and outputs are text.
 
@@ -20,7 +32,8 @@ class ServedModel(tf.Module):
 
     def __init__(self, model: CharacterModel, alphabet: Alphabet, vocabulary: str):
         super().__init__()
-        self.model = model
+        self._untracked = _Untracked(model)
+        self.weights = [variable.value for variable in model.variables]
         self.vocabulary = tf.saved_model.Asset(vocabulary)
         self._alphabet = alphabet
 
@@ -62,7 +75,7 @@ class ServedModel(tf.Module):
         with tf.control_dependencies(checks):
             ids = self._alphabet.assert_known(prompt)
         choice = sampling.Choice(temperature, top_k, top_p, seed)
-        generated = sampling.generate(self.model, ids, length, choice)
+        generated = sampling.generate(self._untracked.model, ids, length, choice)
         return {
             "text": self._alphabet.decode(generated.ids),
             "log_probabilities": generated.log_probabilities,
@@ -81,7 +94,9 @@ class ServedModel(tf.Module):
           log_probabilities: `[batch, longest text]`, float32, ln p of each character, 0 after the
             end of a row.
         """
-        bits, log_probabilities = sampling.score(self.model, self._alphabet.assert_known(text))
+        bits, log_probabilities = sampling.score(
+            self._untracked.model, self._alphabet.assert_known(text)
+        )
         return {"bits_per_character": bits, "log_probabilities": log_probabilities}
 
     @tf.function(
@@ -102,11 +117,12 @@ class ServedModel(tf.Module):
         Returns:
           nats, hits and characters, each summed over the window, and the state.
         """
-        config = self.model.config
+        model = self._untracked.model
+        config = model.config
         shape = [config.layers, None, config.units]
         hidden, memory = tf.ensure_shape(hidden, shape), tf.ensure_shape(memory, shape)
         state = CharacterState(previous, hidden, memory)
-        logits, state = self.model(tf.maximum(ids, 0), state)
+        logits, state = model(tf.maximum(ids, 0), state)
         losses, counted = character_losses(logits, ids)
         hits = tf.cast(tf.argmax(logits, -1, tf.int32) == tf.transpose(ids), losses.dtype)
         sums = tf.reduce_sum(losses), tf.reduce_sum(hits * counted), tf.reduce_sum(counted)
@@ -115,14 +131,15 @@ class ServedModel(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32, "streams")])
     def initial_state(self, streams):
         """The state for `evaluate_window` before the first window."""
-        return tuple(self.model.initial_state(streams))
+        return tuple(self._untracked.model.initial_state(streams))
 
 
 def _check(values, valid, name, problem):
     """An assertion that names the first value that is not valid."""
     invalid = tf.boolean_mask(values, tf.logical_not(valid))
     first = tf.concat([invalid, tf.zeros([1], values.dtype)], axis=0)[0]
-    message = tf.strings.join([name, " ", tf.strings.as_string(first), " ", problem])
+    shown = tf.strings.as_string(first, shortest=first.dtype.is_floating)
+    message = tf.strings.join([name, " ", shown, " ", problem])
     return tf.debugging.Assert(tf.size(invalid) == 0, [message])
 
 

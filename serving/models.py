@@ -87,7 +87,7 @@ class Servable:
         try:
             results = self._loaded.signatures[signature_name or DEFAULT_SIGNATURE](**tensors)
         except tf.errors.OpError as error:
-            raise RequestError(_code_name(error), _first_line(error.message)) from error
+            raise RequestError(_code_name(error), _essence(error.message)) from error
         wanted = outputs or list(results)
         return {name: tf.make_tensor_proto(results[name].numpy()) for name in wanted}
 
@@ -132,10 +132,12 @@ def _code_name(error):
     return "UNKNOWN"
 
 
-def _first_line(message):
-    """A message without the graph nodes and stack that TensorFlow appends to it."""
-    first = message.strip().splitlines()[0]
-    return first.split("\t [[")[0].strip()
+def _essence(message):
+    """A message without the nodes and Python frames that TensorFlow puts around it."""
+    lines = [line.strip() for line in message.splitlines()]
+    assertions = [line for line in lines if "assertion failed" in line]
+    plain = [line for line in lines if line and not line.startswith(("[[", "Graph execution"))]
+    return (assertions or plain[-1:] or ["unknown"])[0].split(" [[")[0].strip()
 
 
 class Model:

@@ -6,12 +6,19 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from pipeline import corpus, example_gen, schema_gen, statistics_gen
 from pipeline.artifacts import Store
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 WORDS = ("the", "grid", "lstm", "reads", "one", "letter", "after", "another", "and", "writes")
+
+
+# Two logical CPUs stand for two devices; they must be made before the first is used.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
 
 
 def words(seed, characters):
@@ -58,6 +65,7 @@ def run_module(*arguments, **options):
         cwd=PROJECT,
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=300,
         **options,
     )

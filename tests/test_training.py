@@ -12,7 +12,7 @@ from conftest import PROJECT
 
 from model.config import ModelConfig
 from model.errors import InputError
-from pipeline import schema_gen, trainer
+from pipeline import trainer
 from pipeline.artifacts import Store
 from pipeline.checkpoints import Checkpoints
 from pipeline.learner import EpochDecay, Learner
@@ -29,16 +29,8 @@ TRAINING = TrainingConfig(
 )
 OPTIONS = (
     "--layers 2 --units 16 --tied depth --dropout 0.1 --batch_size 8 --window 20 --epochs 1 "
-    "--validate_every 30 --validation_characters 2000 --sample_length 5 --warmup_steps 0 "
-    "--steps 0 --learning_rate 0.005 --clip_norm 0"
-).split()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_cpus():
-    """Two logical CPUs stand for two devices; they must be made before the first is used."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    "--validate_every 30 --validation_characters 2000 --sample_length 5 --steps 0"
+)
 
 
 def weights_of(artifact):
@@ -53,7 +45,7 @@ def weights_of(artifact):
 
 def start_training(root):
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "trainer", "--root", root, *OPTIONS],
+        [sys.executable, "-m", "pipeline", "trainer", "--root", root, *OPTIONS.split()],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -144,7 +136,7 @@ def test_the_learning_rate_falls_after_ten_epochs():
 def run_trainer(store, examples, schema, **arguments):
     settings = Settings(DataConfig(), arguments.pop("model", MODEL), TRAINING)
     with store.writing():
-        return trainer.run(store, examples, schema, settings, **arguments)
+        return trainer.run(store, examples, schema, settings, devices=["cpu:0"], **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +144,9 @@ def trained(store, examples, schema):
     return run_trainer(store, examples, schema)
 
 
-def test_training_learns_and_writes_what_tensorboard_shows(trained, schema):
-    entropy = 4.0 * np.log(2)
-    assert trained.manifest.counters["validation_nats"] < 0.8 * entropy
+def test_training_learns_and_writes_what_tensorboard_shows(trained):
+    uniform = np.log(17)
+    assert trained.manifest.counters["validation_nats"] < 0.8 * uniform
     tags = {}
     for kind in ("train", "validation"):
         for path in tf.io.gfile.glob(trained.file("logs", kind, "*")):
@@ -166,7 +158,6 @@ def test_training_learns_and_writes_what_tensorboard_shows(trained, schema):
         "speed/characters_per_second", "graph", "_hparams_/session_start_info",
     }  # fmt: skip
     assert tags["validation"] >= {"loss/nats", "loss/bits", "sample"}
-    assert schema_gen.read_alphabet(schema.path).size == 24
 
 
 def test_training_starts_from_given_weights(store, examples, schema, trained):
@@ -188,7 +179,7 @@ def test_an_exploding_loss_stops_with_advice(store, examples, schema):
         schedule="constant", learning_rate=1e6)
     )  # fmt: skip
     with store.writing(), pytest.raises(InputError, match="lower --learning_rate"):
-        trainer.run(store, examples, schema, settings)
+        trainer.run(store, examples, schema, settings, devices=["cpu:0"])
 
 
 def test_early_stop(store, examples, schema):
@@ -197,5 +188,7 @@ def test_early_stop(store, examples, schema):
         validate_every=10, validation_characters=500, patience=2, sample_length=1,
     )  # fmt: skip
     with store.writing():
-        artifact = trainer.run(store, examples, schema, Settings(DataConfig(), MODEL, config))
+        artifact = trainer.run(
+            store, examples, schema, Settings(DataConfig(), MODEL, config), devices=["cpu:0"]
+        )
     assert artifact.manifest.counters["steps"] < 200

@@ -1,0 +1,122 @@
+"""All stages by the command line: killed in each, run again, found cached, and asked about."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import PROJECT, run_module
+
+from pipeline import orchestration
+from pipeline.artifacts import Store
+
+OPTIONS = (
+    "--train_fraction 0.9 --layers 1 --units 16 --batch_size 8 --window 20 --steps 60 "
+    "--warmup_steps 0 --validate_every 20 --validation_characters 1000 --eval_streams 4 "
+    "--sample_characters 40"
+)
+
+# Kills the process with the artifact of one stage written, but not yet published.
+KILLER = """
+import os, runpy, signal, sys
+from pipeline import artifacts
+original = artifacts.publish
+def publish(source, destination, last):
+    if f"/{stage}/" in destination:
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(source, destination, last)
+stage = sys.argv.pop(1)
+artifacts.publish = publish
+runpy.run_module("pipeline", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def finished_run(corpus_file, tmp_path_factory):
+    root = tmp_path_factory.mktemp("pipeline") / "root"
+    command = ["run", "--corpus", str(corpus_file), "--root", str(root), *OPTIONS.split()]
+    for stage in orchestration.STAGES:
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLER, stage, *command],
+            cwd=PROJECT, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert Store(str(root)).all(stage) == []
+        assert list((root / ".partial").glob(f"{stage}-*"))
+    return root, run_module("pipeline", *command), command
+
+
+def test_killed_in_every_stage_and_finished(finished_run):
+    root, finished, _ = finished_run
+    assert finished.returncode == 0, finished.stderr
+    for stage in orchestration.STAGES:
+        assert len(Store(str(root)).all(stage)) == 1
+        assert not list((root / ".partial").glob(f"{stage}-*"))
+    assert os.listdir(root / "serving" / "words") == ["1"]
+    *_, text = finished.stdout.split("words, version 1, over gRPC:\n\n")
+    assert len(text.removesuffix("\n")) == 40
+
+
+def test_the_payloads_are_where_tfx_has_them(finished_run):
+    root, *_ = finished_run
+    for pattern in (
+        "ExampleGen/*/Split-train/data_tfrecord-00000-of-00001",
+        "ExampleGen/*/Split-eval/data_tfrecord-00000-of-00001",
+        "StatisticsGen/*/Split-eval/FeatureStats.pb",
+        "SchemaGen/*/schema.pbtxt",
+        "SchemaGen/*/vocabulary.txt",
+        "ExampleValidator/*/Split-eval/SchemaDiff.pb",
+        "ExampleValidator/*/report.txt",
+        "Trainer/*/Format-Serving/saved_model.pb",
+        "Trainer/*/checkpoints/best/checkpoint",
+        "Evaluator/*/metrics.json",
+        "Evaluator/*/BLESSED",
+        "InfraValidator/*/INFRA_BLESSED",
+        "serving/words/1/saved_model.pb",
+    ):
+        assert len(list(root.glob(pattern))) == 1, pattern
+    (metrics,) = root.glob("Evaluator/*/metrics.json")
+    measured = json.loads(metrics.read_text())
+    assert measured["characters"] == 4000 and measured["unknown_characters"] == 0
+    assert 0 < measured["bits_per_character"] < measured["entropy_order_0_bits"]
+
+
+def test_a_second_run_is_cached(finished_run):
+    _, first, command = finished_run
+    second = run_module("pipeline", *command)
+    lines = second.stdout.splitlines()[: len(orchestration.STAGES)]
+    assert [line.split()[:2] for line in lines] == [[s, "cached"] for s in orchestration.STAGES]
+    assert second.stdout.split("over gRPC:")[1] == first.stdout.split("over gRPC:")[1]
+
+
+def test_status_and_lineage(finished_run):
+    root, *_ = finished_run
+    status = run_module("pipeline", "status", "--root", root).stdout
+    for stage in orchestration.STAGES:
+        assert any(line.split()[:2] == [stage, "complete"] for line in status.splitlines())
+    lineage = run_module("pipeline", "lineage", "--root", root).stdout
+    for fact in ("version 1", "40,000 bytes of words", "checkpoints/best/ckpt-", "per character"):
+        assert fact in lineage
+
+
+def test_a_worse_model_is_not_pushed(finished_run):
+    root, _, command = finished_run
+    worse = run_module("pipeline", *command, "--steps", "21", "--sample_characters", "0")
+    assert worse.returncode == 0, worse.stderr
+    assert "not pushed: " in worse.stdout and "of version 1, pushed last" in worse.stdout
+    (objection,) = root.glob("Evaluator/*/NOT_BLESSED")
+    assert "worse than" in objection.read_text()
+    assert os.listdir(root / "serving" / "words") == ["1"]
+
+
+def test_stages_run_by_themselves(finished_run, tmp_path):
+    root, *_ = finished_run
+    for stage in ("statistics_gen", "schema_gen", "infra_validator"):
+        alone = run_module("pipeline", stage, "--root", root)
+        assert alone.returncode == 0 and "cached" in alone.stdout, alone.stderr
+    other = tmp_path / "other.txt"
+    other.write_text("0123456789\n" * 1000)
+    refused = run_module("pipeline", "example_validator", "--root", root, "--corpus", other)
+    assert refused.returncode == 2 and "unseen characters" in refused.stderr
