@@ -186,7 +186,7 @@ class Training:
             windows = self._train_split.training_windows(
                 config.batch_size, config.window, step % self._epoch_steps
             ).prefetch(tf.data.AUTOTUNE)
-            for ids in self._learner.strategy.experimental_distribute_dataset(windows):
+            for ids in self._learner.spread(windows):
                 if step == self._steps:
                     return
                 yield step, ids

@@ -100,7 +100,7 @@ def test_two_replicas_take_the_steps_of_one():
     for current in learners:
         dataset = tf.data.Dataset.from_tensor_slices(windows)
         state = current.initial_state()
-        for step, ids in enumerate(current.strategy.experimental_distribute_dataset(dataset)):
+        for step, ids in enumerate(current.spread(dataset)):
             result, state = current.train(ids, state, tf.constant(step, tf.int64))
         losses.append((float(result.loss), current.validate(dataset)))
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
@@ -114,7 +114,7 @@ def test_carried_state_survives_a_checkpoint_on_two_replicas(tmp_path):
     dataset = tf.data.Dataset.from_tensors(
         np.random.default_rng().integers(0, 10, (4, 5), np.int32)
     )
-    for ids in current.strategy.experimental_distribute_dataset(dataset):
+    for ids in current.spread(dataset):
         _, state = current.train(ids, current.initial_state(), tf.constant(0, tf.int64))
     checkpoints = Checkpoints(str(tmp_path), current)
     checkpoints.save(state, 1, 2.5)
