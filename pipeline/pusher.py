@@ -1,7 +1,7 @@
 """Pusher: a blessed model into the serving directory, as the next version.
 
-<serving>/<model>/<version>/                              what a model server loads
-<serving>/<model>/<version>/assets.extra/lineage.json     where it came from
+<serving>/<model>/<version>/                 what a model server loads
+<serving>/<model>/<version>/lineage.json     where it came from
 """
 
 import json
@@ -25,7 +25,7 @@ from pipeline.trainer import SAVED_MODEL
 from serving.models import versions
 
 STAGE = "Pusher"
-LINEAGE = os.path.join("assets.extra", "lineage.json")
+LINEAGE = "lineage.json"
 
 gfile = tf.io.gfile
 
@@ -136,6 +136,5 @@ def _copy(source, destination, lineage):
     if gfile.exists(aside):
         gfile.rmtree(aside)
     copy_tree(source, aside)
-    gfile.makedirs(os.path.join(aside, os.path.dirname(LINEAGE)))
     write_text(os.path.join(aside, LINEAGE), json.dumps(lineage, indent=1) + "\n")
     publish(aside, destination, last="saved_model.pb")

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Iterable
 
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops a SavedModel over code points has
@@ -66,7 +67,7 @@ class Servable:
           RequestError: if inputs and signature do not fit, or the graph refuses the values.
         """
         signature = self.signature(signature_name)
-        _check_names(signature, inputs)
+        check_names(signature, inputs)
         tensors = {}
         for name, proto in inputs.items():
             info = signature.inputs[name]
@@ -78,12 +79,7 @@ class Servable:
             tensors[name] = _tensor(name, proto, info)
         for name in outputs:
             if name not in signature.outputs:
-                known = ",".join(sorted(signature.outputs))
-                raise RequestError(
-                    "INVALID_ARGUMENT",
-                    f"output tensor alias not found in signature: {name} Outputs expected to be in "
-                    f"the set {{{known}}}.",
-                )
+                raise _unknown_alias("output", name, "Outputs", signature.outputs)
         try:
             results = self._loaded.signatures[signature_name or DEFAULT_SIGNATURE](**tensors)
         except tf.errors.OpError as error:
@@ -92,15 +88,15 @@ class Servable:
         return {name: tf.make_tensor_proto(results[name].numpy()) for name in wanted}
 
 
-def _check_names(signature, inputs):
+def check_names(signature: meta_graph_pb2.SignatureDef, inputs: Iterable[str]) -> None:
+    """Checks that a request has exactly the inputs of a signature.
+
+    Raises:
+      RequestError: in TensorFlow Serving's words, naming what is unknown or missing.
+    """
     for name in inputs:
         if name not in signature.inputs:
-            known = ",".join(sorted(signature.inputs))
-            raise RequestError(
-                "INVALID_ARGUMENT",
-                f"input tensor alias not found in signature: {name}. Inputs expected to be in the "
-                f"set {{{known}}}.",
-            )
+            raise _unknown_alias("input", f"{name}.", "Inputs", signature.inputs)
     missing = sorted(set(signature.inputs) - set(inputs))
     if missing:
         raise RequestError(
@@ -110,6 +106,14 @@ def _check_names(signature, inputs):
             f"len({{{','.join(sorted(signature.inputs))}}}). "
             f"Missing but required: {{{','.join(missing)}}}.",
         )
+
+
+def _unknown_alias(kind, name, kinds, known):
+    return RequestError(
+        "INVALID_ARGUMENT",
+        f"{kind} tensor alias not found in signature: {name} {kinds} expected to be in the set "
+        f"{{{','.join(sorted(known))}}}.",
+    )
 
 
 def _tensor(name, proto, info):

@@ -17,7 +17,7 @@ from werkzeug import exceptions, routing, serving
 from werkzeug.wrappers import Request, Response
 
 from model.errors import InputError
-from serving.models import RequestError
+from serving.models import RequestError, check_names
 
 _URLS = routing.Map(
     [
@@ -112,6 +112,7 @@ class _Application:
         columns = _columns(body["instances"], signature) if by_row else body["inputs"]
         if not isinstance(columns, dict):
             columns = {_only_name(signature): columns}
+        check_names(signature, columns)
         inputs = {key: _tensor_proto(key, column, signature) for key, column in columns.items()}
         outputs = {
             key: _plain(tf.make_ndarray(value))
@@ -142,13 +143,6 @@ def _columns(instances, signature):
 
 
 def _tensor_proto(name, column, signature):
-    if name not in signature.inputs:
-        known = ",".join(sorted(signature.inputs))
-        raise RequestError(
-            "INVALID_ARGUMENT",
-            f"input tensor alias not found in signature: {name}. Inputs expected to be in the set "
-            f"{{{known}}}.",
-        )
     dtype = tf.as_dtype(signature.inputs[name].dtype)
     try:
         if dtype == tf.string:

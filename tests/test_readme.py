@@ -1,0 +1,131 @@
+"""Every command of the README, as a reader would type it, on a small corpus and a short training.
+
+Blocks marked `bash` are run in order. Blocks marked `sh` need what a test machine lacks (Docker, a
+cluster, a download of 36 MB); their options are parsed by what they would start.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from conftest import PROJECT, words
+
+README = (PROJECT / "README.md").read_text()
+SHORT = (
+    "--batch_size 4 --window 20 --steps 20 --warmup_steps 0 --units 16 --validate_every 20 "
+    "--validation_characters 500 --eval_streams 64"
+)
+SERVERS = {
+    "make serve": "http://localhost:8501/v1/models/stdlib",
+    "make tensorboard": "http://localhost:6006",
+}
+
+
+def blocks(kind):
+    return re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL)
+
+
+def commands(block):
+    return [line for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the tracked files, with this environment in place of the one make would install."""
+    folder = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in listed.stdout.split():
+        if (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    marker = folder / ".venv" / ".installed"
+    if (
+        not marker.exists()
+        or marker.stat().st_mtime < (folder / "requirements.txt").stat().st_mtime
+    ):
+        pytest.skip("the environment is not the one that make installs")
+    (folder / "my-texts").mkdir()
+    (folder / "my-texts" / "text.txt").write_text(words(8, 60_000))
+    return folder
+
+
+def environment(command):
+    short = "--collect-only" if command.startswith("make test") else SHORT
+    path = f"{sys.prefix}/bin:{os.environ['PATH']}"
+    return {**os.environ, "ARGS": short, "PATH": path}
+
+
+def shortened(command):
+    trains = re.match(r"python -m pipeline (run|trainer)\b", command)
+    return f"{command} {SHORT}" if trains else command
+
+
+def wait_for(url, process):
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+def test_every_command_of_the_readme_works(checkout):
+    servers = []
+    try:
+        for command in (command for block in blocks("bash") for command in commands(block)):
+            options = {"cwd": checkout, "env": environment(command), "shell": True}
+            if command in SERVERS:
+                serving = {**options["env"], "ARGS": ""}
+                process = subprocess.Popen(
+                    f"exec {command}", start_new_session=True, **{**options, "env": serving},
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+                servers.append(process)
+                wait_for(SERVERS[command], process)
+                continue
+            finished = subprocess.run(
+                shortened(command), executable="/bin/bash", capture_output=True, text=True,
+                errors="replace", timeout=250, **options,
+            )  # fmt: skip
+            assert finished.returncode == 0, f"{command}\n{finished.stdout}{finished.stderr}"
+        for program in blocks("python"):
+            subprocess.run([sys.executable, "-c", program], cwd=checkout, check=True, timeout=100)
+    finally:
+        for process in servers:
+            os.killpg(process.pid, 9)
+            process.wait()
+
+
+@pytest.mark.parametrize("command", [c for block in blocks("sh") for c in commands(block)])
+def test_the_other_commands_have_options_that_exist(command):
+    arguments = shlex.split(command.split("#")[0])
+    if arguments[:3] == ["python", "-m", "pipeline"]:
+        from pipeline.__main__ import commands as group
+
+        own, _, beam_options = " ".join(arguments[3:]).partition(" -- ")
+        name, *options = shlex.split(own)
+        group.get_command(None, name).make_context(name, options)
+        unknown = PipelineOptions(shlex.split(beam_options)).get_all_options(drop_default=True)
+        assert not beam_options or unknown["runner"] in beam_options
+    elif arguments[0] == "make":
+        assert arguments[1] in ("run",)
+        from pipeline.settings import preset_names
+
+        given = dict(argument.split("=") for argument in arguments[2:])
+        assert given["PRESET"] in preset_names()
+    else:
+        assert arguments[:2] == ["docker", "run"]
+        assert "tensorflow/serving" in arguments
