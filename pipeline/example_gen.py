@@ -7,10 +7,10 @@ from typing import NamedTuple
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import InputError
 from pipeline import corpus as corpora
+from pipeline import runners
 from pipeline.artifacts import Artifact, Outcome, Store, write_text
 from pipeline.progress import progress_bar
 from pipeline.records import (
@@ -114,6 +114,8 @@ def run(
     if shards < 0:
         raise InputError(f"shards is {shards}; it must be at least 1, or 0 to choose by size")
 
+    options = runners.beam_options(beam_options)
+
     def write(directory: str) -> Outcome:
         scratch = os.path.join(directory, "unpacked")
         sources = _plain_sources(corpus, scratch)
@@ -123,7 +125,7 @@ def run(
         plans = _plan(sources, total, train_fraction, shards)
         for split in SPLITS:
             gfile.makedirs(split_directory(directory, split))
-        with beam.Pipeline(options=PipelineOptions(list(beam_options))) as pipeline:
+        with beam.Pipeline(options=options) as pipeline:
             (
                 pipeline
                 | "ListShards" >> beam.Create(plans)

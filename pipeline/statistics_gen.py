@@ -16,12 +16,12 @@ from typing import NamedTuple
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from model.alphabet import name_of
 from model.config import AlphabetKind
 from model.errors import InputError
+from pipeline import runners
 from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.records import SPLITS, parse, read_index, shard_paths, split_directory
 
@@ -261,6 +261,8 @@ def run(
       InputError: if code points are asked for and the text is not UTF-8.
     """
 
+    options = runners.beam_options(beam_options)
+
     def write(directory: str) -> Outcome:
         shards = [
             (split, number, path)
@@ -269,7 +271,7 @@ def run(
         ]
         for split in SPLITS:
             gfile.makedirs(split_directory(directory, split))
-        with beam.Pipeline(options=PipelineOptions(list(beam_options))) as pipeline:
+        with beam.Pipeline(options=options) as pipeline:
             (
                 pipeline
                 | "ListShards" >> beam.Create(shards)

@@ -61,7 +61,7 @@ def run(
     if initial:
         initial.check(settings.model, alphabet)
     require_enough_text(examples, alphabet, settings)
-    strategy = tf.distribute.MirroredStrategy(list(devices) or None)
+    strategy = make_strategy(devices)
     if settings.training.batch_size % strategy.num_replicas_in_sync:
         raise InputError(
             f"batch_size {settings.training.batch_size} does not divide among "
@@ -81,6 +81,21 @@ def run(
     if initial:
         inputs["init_from"] = initial.fingerprint
     return store.produce(STAGE, __name__, inputs, parameters, write, resumable=True)
+
+
+def make_strategy(devices: Sequence[str]) -> tf.distribute.MirroredStrategy:
+    """A strategy over the given devices, or over all GPUs where there are any, or the CPU.
+
+    Raises:
+      InputError: if one of them does not exist.
+    """
+    known = [
+        device.name.lower().split("device:")[-1] for device in tf.config.list_logical_devices()
+    ]
+    for device in devices:
+        if device.lower().lstrip("/") not in known:
+            raise InputError(f"there is no device {device}; there are {', '.join(known)}")
+    return tf.distribute.MirroredStrategy(list(devices) or None)
 
 
 def require_enough_text(examples: Artifact, alphabet: Alphabet, settings: Settings) -> None:

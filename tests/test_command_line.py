@@ -39,6 +39,8 @@ def artifacts(root):
         (["run", "--train_fraction", "1.5"], ["train_fraction is 1.5"]),
         (["run", "--corpus", "no/such/file"], ["no corpus no/such/file", "give a file"]),
         (["run", "--init_from", "no/such/model"], ["no checkpoint in no/such/model"]),
+        (["run", "words.txt"], ["words.txt is no option", "--corpus"]),
+        (["run", "--", "--runner=FlinkRuner"], ["no runner FlinkRuner", "FlinkRunner?"]),
         (["trainer"], ["holds no ExampleGen artifact", "python -m pipeline example_gen"]),
         (["pusher"], ["holds no Trainer artifact"]),
         (["lineage", "--model_name", "x"], ["no version"]),
@@ -48,10 +50,12 @@ def artifacts(root):
 )
 def test_mistakes_of_arguments(tmp_path, corpus_file, arguments, phrases):
     root = tmp_path / "root"
-    arguments = [*arguments, "--root", root] if arguments != ["rum"] else arguments
-    if arguments[0] == "run" and "--corpus" not in arguments:
-        arguments += ["--corpus", corpus_file]
-    finished = run_module("pipeline", *arguments)
+    command, *rest = arguments
+    if command != "rum":
+        rest = ["--root", root, *rest]
+    if command == "run" and "--corpus" not in rest:
+        rest = ["--corpus", corpus_file, *rest]
+    finished = run_module("pipeline", command, *rest)
     assert_refused(finished, *phrases)
     assert artifacts(root) == []
 
