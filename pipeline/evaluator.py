@@ -127,7 +127,7 @@ def evaluate(saved_model: str, examples: str, streams: int) -> Metrics:
     loaded = tf.saved_model.load(saved_model)
     split = Split.open(examples, "eval", read_alphabet(saved_model))
     windows, count = split.evaluation_windows(streams, WINDOW)
-    step = tf.function(loaded.evaluate_window, jit_compile=True)
+    step = tf.function(loaded.evaluate_window, autograph=False, jit_compile=True)
     state = loaded.initial_state(tf.constant(streams))
     totals = [0.0, 0.0, 0.0]
     with progress_bar("Evaluating", unit="characters") as progress:

@@ -104,12 +104,12 @@ class Learner:
         """Streams per replica."""
         return self.config.batch_size // self.strategy.num_replicas_in_sync
 
-    @tf.function
+    @tf.function(autograph=False)
     def initial_state(self) -> CharacterState:
         """The zero state of all streams, each replica's on its device."""
         return self.strategy.run(lambda: self.model.initial_state(self.replica_batch))
 
-    @tf.function
+    @tf.function(autograph=False)
     def train(
         self, ids: tf.Tensor, state: CharacterState, step: tf.Tensor
     ) -> tuple[StepResult, CharacterState]:
@@ -137,7 +137,7 @@ class Learner:
         context.merge_call(self._apply, args=(gradients,))
         return (loss, norm), state
 
-    @tf.function(jit_compile=True)
+    @tf.function(autograph=False, jit_compile=True)
     def _forward_backward(self, ids, state, seed):
         """Loss and gradients as this replica's share of the mean over the whole batch."""
         with tf.GradientTape() as tape:
@@ -168,7 +168,7 @@ class Learner:
     def _update(self, variable, gradient, rate):
         self.optimizer.update_step(gradient, variable, rate)
 
-    @tf.function
+    @tf.function(autograph=False)
     def evaluate(self, ids: tf.Tensor, state: CharacterState) -> tuple[Sums, CharacterState]:
         """Adds up the losses of a window; arguments as for `train`."""
         sums, state = self.strategy.run(self._evaluate_replica, (ids, state))
@@ -179,7 +179,7 @@ class Learner:
         # Only a function that is called from within a replica is traced once for each.
         return self._forward(ids, state)
 
-    @tf.function(jit_compile=True)
+    @tf.function(autograph=False, jit_compile=True)
     def _forward(self, ids, state):
         logits, state = self.model(tf.maximum(ids, 0), state)
         losses, counted = character_losses(logits, ids)

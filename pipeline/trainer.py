@@ -241,7 +241,7 @@ class Training:
         text = self._sample_graph(tf.constant([self._config.sample_length]))
         return text.numpy()[0].decode("utf-8", "replace")
 
-    @tf.function
+    @tf.function(autograph=False)
     def _sample_graph(self, length):
         choice = sampling.Choice(
             tf.constant([0.8]), tf.constant([0]), tf.constant([1.0]), tf.constant([0], tf.int64)

@@ -38,6 +38,7 @@ class ServedModel(tf.Module):
         self._alphabet = alphabet
 
     @tf.function(
+        autograph=False,
         input_signature=[
             tf.TensorSpec([None], tf.string, "prompt"),
             tf.TensorSpec([None], tf.int32, "length"),
@@ -45,7 +46,7 @@ class ServedModel(tf.Module):
             tf.TensorSpec([None], tf.int32, "top_k"),
             tf.TensorSpec([None], tf.float32, "top_p"),
             tf.TensorSpec([None], tf.int64, "seed"),
-        ]
+        ],
     )
     def generate(self, prompt, length, temperature, top_k, top_p, seed):
         """Continues prompts; see `sampling.generate`.
@@ -82,7 +83,7 @@ class ServedModel(tf.Module):
             "state": sampling.flatten_state(generated.state),
         }
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "text")])
     def score(self, text):
         """How well texts are predicted; see `sampling.score`.
 
@@ -100,12 +101,13 @@ class ServedModel(tf.Module):
         return {"bits_per_character": bits, "log_probabilities": log_probabilities}
 
     @tf.function(
+        autograph=False,
         input_signature=[
             tf.TensorSpec([None, None], tf.int32, "ids"),
             tf.TensorSpec([None], tf.int32, "previous"),
             tf.TensorSpec(None, tf.float32, "hidden"),
             tf.TensorSpec(None, tf.float32, "memory"),
-        ]
+        ],
     )
     def evaluate_window(self, ids, previous, hidden, memory):
         """One window of parallel streams, for the Evaluator; not a signature.
@@ -128,7 +130,7 @@ class ServedModel(tf.Module):
         sums = tf.reduce_sum(losses), tf.reduce_sum(hits * counted), tf.reduce_sum(counted)
         return sums, tuple(state)
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, "streams")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32, "streams")])
     def initial_state(self, streams):
         """The state for `evaluate_window` before the first window."""
         return tuple(self._untracked.model.initial_state(streams))
