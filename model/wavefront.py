@@ -82,76 +82,58 @@ class _Wavefront:
     """The two loops over the diagonals of one grid."""
 
     def __init__(self, weights, equations, dropout_masks, hidden):
-        self.weights = weights
-        self.equations = equations
-        self.dropout_masks = dropout_masks
-        self.steps = hidden.shape[0] or tf.shape(hidden)[0]
+        self._weights = weights
+        self._equations = equations
+        self._dropout_masks = dropout_masks
+        self._steps = hidden.shape[0] or tf.shape(hidden)[0]
 
-    def _layers_active(self, diagonal, layers):
-        """Which slots hold a cell of the grid on this diagonal, `[layers, 1, 1]`."""
+    def _hold(self, diagonal, new, old):
+        """The new values in the slots that hold a cell of the grid on this diagonal."""
+        layers = old.shape[0]
+        if layers == 1:
+            return new
         layer = tf.range(layers)
-        return ((layer <= diagonal) & (diagonal < layer + self.steps))[:, None, None]
+        active = (layer <= diagonal) & (diagonal < layer + self._steps)
+        return tf.where(active[:, None, None], new, old)
+
+    def _drop(self, diagonal, crossing):
+        """What crosses from the layers to those above them, or its gradient, with dropout."""
+        if self._dropout_masks is None or crossing.shape[0] == 0:
+            return crossing
+        return crossing * self._dropout_masks[diagonal]
 
     def forward(self, hidden, memory, state, keep_tape):
-        layers, units = state.hidden.shape[0], state.hidden.shape[-1]
-        diagonals = self.steps + layers - 1
-        weights, equation = self.weights, self.equations.output_equation
+        """Outputs `[steps, batch, units]`, the final state, and the tape or None."""
+        layers, batch, units = state.hidden.shape
+        diagonals = self._steps + layers - 1
         padding = tf.zeros([layers - 1, *shape_of(hidden)[1:]], hidden.dtype)
         hidden = tf.concat([hidden, padding], axis=0)
         memory = tf.concat([memory, padding], axis=0)
 
-        def diagonal_step(diagonal, time, depth, outputs, tape):
-            rising = depth.hidden[:-1]
-            if self.dropout_masks is not None and layers > 1:
-                rising *= self.dropout_masks[diagonal]
-            depth_hidden = tf.concat([hidden[diagonal][None], rising], axis=0)
-            depth_memory = tf.concat([memory[diagonal][None], depth.memory[:-1]], axis=0)
-            inputs = tf.concat([depth_hidden, time.hidden], axis=-1)
-            new_time = lstm_transform(
-                _affine(inputs, weights.time_kernel, weights.time_bias), time.memory, equation
+        def step(diagonal, time, depth, outputs, tape):
+            rising = self._drop(diagonal, depth.hidden[:-1])
+            below = State(
+                tf.concat([hidden[diagonal][None], rising], axis=0),
+                tf.concat([memory[diagonal][None], depth.memory[:-1]], axis=0),
             )
-            time_hidden, time_memory = new_time.hidden, new_time.memory
-            if layers > 1:
-                active = self._layers_active(diagonal, layers)
-                time_hidden = tf.where(active, time_hidden, time.hidden)
-                time_memory = tf.where(active, time_memory, time.memory)
-            depth_inputs = inputs
-            if self.equations.depth_priority:
-                depth_inputs = tf.concat([depth_hidden, time_hidden], axis=-1)
-            new_depth = lstm_transform(
-                _affine(depth_inputs, weights.depth_kernel, weights.depth_bias),
-                depth_memory,
-                equation,
-            )
-            kept = _Tape(
-                inputs,
-                time_hidden,
-                time.memory,
-                new_time.activations,
-                depth_memory,
-                new_depth.activations,
-            )
-            return (
-                diagonal + 1,
-                State(time_hidden, time_memory),
-                State(new_depth.hidden, new_depth.memory),
-                outputs.write(diagonal, new_depth.hidden[-1]),
-                [array.write(diagonal, entry) for array, entry in zip(tape, kept, strict=False)],
-            )
+            time, depth, kept = self._cells(diagonal, time, below)
+            if keep_tape:
+                tape = [
+                    array.write(diagonal, entry) for array, entry in zip(tape, kept, strict=True)
+                ]
+            return diagonal + 1, time, depth, outputs.write(diagonal, depth.hidden[-1]), tape
 
         def array(*shape):
             return tf.TensorArray(hidden.dtype, size=diagonals, element_shape=shape)
 
-        batch = hidden.shape[1]
         widths = (2, 1, 1, 4, 1, 4) if keep_tape else ()
-        empty = State(*(tf.zeros_like(part) for part in state))
         _, final, _, outputs, tape = tf.while_loop(
             lambda diagonal, *_: diagonal < diagonals,
-            diagonal_step,
+            step,
             (
                 0,
                 state,
-                empty,
+                State(*(tf.zeros_like(part) for part in state)),
                 array(batch, units),
                 [array(layers, batch, width * units) for width in widths],
             ),
@@ -159,90 +141,127 @@ class _Wavefront:
         tape = _Tape(*(entry.stack() for entry in tape)) if keep_tape else None
         return outputs.stack()[layers - 1 :], final, tape
 
-    def backward(self, tape, outputs_gradient, state_gradient):
-        layers, units = state_gradient.hidden.shape[0], state_gradient.hidden.shape[-1]
-        diagonals = self.steps + layers - 1
-        weights, equation = self.weights, self.equations.output_equation
-        empty = State(*(tf.zeros_like(part) for part in state_gradient))
-        padding = tf.zeros([layers - 1, *shape_of(outputs_gradient)[1:]], outputs_gradient.dtype)
-        top_gradient = tf.concat([padding, outputs_gradient], axis=0)
+    def _cells(self, diagonal, time, below):
+        """All cells of a diagonal: the new states along time and depth, and a tape's entry."""
+        weights, equation = self._weights, self._equations.output_equation
+        inputs = tf.concat([below.hidden, time.hidden], axis=-1)
+        preactivations = _affine(inputs, weights.time_kernel, weights.time_bias)
+        new_time = lstm_transform(preactivations, time.memory, equation)
+        new = State(
+            self._hold(diagonal, new_time.hidden, time.hidden),
+            self._hold(diagonal, new_time.memory, time.memory),
+        )
+        depth_inputs = inputs
+        if self._equations.depth_priority:
+            depth_inputs = tf.concat([below.hidden, new.hidden], axis=-1)
+        preactivations = _affine(depth_inputs, weights.depth_kernel, weights.depth_bias)
+        depth = lstm_transform(preactivations, below.memory, equation)
+        kept = _Tape(
+            inputs,
+            new.hidden,
+            time.memory,
+            new_time.activations,
+            below.memory,
+            depth.activations,
+        )
+        return new, State(depth.hidden, depth.memory), kept
 
-        def diagonal_step(step, time, depth, arrays):
-            diagonal = diagonals - 1 - step
-            top = depth.hidden[-1] + top_gradient[diagonal]
-            depth_hidden = tf.concat([depth.hidden[:-1], top[None]], axis=0)
-            depth_z, depth_memory = lstm_transform_gradient(
-                tape.depth_activations[diagonal],
-                tape.depth_memory[diagonal],
-                depth_hidden,
-                depth.memory,
-                equation,
+    def backward(self, tape, outputs_gradient, state_gradient):
+        """Gradients of `(hidden, memory)` at the bottom, the initial state, and the weights."""
+        layers, batch, units = state_gradient.hidden.shape
+        diagonals = self._steps + layers - 1
+        none = State(*(tf.zeros_like(part) for part in state_gradient))
+        padding = tf.zeros([layers - 1, *shape_of(outputs_gradient)[1:]], outputs_gradient.dtype)
+        top = tf.concat([padding, outputs_gradient], axis=0)
+
+        def step(count, time, depth, arrays):
+            diagonal = diagonals - 1 - count
+            last = depth.hidden[-1] + top[diagonal]
+            depth = State(tf.concat([depth.hidden[:-1], last[None]], axis=0), depth.memory)
+            time, below, time_z, depth_z = self._cells_gradient(diagonal, tape, time, depth)
+            sinking = State(
+                tf.concat([self._drop(diagonal, below.hidden[1:]), none.hidden[:1]], axis=0),
+                tf.concat([below.memory[1:], none.memory[:1]], axis=0),
             )
-            depth_inputs = _affine_gradient(depth_z, weights.depth_kernel)
-            new_time_hidden, old_time_hidden = time.hidden, 0.0
-            if self.equations.depth_priority:
-                new_time_hidden += depth_inputs[..., units:]
-            else:
-                old_time_hidden = depth_inputs[..., units:]
-            time_z, time_memory = lstm_transform_gradient(
-                tape.time_activations[diagonal],
-                tape.time_memory[diagonal],
-                new_time_hidden,
-                time.memory,
-                equation,
-            )
-            active = self._layers_active(diagonal, layers)
-            if layers > 1:
-                time_z = tf.where(active, time_z, tf.zeros_like(time_z))
-            time_inputs = _affine_gradient(time_z, weights.time_kernel)
-            time_hidden = time_inputs[..., units:] + old_time_hidden
-            if layers > 1:
-                time_hidden = tf.where(active, time_hidden, time.hidden)
-                time_memory = tf.where(active, time_memory, time.memory)
-            below = depth_inputs[..., :units] + time_inputs[..., :units]
-            sinking = below[1:]
-            if self.dropout_masks is not None and layers > 1:
-                sinking *= self.dropout_masks[diagonal]
-            entries = (time_z, depth_z, below[0], depth_memory[0])
-            return (
-                step + 1,
-                State(time_hidden, time_memory),
-                State(
-                    tf.concat([sinking, empty.hidden[:1]], axis=0),
-                    tf.concat([depth_memory[1:], empty.memory[:1]], axis=0),
-                ),
-                [
-                    array.write(diagonal, entry)
-                    for array, entry in zip(arrays, entries, strict=True)
-                ],
-            )
+            entries = (time_z, depth_z, below.hidden[0], below.memory[0])
+            arrays = [
+                array.write(diagonal, entry) for array, entry in zip(arrays, entries, strict=True)
+            ]
+            return count + 1, time, sinking, arrays
 
         def array(*shape):
             return tf.TensorArray(outputs_gradient.dtype, size=diagonals, element_shape=shape)
 
-        batch = outputs_gradient.shape[1]
-        gates = (layers, batch, 4 * units)
+        gates, vectors = (layers, batch, 4 * units), (batch, units)
         _, initial, _, arrays = tf.while_loop(
-            lambda step, *_: step < diagonals,
-            diagonal_step,
+            lambda count, *_: count < diagonals,
+            step,
             (
                 0,
                 state_gradient,
-                empty,
-                [array(*gates), array(*gates), array(batch, units), array(batch, units)],
+                none,
+                [array(*shape) for shape in (gates, gates, vectors, vectors)],
             ),
         )
-        time_z, depth_z, bottom_hidden, bottom_memory = (entry.stack() for entry in arrays)
+        time_z, depth_z, hidden, memory = (entry.stack() for entry in arrays)
+        bottom = hidden[: self._steps], memory[: self._steps]
+        return bottom, initial, self._weights_gradient(tape, time_z, depth_z)
+
+    def _cells_gradient(self, diagonal, tape, time, depth):
+        """The derivative of `_cells`.
+
+        Args:
+          diagonal: which one.
+          tape: what the forward pass kept.
+          time: gradients of the new state along time.
+          depth: gradients of the new hidden and memory vectors along depth.
+
+        Returns:
+          Gradients of the old state along time, of what came from below, and of the two LSTMs'
+          preactivations.
+        """
+        units = time.hidden.shape[-1]
+        weights, equation = self._weights, self._equations.output_equation
+        depth_z, below_memory = lstm_transform_gradient(
+            tape.depth_activations[diagonal],
+            tape.depth_memory[diagonal],
+            depth.hidden,
+            depth.memory,
+            equation,
+        )
+        depth_inputs = _affine_gradient(depth_z, weights.depth_kernel)
+        seen_by_depth = depth_inputs[..., units:]
+        new_hidden = time.hidden
+        if self._equations.depth_priority:
+            new_hidden += seen_by_depth
+        time_z, old_memory = lstm_transform_gradient(
+            tape.time_activations[diagonal],
+            tape.time_memory[diagonal],
+            new_hidden,
+            time.memory,
+            equation,
+        )
+        time_z = self._hold(diagonal, time_z, tf.zeros_like(time_z))
+        time_inputs = _affine_gradient(time_z, weights.time_kernel)
+        old_hidden = time_inputs[..., units:]
+        if not self._equations.depth_priority:
+            old_hidden += seen_by_depth
+        old = State(
+            self._hold(diagonal, old_hidden, time.hidden),
+            self._hold(diagonal, old_memory, time.memory),
+        )
+        below_hidden = depth_inputs[..., :units] + time_inputs[..., :units]
+        return old, State(below_hidden, below_memory), time_z, depth_z
+
+    def _weights_gradient(self, tape, time_z, depth_z):
+        """In the order of `GridWeights`; one product per kernel over all diagonals."""
+        units = tape.new_time_hidden.shape[-1]
         depth_inputs = tape.inputs
-        if self.equations.depth_priority:
+        if self._equations.depth_priority:
             depth_inputs = tf.concat([tape.inputs[..., :units], tape.new_time_hidden], axis=-1)
         return (
-            (bottom_hidden[: self.steps], bottom_memory[: self.steps]),
-            initial,
-            (
-                *_weight_gradients(tape.inputs, time_z, weights.time_kernel),
-                *_weight_gradients(depth_inputs, depth_z, weights.depth_kernel),
-            ),
+            *_kernel_and_bias_gradient(tape.inputs, time_z, self._weights.time_kernel),
+            *_kernel_and_bias_gradient(depth_inputs, depth_z, self._weights.depth_kernel),
         )
 
 
@@ -269,7 +288,7 @@ def _per_layer(product, inputs, kernel):
     return tf.stack([product(inputs[layer], kernel[layer]) for layer in range(kernel.shape[0])])
 
 
-def _weight_gradients(inputs, gradient, kernel):
+def _kernel_and_bias_gradient(inputs, gradient, kernel):
     """Kernel and bias gradient, summed over all diagonals in one product per kernel."""
     if kernel.shape[0] == 1:
         inputs, gradient = inputs[:, None], gradient[:, None]

@@ -115,7 +115,8 @@ def test_stages_run_by_themselves(finished_run, tmp_path):
     root, *_ = finished_run
     for stage in ("statistics_gen", "schema_gen", "infra_validator"):
         alone = run_module("pipeline", stage, "--root", root)
-        assert alone.returncode == 0 and "cached" in alone.stdout, alone.stderr
+        assert alone.returncode == 0, alone.stderr
+        assert alone.stdout.count("\n") == 1
     other = tmp_path / "other.txt"
     other.write_text("0123456789\n" * 1000)
     refused = run_module("pipeline", "example_validator", "--root", root, "--corpus", other)
