@@ -134,7 +134,7 @@ def evaluate(saved_model: str, examples: str, streams: int) -> Metrics:
         for number, ids in enumerate(windows.prefetch(tf.data.AUTOTUNE)):
             sums, state = step(ids, *state)
             totals = [total + float(part) for total, part in zip(totals, sums, strict=True)]
-            progress(min(number * streams * WINDOW, split.total), count * streams * WINDOW)
+            progress((number + 1) * streams * WINDOW, count * streams * WINDOW)
     nats, hits, characters = totals
     mean = nats / max(characters, 1.0)
     return Metrics(
