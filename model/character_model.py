@@ -38,7 +38,7 @@ class CharacterModel(keras.Model):
     Attributes:
       config: the architecture.
       vocabulary_size: number of distinct characters.
-      embedding: E, `[vocabulary_size + 1, input_width]`.
+      embedding: E, `[vocabulary_size + 1, input_width]`; its last row starts at zero.
       net: the recurrent layer.
       output_kernel: W, `[units, vocabulary_size]`.
       output_bias: b, `[vocabulary_size]`.
@@ -53,21 +53,29 @@ class CharacterModel(keras.Model):
 
     def build(self, _=None):
         self.net.build()
-        self.embedding = self._uniform(
-            "embedding", (self.vocabulary_size + 1, self.net.input_width), 1.0
+        self.embedding = self.add_weight(
+            name="embedding",
+            shape=(self.vocabulary_size + 1, self.net.input_width),
+            initializer=self._initial_embedding,
         )
-        self.output_kernel = self._uniform(
-            "output_kernel", (self.config.units, self.vocabulary_size), self.config.units**-0.5
+        scale = self.config.init_scale or self.config.units**-0.5
+        self.output_kernel = self.add_weight(
+            name="output_kernel",
+            shape=(self.config.units, self.vocabulary_size),
+            initializer=keras.initializers.RandomUniform(-scale, scale),
         )
         self.output_bias = self.add_weight(
             name="output_bias", shape=(self.vocabulary_size,), initializer="zeros"
         )
         self.built = True
 
-    def _uniform(self, name, shape, scale):
-        scale = self.config.init_scale or scale
-        initializer = keras.initializers.RandomUniform(-scale, scale)
-        return self.add_weight(name=name, shape=shape, initializer=initializer)
+    def _initial_embedding(self, shape, dtype):
+        """Uniform for characters; zero for "no known character", which training hardly ever sees."""
+        scale = self.config.init_scale or 1.0
+        characters = keras.initializers.RandomUniform(-scale, scale)(
+            (shape[0] - 1, shape[1]), dtype
+        )
+        return tf.concat([characters, tf.zeros([1, shape[1]], dtype)], axis=0)
 
     def initial_state(self, batch: int | tf.Tensor) -> CharacterState:
         """The state of `batch` texts of which nothing has been read."""

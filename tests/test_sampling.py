@@ -105,3 +105,10 @@ def test_an_unknown_character_is_named(kind, text, name):
     encode = tf.function(Alphabet.of(kind, b"ab").assert_known)
     with pytest.raises(tf.errors.InvalidArgumentError, match=name):
         encode(tf.constant([text]))
+
+
+def test_a_text_that_begins_has_nothing_before_it():
+    """An embedding that training hardly ever moves must not push the net where it never was."""
+    model = CharacterModel(ModelConfig(layers=1, units=4), 5)
+    np.testing.assert_array_equal(model.embedding[-1], 0)
+    assert np.abs(model.embedding[:-1]).min() > 0
