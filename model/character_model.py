@@ -70,7 +70,7 @@ class CharacterModel(keras.Model):
         self.built = True
 
     def _initial_embedding(self, shape, dtype):
-        """Uniform for characters; zero for "no known character", which training hardly ever sees."""
+        """Uniform for characters; zero for "no known character", which training hardly sees."""
         scale = self.config.init_scale or 1.0
         characters = keras.initializers.RandomUniform(-scale, scale)(
             (shape[0] - 1, shape[1]), dtype
