@@ -215,13 +215,27 @@ def unpack(source: Source, path: str) -> int:
                 while block := stream.read(BLOCK):
                     file.write(block)
                     size += len(block)
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError, ValueError) as error:
+    except _UNPACK_ERRORS as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise InputError(
-            f"{source.path} is truncated or no {source.packing} file ({error}); fetch it again"
+            f"{source.path} is truncated or no usable {source.packing} file ({error}); "
+            "fetch it again"
         ) from error
     return size
+
+
+# Of zip files, RuntimeError is a password and NotImplementedError a method that Python lacks.
+_UNPACK_ERRORS = (
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def _zip_members(packed: IO[bytes]) -> Iterator[IO[bytes]]:

@@ -170,17 +170,20 @@ class Training:
         profiler = _Profiler(os.path.join(self._directory, "logs"), first, config.profile_steps)
         pending, note = [], ""
         for step, ids in self._batches(first):
+            if self._stale():  # after the last step, or when the checkpoint was written
+                break
             if state is None or (step % self._epoch_steps == 0):
                 state = learner.initial_state()
-            result, state = learner.train(ids, state, tf.constant(step, tf.int64))
+            number = tf.constant(step, tf.int64)
+            result, state = learner.train(ids, state, number)
             pending.append(result)
             done = step + 1
             profiler.step(step)
             last = done == self._steps
             validate = last or done % (config.validate_every or self._epoch_steps) == 0
             if step == first:
-                self._log.graph(learner.train.get_concrete_function(
-                    ids, state, tf.constant(step, tf.int64)).graph)  # fmt: skip
+                traced = learner.train.get_concrete_function(ids, state, number)
+                self._log.graph(traced.graph)
             if validate or done % STEPS_PER_LOG == 0:
                 loss = self._report(pending, done)
                 progress(done * per_step, self._steps * per_step, f"loss {loss:.3f}{note}")
@@ -189,10 +192,13 @@ class Training:
                 validation_loss = self._validate(done)
                 note = f", validation {validation_loss:.3f}"
                 self._checkpoints.save(state, done, validation_loss)
-                if config.patience and int(self._checkpoints.stale) >= config.patience:
-                    break
         profiler.stop()
         return int(self._checkpoints.step)
+
+    def _stale(self):
+        """Whether so many validations have not been better that training stops."""
+        patience = self._config.patience
+        return bool(patience) and int(self._checkpoints.stale) >= patience
 
     def _batches(self, first: int) -> Iterator[tuple[int, tf.Tensor]]:
         """Step numbers from `first` on, each with the window of every stream."""

@@ -17,7 +17,7 @@ from model.errors import InputError
 # line. This is read when TensorFlow is imported, which the commands do when they run.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-logging.getLogger().setLevel(logging.ERROR)
+logging.disable(logging.WARNING)
 logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # it raises what it logs
 
 CONTEXT = {
@@ -48,12 +48,11 @@ def _import_tensorflow():
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
-            import tensorflow
+            import tensorflow  # noqa: F401
             import tensorflow_text  # noqa: F401
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-    tensorflow.get_logger().setLevel(logging.ERROR)
 
 
 def main(commands: click.Group) -> NoReturn:

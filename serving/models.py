@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops a SavedModel over code points has
+from google.protobuf import message
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
@@ -17,10 +18,10 @@ DEFAULT_SIGNATURE = "serving_default"
 class RequestError(Exception):
     """A request that cannot be answered; `code` is the name of a gRPC status code."""
 
-    def __init__(self, code: str, message: str):
-        super().__init__(message)
+    def __init__(self, code: str, text: str):
+        super().__init__(text)
         self.code = code
-        self.message = message
+        self.message = text
 
 
 class Servable:
@@ -136,9 +137,9 @@ def _code_name(error):
     return "UNKNOWN"
 
 
-def _essence(message):
+def _essence(text):
     """A message without the nodes and Python frames that TensorFlow puts around it."""
-    lines = [line.strip() for line in message.splitlines()]
+    lines = [line.strip() for line in text.splitlines()]
     assertions = [line for line in lines if "assertion failed" in line]
     plain = [line for line in lines if line and not line.startswith(("[[", "Graph execution"))]
     return (assertions or plain[-1:] or ["unknown"])[0].split(" [[")[0].strip()
@@ -156,18 +157,28 @@ class Model:
         self.name = name
         self.base_path = base_path
         self._servable: Servable | None = None
+        self._newest_tried: int | None = None
         self._loading = threading.Lock()
 
     def refresh(self) -> bool:
-        """Loads the newest version, if it is not loaded yet; returns whether one was.
+        """Loads the newest version, unless that was tried before; returns whether it did.
 
         The old version answers until the new one is ready.
+
+        Raises:
+          InputError: if the newest version cannot be loaded; the old one goes on answering.
         """
         with self._loading:
             newest = max(versions(self.base_path), default=None)
-            if newest is None or (self._servable and self._servable.version == newest):
+            if newest == self._newest_tried:
                 return False
-            self._servable = Servable(os.path.join(self.base_path, str(newest)), newest)
+            self._newest_tried = newest
+            path = os.path.join(self.base_path, str(newest))
+            try:
+                self._servable = Servable(path, newest)
+            except (tf.errors.OpError, OSError, ValueError, message.DecodeError) as error:
+                problem = str(error).splitlines()[0]
+                raise InputError(f"{path} cannot be loaded ({problem}); push it again") from error
             return True
 
     @property

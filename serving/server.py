@@ -190,8 +190,11 @@ def serve(
         running.callback(lambda: server.stop(SECONDS_TO_FINISH).wait())
         click.echo(f"Running gRPC ModelServer at 0.0.0.0:{port} ...", err=True)
         while not stop.wait(poll_seconds or None):
-            if model.refresh():
-                click.echo(f"serving version {model.versions[0]} of {model_name}", err=True)
+            try:
+                if model.refresh():
+                    click.echo(f"serving version {model.versions[0]} of {model_name}", err=True)
+            except InputError as error:
+                click.echo(str(error), err=True)
 
 
 def _grpc_server(models, port, max_threads):

@@ -273,7 +273,10 @@ def test_a_new_version_replaces_the_old_one(kind, model, alphabet, tmp_path):
         export(model, alphabet, str(tmp_path / ".2"))
         (tmp_path / ".2").rename(tmp_path / "2")
         wait_until(lambda: status(channel).model_version_status[0].version == 2)
-        predict(channel, "generate", inputs(["a"]))
+        (tmp_path / "3").mkdir()
+        (tmp_path / "3" / "saved_model.pb").write_bytes(b"no model")
+        assert any("3 cannot be loaded" in line for line in iter(process.stderr.readline, ""))
+        predict(channel, "generate", inputs(["a"]), version=2)
     finally:
         process.kill()
         process.wait()

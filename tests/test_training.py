@@ -191,4 +191,12 @@ def test_early_stop(store, examples, schema):
         artifact = trainer.run(
             store, examples, schema, Settings(DataConfig(), MODEL, config), devices=["cpu:0"]
         )
+        # As if killed after the last step and before the end: nothing is trained on top.
+        partial = f"{store.root}/.partial/Trainer-{artifact.fingerprint}"
+        tf.io.gfile.rename(artifact.path, partial)
+        tf.io.gfile.remove(f"{partial}/manifest.json")
+        again = trainer.run(
+            store, examples, schema, Settings(DataConfig(), MODEL, config), devices=["cpu:0"]
+        )
     assert artifact.manifest.counters["steps"] < 200
+    assert again.manifest.counters == artifact.manifest.counters
