@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 CORPUS ?= stdlib
 PRESET ?= demo
 ROOT   ?= runs
+# A model is called after the file name of its corpus.
+MODEL  ?= $(firstword $(subst ., ,$(notdir $(CORPUS:/=))))
 ARGS   ?=
 
 VENV   := .venv
@@ -37,8 +39,8 @@ tensorboard: $(READY) ## Watch the trainings under ROOT at http://localhost:6006
 	$(BIN)/tensorboard --logdir "$(ROOT)"
 
 serve: $(READY) ## Serve the model of CORPUS at ports 8500 (gRPC) and 8501 (REST)
-	$(BIN)/python -m serving serve --port 8500 --rest_api_port 8501 --model_name "$(CORPUS)" \
-	  --model_base_path "$(ROOT)/serving/$(CORPUS)" $(ARGS)
+	$(BIN)/python -m serving serve --port 8500 --rest_api_port 8501 --model_name "$(MODEL)" \
+	  --model_base_path "$(ROOT)/serving/$(MODEL)" $(ARGS)
 
 clean: ## Remove the virtual environment and all artifacts under ROOT
 	rm -rf $(VENV) "$(ROOT)"

@@ -4,7 +4,6 @@ import dataclasses
 import logging
 import os
 import sys
-import types
 from collections.abc import Callable
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
@@ -133,6 +132,4 @@ def _declaration(name, hint):
 def _parameter_type(hint: Any) -> click.ParamType | type:
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint))
-    if isinstance(hint, types.GenericAlias):
-        raise TypeError(f"no option type for {hint}")
     return hint

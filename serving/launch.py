@@ -26,7 +26,7 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
     Raises:
       InputError: if the server does not come up, with its last words.
     """
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [
@@ -34,9 +34,7 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
                 *_server(),
                 f"--port={port}",
                 f"--model_name={model_name}",
-                f"--model_base_path={os.path.abspath(model_base_path)}"
-                if "://" not in model_base_path
-                else f"--model_base_path={model_base_path}",
+                f"--model_base_path={_absolute(model_base_path)}",
             ],
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -54,6 +52,11 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
                 process.wait()
 
 
+def _absolute(path):
+    """The path as tensorflow_model_server wants it."""
+    return path if "://" in path else os.path.abspath(path)
+
+
 def _server():
     found = shutil.which(TENSORFLOW_MODEL_SERVER)
     return [found] if found else [sys.executable, "-m", "serving", "serve"]
@@ -65,7 +68,8 @@ def _dies_with_parent():
     return [found, "--pdeathsig", "KILL", "--"] if found else []
 
 
-def _free_port():
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

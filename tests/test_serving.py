@@ -27,7 +27,7 @@ from model.alphabet import Alphabet
 from model.character_model import CharacterModel
 from model.config import ModelConfig
 from serving.export import export
-from serving.launch import _free_port
+from serving.launch import free_port
 
 TEXT = "abc é\n"
 NAMES = ("prompt", "length", "temperature", "top_k", "top_p", "seed")
@@ -132,7 +132,7 @@ def wait_until(condition, seconds=60):
 
 @pytest.fixture(scope="module")
 def server(base_path):
-    ports = _free_port(), _free_port()
+    ports = free_port(), free_port()
     process = start_server(base_path, ports[0], f"--rest_api_port={ports[1]}")
     channel = grpc.insecure_channel(f"127.0.0.1:{ports[0]}")
     wait_until(lambda: status(channel).model_version_status)
@@ -265,7 +265,7 @@ def test_a_new_version_replaces_the_old_one(kind, model, alphabet, tmp_path):
     if kind == "unicode":
         pytest.skip("one alphabet is enough")
     export(model, alphabet, str(tmp_path / "1"))
-    port = _free_port()
+    port = free_port()
     process = start_server(tmp_path, port, "--file_system_poll_wait_seconds=0.1")
     channel = grpc.insecure_channel(f"127.0.0.1:{port}")
     try:
