@@ -192,8 +192,11 @@ def _segments(sources, start, end):
 
 
 def _align(sources, position):
-    """The position, or up to three bytes later where a UTF-8 code point begins."""
-    for moved in range(4):
+    """The position, or up to three bytes later where a UTF-8 code point begins.
+
+    The beginning stays the beginning, whatever the text starts with.
+    """
+    for moved in range(4 if position else 0):
         byte = b"".join(
             _read(segment) for segment in _segments(sources, position + moved, position + moved + 1)
         )

@@ -42,6 +42,7 @@ def test_records_are_the_corpus_with_provenance(private_store, tmp_path):
     folder = tmp_path / "corpus"
     folder.mkdir()
     contents = {f"{name}.txt": np.random.default_rng().bytes(200_000) for name in "abc"}
+    contents["a.txt"] = b"\x80\x80" + contents["a.txt"]  # no code point begins there
     for name, content in contents.items():
         (folder / name).write_bytes(content.replace(b"\0", b"\1"))
     examples = example_gen.run(private_store, corpus.resolve(str(folder)), 0.7, 3)
