@@ -6,8 +6,11 @@ import keras
 import tensorflow as tf
 
 from model.config import ModelConfig
+from model.execution import PLAIN, Plan
 from model.grid import State
-from model.layers import GridLSTM, StackedLSTM, dropout_mask
+from model.grid_layer import dropout_mask
+from model.layers import GridLSTM
+from model.stacked import StackedLSTM
 
 
 class CharacterState(NamedTuple):
@@ -38,34 +41,40 @@ class CharacterModel(keras.Model):
     Attributes:
       config: the architecture.
       vocabulary_size: number of distinct characters.
+      plan: how the net is executed; weights and what a step returns are float32 in any case.
       embedding: E, `[vocabulary_size + 1, input_width]`; its last row starts at zero.
       net: the recurrent layer.
       output_kernel: W, `[units, vocabulary_size]`.
       output_bias: b, `[vocabulary_size]`.
     """
 
-    def __init__(self, config: ModelConfig, vocabulary_size: int, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, config: ModelConfig, vocabulary_size: int, plan: Plan = PLAIN, **kwargs):
+        policy = "mixed_bfloat16" if plan.dtype == "bfloat16" else plan.dtype
+        super().__init__(dtype=policy, autocast=False, **kwargs)
         self.config = config
         self.vocabulary_size = vocabulary_size
-        self.net = (GridLSTM if config.kind == "grid" else StackedLSTM)(config, name=config.kind)
+        self.plan = plan
+        self.net = make_net(config, policy)
+        self.net.plan = plan
         self.build()
 
     def build(self, _=None):
-        self.net.build()
+        self.net.build((None, None, self.net.input_width))
         self.embedding = self.add_weight(
+            autocast=False,
             name="embedding",
             shape=(self.vocabulary_size + 1, self.net.input_width),
             initializer=self._initial_embedding,
         )
         scale = self.config.init_scale or self.config.units**-0.5
         self.output_kernel = self.add_weight(
+            autocast=False,
             name="output_kernel",
             shape=(self.config.units, self.vocabulary_size),
             initializer=keras.initializers.RandomUniform(-scale, scale),
         )
         self.output_bias = self.add_weight(
-            name="output_bias", shape=(self.vocabulary_size,), initializer="zeros"
+            autocast=False, name="output_bias", shape=(self.vocabulary_size,), initializer="zeros"
         )
         self.built = True
 
@@ -80,7 +89,8 @@ class CharacterModel(keras.Model):
     def initial_state(self, batch: int | tf.Tensor) -> CharacterState:
         """The state of `batch` texts of which nothing has been read."""
         previous = tf.fill([batch], tf.constant(self.vocabulary_size))
-        return CharacterState(previous, *self.net.initial_state(batch))
+        zeros = tf.zeros([self.config.layers, batch, self.config.units], self.variable_dtype)
+        return CharacterState(previous, zeros, zeros)
 
     def call(
         self,
@@ -103,14 +113,17 @@ class CharacterModel(keras.Model):
         """
         time_major = tf.transpose(ids)
         previous = tf.concat([state.previous[None], time_major[:-1]], axis=0)
-        inputs = self._embed(previous)
-        outputs, net_state = self.net(
-            inputs, State(state.hidden, state.memory), training=training, seed=seed
+        outputs, net_state = self.net.over_time(
+            *self.net.enter(self._embed(previous)),
+            State(state.hidden, state.memory),
+            training=training,
+            seed=seed,
         )
         if seed is not None and self.config.dropout:
             top_seed = tf.random.experimental.stateless_fold_in(seed, 1)
             outputs *= dropout_mask(outputs.shape, self.config.dropout, top_seed, outputs.dtype)
-        return self._logits(outputs), CharacterState(time_major[-1], *net_state)
+        hidden, memory = (tf.cast(part, self.variable_dtype) for part in net_state)
+        return self._logits(outputs), CharacterState(time_major[-1], hidden, memory)
 
     def step(self, state: CharacterState) -> tuple[tf.Tensor, State]:
         """Feeds the previous character.
@@ -118,17 +131,50 @@ class CharacterModel(keras.Model):
         Returns:
           The logits of the next one, `[batch, vocabulary_size]`, and the net's new state.
         """
-        inputs = self._embed(state.previous)
-        outputs, net_state = self.net.step(inputs, State(state.hidden, state.memory))
-        return self._logits(outputs), net_state
+        inputs = self.net.enter(self._embed(state.previous))
+        outputs, net_state = self.net.step(*inputs, State(state.hidden, state.memory))
+        return self._logits(outputs), State(
+            *(tf.cast(part, self.variable_dtype) for part in net_state)
+        )
 
     def _embed(self, ids):
         return tf.gather(tf.convert_to_tensor(self.embedding), ids)
 
     def _logits(self, outputs):
         flat = tf.reshape(outputs, [-1, self.config.units])
-        logits = tf.matmul(flat, self.output_kernel) + self.output_bias
+        product = tf.matmul(flat, tf.cast(self.output_kernel, flat.dtype))
+        logits = tf.cast(product, self.variable_dtype) + tf.convert_to_tensor(self.output_bias)
         return tf.reshape(logits, tf.concat([tf.shape(outputs)[:-1], [self.vocabulary_size]], 0))
+
+
+def make_net(config: ModelConfig, policy: str) -> GridLSTM | StackedLSTM:
+    """The recurrent layer that a configuration describes."""
+    scale = config.init_scale or config.units**-0.5
+    initializer = keras.initializers.RandomUniform(-scale, scale)
+    if config.kind == "stacked":
+        return StackedLSTM(
+            config.units,
+            config.layers,
+            kernel_initializer=initializer,
+            forget_bias=config.forget_bias,
+            dropout=config.dropout,
+            dtype=policy,
+            name=config.kind,
+        )
+    return GridLSTM(
+        config.units,
+        config.layers,
+        priority=config.equations.priority,
+        tied=config.tied,
+        output_equation=config.output_equation,
+        input_memory=config.input_memory,
+        project_inputs=False,
+        recurrent_initializer=initializer,
+        forget_bias=config.forget_bias,
+        dropout=config.dropout,
+        dtype=policy,
+        name=config.kind,
+    )
 
 
 def character_losses(logits: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

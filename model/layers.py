@@ -1,158 +1,305 @@
-"""Grid LSTM and stacked LSTM over a sequence, as Keras layers that only hold variables.
+"""Grid LSTMs as Keras layers; argument names are those of `keras.layers.LSTM`.
 
-Both layers take time-major sequences `[steps, batch, width]`: the loops run over time, and a
-transposition costs less once, on the character ids, than on every vector.
+The layers hold weights and call the pure functions; see `grid_layer.GridLayer` for the arguments
+that they share.
 """
+
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from model.config import ModelConfig
-from model.grid import GridWeights, State, grid_column
-from model.stacked import StackedWeights, stacked_column, stacked_lstm
-from model.wavefront import grid_inference, grid_wavefront
+from model.errors import InputError
+from model.grid import Sides, State, grid_column
+from model.grid_layer import GridLayer
+from model.transforms import shape_of
 
 
-class _RecurrentLayer(keras.layers.Layer):
-    """What the two nets have in common: initial values, state and dropout."""
+@keras.saving.register_keras_serializable(package="grid_lstm")
+class GridLSTMCell(GridLayer):
+    """One column of a 2-D Grid LSTM, for `keras.layers.RNN`.
 
-    def __init__(self, config: ModelConfig, **kwargs):
-        super().__init__(**kwargs)
-        self.config = config
-
-    def initial_state(self, batch: int | tf.Tensor) -> State:
-        """The zero state for `batch` sequences."""
-        zeros = tf.zeros([self.config.layers, batch, self.config.units], self.compute_dtype)
-        return State(zeros, zeros)
-
-    def _add_lstm(self, name, copies):
-        """The kernel and bias of `copies` LSTM transforms."""
-        units = self.config.units
-        scale = self.config.init_scale or units**-0.5
-        kernel = self.add_weight(
-            name=f"{name}_kernel",
-            shape=(copies, 2 * units, 4 * units),
-            initializer=keras.initializers.RandomUniform(-scale, scale),
-        )
-        bias = self.add_weight(
-            name=f"{name}_bias",
-            shape=(copies, 4 * units),
-            initializer=lambda shape, dtype: tf.repeat(
-                tf.constant([[0, self.config.forget_bias, 0, 0]] * copies, dtype), units, axis=1
-            ),
-        )
-        return kernel, bias
-
-    def _dropout_masks(self, rows, batch, seed):
-        """Factors for `rows` time steps or diagonals, or None where nothing is dropped."""
-        if seed is None or not self.config.dropout or self.config.layers == 1:
-            return None
-        shape = [rows, self.config.layers - 1, batch, self.config.units]
-        return dropout_mask(shape, self.config.dropout, seed, self.compute_dtype)
-
-
-def dropout_mask(shape, rate: float, seed: tf.Tensor, dtype) -> tf.Tensor:
-    """Independent factors, 0 with probability `rate` and 1 / (1 - rate) otherwise."""
-    keep = tf.random.stateless_uniform(shape, seed) >= rate
-    return tf.cast(keep, dtype) / (1 - rate)
-
-
-class GridLSTM(_RecurrentLayer):
-    """A 2-D Grid LSTM over a sequence.
-
-    Kalchbrenner, Danihelka, Graves, "Grid Long Short-Term Memory", arXiv 1507.01526; the equations
-    are in `grid.grid_block`. Weights are shared along time, and along depth as `config.tied` says.
-
-    Attributes:
-      input_width: 2 * units where characters enter the memory as well, else units.
-      time_kernel: `[layers, 2 * units, 4 * units]`, or `[1, ...]` when tied is "all".
-      time_bias: `[layers, 4 * units]`, or `[1, ...]` likewise.
-      depth_kernel: `[layers, 2 * units, 4 * units]`, or `[1, ...]` when tied is "depth" or "all".
-      depth_bias: `[layers, 4 * units]`, or `[1, ...]` likewise.
+    `GridLSTM` computes the same with the same weights, many times faster. States are hidden and
+    memory, `[batch, layers, units]` each.
     """
 
-    def __init__(self, config: ModelConfig, **kwargs):
-        super().__init__(config, **kwargs)
-        self.input_width = config.units * (2 if config.input_memory else 1)
+    def __init__(self, units: int, *args, **kwargs):
+        super().__init__(units, *args, **kwargs)
+        self._set_dimensions(2)
+        self.state_size = [(self.layers, self.units), (self.layers, self.units)]
+        self.output_size = self.units
 
-    def build(self, _=None):
-        layers, tied = self.config.layers, self.config.tied
-        self.time_kernel, self.time_bias = self._add_lstm("time", 1 if tied == "all" else layers)
-        self.depth_kernel, self.depth_bias = self._add_lstm(
-            "depth", 1 if tied in ("depth", "all") else layers
+    def call(self, inputs, states, training: bool = False):
+        """`[batch, features]` and two states to `[batch, units]` and two new states."""
+        seed = self._next_seed(training)
+        hidden, memory = self.enter(self._drop_inputs(inputs, seed, axes=()))
+        state = [tf.transpose(tf.convert_to_tensor(state), [1, 0, 2]) for state in states]
+        sides = Sides(
+            (tf.cast(state[0], self.compute_dtype), hidden[None]),
+            (tf.cast(state[1], self.variable_dtype), memory[None]),
         )
-        self.built = True
+        leaving = self.run(sides, (1, self.layers), training, seed)
+        new = [tf.transpose(part[0], [1, 0, 2]) for part in leaving]
+        return leaving.hidden[1][0], [
+            tf.cast(one, old.dtype) for one, old in zip(new, states, strict=True)
+        ]
 
-    @property
-    def weights_now(self) -> GridWeights:
-        """The weights as tensors."""
-        variables = (self.time_kernel, self.time_bias, self.depth_kernel, self.depth_bias)
-        return GridWeights(*(tf.convert_to_tensor(variable) for variable in variables))
+    def get_initial_state(self, batch_size=None):
+        """Zeros."""
+        return [
+            tf.zeros([batch_size, self.layers, self.units], self.compute_dtype) for _ in range(2)
+        ]
 
-    def _enter(self, inputs):
-        """The hidden and memory vectors that enter the bottom."""
-        units = self.config.units
-        hidden = inputs[..., :units]
-        return hidden, inputs[..., units:] if self.config.input_memory else tf.zeros_like(hidden)
 
-    def call(
-        self, inputs: tf.Tensor, state: State, training: bool = False, seed: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, State]:
-        """The whole sequence.
+@keras.saving.register_keras_serializable(package="grid_lstm")
+class GridLSTM(GridLayer):
+    """A 2-D Grid LSTM over a sequence, in the place of `keras.layers.LSTM`.
+
+    Dimension 0 is time, dimension 1 is depth. States are hidden and memory, both
+    `[batch, layers, units]`. A masked step leaves the state as it is and repeats the output before
+    it (zeros before the first).
+
+    Args:
+      return_sequences: whether to return the outputs of all steps or of the last.
+      return_state: whether to return the final states, too.
+      go_backwards: whether to read the sequence from its end, and return outputs in that order.
+      stateful: whether a batch begins where the one before it ended.
+      unroll: accepted for `keras.layers.LSTM`'s sake and without effect.
+      activation: of the candidate and the output; only "tanh".
+      recurrent_activation: of the gates; only "sigmoid".
+    """
+
+    def __init__(
+        self,
+        units: int,
+        layers: int = 1,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        activation: str = "tanh",
+        recurrent_activation: str = "sigmoid",
+        **kwargs,
+    ):
+        super().__init__(units, layers, **kwargs)
+        for name, value, only in (
+            ("activation", activation, "tanh"),
+            ("recurrent_activation", recurrent_activation, "sigmoid"),
+        ):
+            if keras.activations.get(value) is not keras.activations.get(only):
+                raise InputError(f"{name} is {value!r}; a Grid LSTM has only {only!r}")
+        self._set_dimensions(2)
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
+        self.stateful = stateful
+        self.unroll = unroll
+        self.supports_masking = True
+        self.states = None
+
+    def build(self, input_shape) -> None:
+        if len(input_shape) != 3:
+            raise InputError(
+                f"the input's shape is {tuple(input_shape)}; a GridLSTM wants "
+                f"[batch, steps, features]"
+            )
+        super().build(input_shape)
+        if self.stateful:
+            if input_shape[0] is None:
+                raise InputError(
+                    "the batch size is unknown; a stateful layer needs it, as in "
+                    "Input(batch_shape=(32, None, 8))"
+                )
+            shape = (input_shape[0], self.layers, self.units)
+            self.states = [
+                self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
+                for name in ("hidden", "memory")
+            ]
+
+    def call(self, sequences, initial_state=None, mask=None, training: bool = False):
+        """A sequence.
 
         Args:
-          inputs: `[steps, batch, input_width]`.
-          state: the state before the first step.
-          training: whether a gradient will be asked for.
-          seed: `[2]`, the seed of the dropout masks; None for no dropout.
+          sequences: `[batch, steps, features]`.
+          initial_state: hidden and memory, `[batch, layers, units]` each; zeros where it is None.
+          mask: `[batch, steps]`, boolean, False for steps to pass over.
+          training: whether dropout applies and a gradient will be asked for.
 
         Returns:
-          Outputs `[steps, batch, units]` and the state after the last step.
+          `[batch, units]`, or `[batch, steps, units]` with return_sequences; with return_state
+          followed by the final hidden and memory.
         """
-        hidden, memory = self._enter(inputs)
-        arguments = hidden, memory, state, self.weights_now, self.config.equations
-        if not training:
-            return grid_inference(*arguments)
-        steps, batch = inputs.shape[:2]
-        masks = self._dropout_masks(steps + self.config.layers - 1, batch, seed)
-        return grid_wavefront(*arguments, masks)
+        if sequences.shape.rank != 3:
+            raise InputError(
+                f"the input's shape is {sequences.shape}; expected [batch, steps, features]"
+            )
+        batch = shape_of(sequences)[0]
+        seed = self._next_seed(training)
+        inputs = self._drop_inputs(tf.convert_to_tensor(sequences), seed, axes=(1,))
+        keep = None if mask is None else tf.cast(tf.transpose(self._checked(mask)), tf.bool)
+        if self.go_backwards:
+            inputs = tf.reverse(inputs, [1])
+            keep = None if keep is None else tf.reverse(keep, [0])
+        hidden, memory = (tf.transpose(part, [1, 0, 2]) for part in self.enter(inputs))
+        state = self._initial_state(initial_state, batch)
+        outputs, final = self.over_time(hidden, memory, state, training, seed, keep)
+        if keep is not None:
+            outputs = _repeat_where_masked(outputs, keep)
+        final = [tf.transpose(part, [1, 0, 2]) for part in final]
+        if self.stateful:
+            for variable, value in zip(self.states, final, strict=True):
+                variable.assign(tf.cast(value, variable.dtype))
+        returned = tf.transpose(outputs, [1, 0, 2]) if self.return_sequences else outputs[-1]
+        return (returned, *final) if self.return_state else returned
 
-    def step(self, inputs: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """One time step: `[batch, input_width]` in, `[batch, units]` and the new state out."""
-        return grid_column(*self._enter(inputs), state, self.weights_now, self.config.equations)
+    def over_time(
+        self,
+        hidden: tf.Tensor,
+        memory: tf.Tensor,
+        state: State,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        keep: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, State]:
+        """The grid over a time-major sequence.
+
+        Args:
+          hidden: `[steps, batch, units]`, enters the bottom of depth; likewise memory.
+          memory: see hidden.
+          state: before the first step.
+          training: whether a gradient will be asked for.
+          seed: `[2]`, of the dropout; None for no dropout.
+          keep: `[steps, batch]`, boolean, False for steps that leave the state as it is.
+
+        Returns:
+          Hidden vectors at the top, `[steps, batch, units]`, and the state after the last step.
+        """
+        sides = Sides(
+            (tf.cast(state.hidden, self.compute_dtype), hidden),
+            (tf.cast(state.memory, memory.dtype), memory),
+        )
+        keep = None if keep is None else keep[:, None]
+        extents = (shape_of(hidden)[0], self.layers)
+        leaving = self.run(sides, extents, training, seed, keep)
+        return leaving.hidden[1], State(leaving.hidden[0], leaving.memory[0])
+
+    def step(self, hidden: tf.Tensor, memory: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        """One time step; see `grid.grid_column`."""
+        state = State(tf.cast(state.hidden, hidden.dtype), state.memory)
+        return grid_column(hidden, memory, state, self.weights_now, self.equations)
+
+    def _initial_state(self, given, batch):
+        if given is None:
+            given = self.states
+        if given is None:
+            hidden, memory = self.zeros(0, [self.layers, batch])
+            return State(hidden, memory)
+        given = list(given)
+        expected = (self.layers, self.units)
+        if len(given) != 2 or any(tuple(one.shape[1:]) != expected for one in given):
+            raise InputError(
+                f"initial_state has the shapes {[tuple(one.shape) for one in given]}; expected two "
+                f"of [batch, {self.layers}, {self.units}]"
+            )
+        return State(*(tf.transpose(tf.convert_to_tensor(one), [1, 0, 2]) for one in given))
+
+    @staticmethod
+    def _checked(mask):
+        if len(mask.shape) != 2:
+            raise InputError(f"the mask's shape is {tuple(mask.shape)}; expected [batch, steps]")
+        return mask
+
+    def reset_state(self) -> None:
+        """Begins new sequences, for a stateful layer."""
+        for variable in self.states or ():
+            variable.assign(tf.zeros_like(variable))
+
+    def compute_mask(self, _, mask=None):
+        """The mask goes on with the sequences."""
+        through = mask if self.return_sequences else None
+        return [through, None, None] if self.return_state else through
+
+    def compute_output_shape(self, sequences_shape, *_, **__):
+        """See `call`."""
+        batch, steps = sequences_shape[:2]
+        outputs = (batch, steps, self.units) if self.return_sequences else (batch, self.units)
+        state = (batch, self.layers, self.units)
+        return (outputs, state, state) if self.return_state else outputs
+
+    def get_config(self) -> dict:
+        own = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
-class StackedLSTM(_RecurrentLayer):
-    """A stacked LSTM over a sequence.
+def _repeat_where_masked(outputs, keep):
+    """Each step's output, or that of the last step before it that is kept."""
+    steps, batch, units = shape_of(outputs)
+    last = tf.scan(tf.maximum, tf.where(keep, tf.range(1, steps + 1)[:, None], 0))  # 0 for none
+    padded = tf.reshape(tf.pad(outputs, [[1, 0], [0, 0], [0, 0]]), [-1, units])
+    return tf.gather(padded, last * batch + tf.range(batch))
 
-    Attributes:
-      input_width: units.
-      kernel: `[layers, 2 * units, 4 * units]`.
-      bias: `[layers, 4 * units]`.
+
+@keras.saving.register_keras_serializable(package="grid_lstm")
+class GridLSTMND(GridLayer):
+    """A grid of N dimensions over an input of N - 1: a vector, a sequence, an image, a volume.
+
+    The last dimension of the grid, depth, is the layer's own; the others are those of the input.
+    For a vector, N = 1, this is a gated feed-forward net (paper, section 3.1).
+
+    Args:
+      directions: for each of the input's dimensions whether it is read "forward" or "backward"; one
+        word stands for all.
     """
 
-    def __init__(self, config: ModelConfig, **kwargs):
-        super().__init__(config, **kwargs)
-        self.input_width = config.units
+    def __init__(
+        self, units: int, layers: int = 1, directions: str | Sequence[str] = "forward", **kwargs
+    ):
+        super().__init__(units, layers, **kwargs)
+        self.directions = directions if isinstance(directions, str) else tuple(directions)
+        for one in [directions] if isinstance(directions, str) else directions:
+            if one not in ("forward", "backward"):
+                raise InputError(f"directions names {one!r}; it must be 'forward' or 'backward'")
 
-    def build(self, _=None):
-        self.kernel, self.bias = self._add_lstm("stacked", self.config.layers)
-        self.built = True
+    def build(self, input_shape) -> None:
+        across = len(input_shape) - 2
+        if across < 0:
+            raise InputError(
+                f"the input's shape is {tuple(input_shape)}; expected [batch, ..., features]"
+            )
+        words = self.directions
+        words = (words,) * across if isinstance(words, str) else words
+        if len(words) != across:
+            raise InputError(
+                f"directions names {len(words)} dimensions; the input has {across} besides batch "
+                f"and features"
+            )
+        self._backward = [axis + 1 for axis, word in enumerate(words) if word == "backward"]
+        self._set_dimensions(across + 1)
+        super().build(input_shape)
 
-    @property
-    def weights_now(self) -> StackedWeights:
-        """The weights as tensors."""
-        return StackedWeights(tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias))
+    def call(self, inputs, training: bool = False):
+        """`[batch, *extents, features]` to `[batch, *extents, units]`."""
+        seed = self._next_seed(training)
+        inputs = tf.convert_to_tensor(inputs)
+        inputs = self._drop_inputs(inputs, seed, axes=range(1, inputs.shape.rank - 1))
+        if self._backward:
+            inputs = tf.reverse(inputs, self._backward)
+        batch, *across, _ = shape_of(inputs)
+        count = len(across)
+        inward = [*range(1, count + 1), 0, count + 1]
+        bottom = [tf.transpose(part, inward) for part in self.enter(inputs)]
+        extents = (*across, self.layers)
+        sides = [self.zeros(i, [*extents[:i], *extents[i + 1 :], batch]) for i in range(count)] + [
+            bottom
+        ]
+        leaving = self.run(Sides(*zip(*sides, strict=True)), extents, training, seed)
+        outputs = tf.transpose(leaving.hidden[-1], [count, *range(count), count + 1])
+        return tf.reverse(outputs, self._backward) if self._backward else outputs
 
-    def call(
-        self, inputs: tf.Tensor, state: State, training: bool = False, seed: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, State]:
-        """The whole sequence; arguments and results are those of `GridLSTM.call`."""
-        masks = None
-        if training:
-            masks = self._dropout_masks(*inputs.shape[:2], seed)
-        return stacked_lstm(inputs, state, self.weights_now, masks)
+    def compute_output_shape(self, input_shape):
+        """See `call`."""
+        return (*input_shape[:-1], self.units)
 
-    def step(self, inputs: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """One time step; arguments and results are those of `GridLSTM.step`."""
-        return stacked_column(inputs, state, self.weights_now)
+    def get_config(self) -> dict:
+        return {**super().get_config(), "directions": self.directions}

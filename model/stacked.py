@@ -4,12 +4,17 @@ A 2-D grid whose depth dimension is a plain identity is this net. Its layers are
 other over the whole sequence, because then the input half of every product is a single tall one.
 """
 
+import functools
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
+from model.execution import PLAIN, Plan
 from model.grid import State
-from model.lstm_transform import lstm_transform, lstm_transform_gradient, shape_of
+from model.grid_layer import dropout_mask
+from model.transforms import lstm_transform, lstm_transform_gradient, shape_of
+from model.wavefront import GATES, Compilation
 
 
 class StackedWeights(NamedTuple):
@@ -31,8 +36,8 @@ def stacked_column(
     hiddens, memories = [], []
     for layer in range(state.hidden.shape[0]):
         inputs = tf.concat([hidden, state.hidden[layer]], axis=-1)
-        preactivations = tf.matmul(inputs, weights.kernel[layer]) + weights.bias[layer]
-        hidden, memory, _ = lstm_transform(preactivations, state.memory[layer])
+        product = tf.matmul(inputs, tf.cast(weights.kernel[layer], inputs.dtype))
+        hidden, memory, _ = lstm_transform(product, weights.bias[layer], state.memory[layer])
         hiddens.append(hidden)
         memories.append(memory)
     return hidden, State(tf.stack(hiddens), tf.stack(memories))
@@ -43,13 +48,15 @@ def stacked_lstm(
     state: State,
     weights: StackedWeights,
     dropout_masks: tf.Tensor | None = None,
+    compilation: Compilation = GATES,
 ) -> tuple[tf.Tensor, State]:
     """A stacked LSTM over a sequence.
 
         z = [h_below, h_time] W + b, then `lstm_transform`, per layer and step
 
-    The forward pass keeps `(1 + 1 + 4) * units` numbers per cell. Second derivatives are not
-    supported.
+    Products are computed in the dtype of `hidden`, all else in that of the state's memory. The
+    forward pass keeps `(1 + 4) * units` numbers per step, layer and batch row in the first and
+    `units` in the second. Second derivatives are not supported.
 
     Args:
       hidden: `[steps, batch, units]`.
@@ -57,6 +64,7 @@ def stacked_lstm(
       weights: the weights.
       dropout_masks: `[steps, layers - 1, batch, units]`, factors on what each layer but the first
         receives from the layer below; None for no dropout.
+      compilation: how it is compiled.
 
     Returns:
       The hidden vectors of the last layer, `[steps, batch, units]`, and the final state.
@@ -67,82 +75,223 @@ def stacked_lstm(
             hidden *= dropout_masks[:, layer - 1]
         hidden, final_hidden, final_memory = _lstm_layer(
             hidden,
-            state.hidden[layer],
+            tf.cast(state.hidden[layer], hidden.dtype),
             state.memory[layer],
             weights.kernel[layer],
             weights.bias[layer],
+            compilation,
         )
         hiddens.append(final_hidden)
         memories.append(final_memory)
     return hidden, State(tf.stack(hiddens), tf.stack(memories))
 
 
-@tf.custom_gradient
-def _lstm_layer(inputs, initial_hidden, initial_memory, kernel, bias):
+def _lstm_layer(inputs, initial_hidden, initial_memory, kernel, bias, compilation):
     """One layer over `[steps, batch, units]`; returns outputs, final hidden, final memory."""
-    units = initial_hidden.shape[-1]
-    steps = inputs.shape[0] or tf.shape(inputs)[0]
-    projected = _flat_product(inputs, kernel[:units]) + bias
-    recurrent_kernel = kernel[units:]
 
-    def array(width):
-        shape = (initial_hidden.shape[0], width * units)
-        return tf.TensorArray(inputs.dtype, size=steps, element_shape=shape)
+    @tf.custom_gradient
+    def differentiable(inputs, initial_hidden, initial_memory, kernel, bias):
+        layer = _Layer(inputs, kernel, compilation)
+        outputs, hidden, memory, tape = layer.forward(inputs, initial_hidden, initial_memory, bias)
 
-    def forward_step(step, hidden, memory, arrays):
-        preactivations = projected[step] + tf.matmul(hidden, recurrent_kernel)
-        new = lstm_transform(preactivations, memory)
-        kept = (new.hidden, memory, new.activations)
-        arrays = [entries.write(step, entry) for entries, entry in zip(arrays, kept, strict=True)]
-        return step + 1, new.hidden, new.memory, arrays
+        def gradient(outputs_gradient, hidden_gradient, memory_gradient):
+            before = tf.concat([initial_hidden[None], outputs[:-1]], axis=0)
+            return layer.backward(
+                tape, inputs, before, outputs_gradient, hidden_gradient, memory_gradient
+            )
 
-    _, hidden, memory, arrays = tf.while_loop(
-        lambda step, *_: step < steps,
-        forward_step,
-        (0, initial_hidden, initial_memory, [array(1), array(1), array(4)]),
-    )
-    outputs, memories, activations = (entries.stack() for entries in arrays)
+        return (outputs, hidden, memory), gradient
 
-    def gradient(outputs_gradient, hidden_gradient, memory_gradient):
-        def backward_step(count, hidden_gradient, memory_gradient, array):
-            step = steps - 1 - count
-            preactivations, memory_gradient = lstm_transform_gradient(
-                activations[step],
-                memories[step],
-                hidden_gradient + outputs_gradient[step],
+    return differentiable(inputs, initial_hidden, initial_memory, kernel, bias)
+
+
+class _Layer:
+    """The two loops over the steps of one layer."""
+
+    def __init__(self, inputs, kernel, compilation):
+        self._steps, self._batch, self._units = shape_of(inputs)
+        self._dtype = inputs.dtype
+        self._kernel_dtype = kernel.dtype
+        kernels = tf.split(tf.cast(kernel, inputs.dtype), 2, axis=0)
+        self._input_kernel, self._recurrent_kernel = (
+            _layouts(kernel, compilation.whole) for kernel in kernels
+        )
+        self._gates = _compiled(_gates, compilation)
+        self._gates_gradient = _compiled(lstm_transform_gradient, compilation)
+
+    def forward(self, inputs, hidden, memory, bias):
+        """Outputs, the final hidden and memory vectors, and what to keep."""
+        projected = self._tall_product(inputs, *self._input_kernel[0])
+        kernel, transpose = self._recurrent_kernel[0]
+
+        def step(at, hidden, memory, arrays):
+            recurrent = tf.matmul(hidden, kernel, transpose_b=transpose)
+            new = self._gates(projected[at], recurrent, bias, memory)
+            kept = (new.hidden, memory, new.activations)
+            arrays = [one.write(at, entry) for one, entry in zip(arrays, kept, strict=True)]
+            return at + 1, new.hidden, new.memory, arrays
+
+        arrays = [self._array(1), self._array(1, memory.dtype), self._array(4)]
+        _, hidden, memory, arrays = self._loop(step, (hidden, memory, arrays))
+        return arrays[0].stack(), hidden, memory, arrays[1:]
+
+    def backward(self, tape, inputs, before, outputs_gradient, hidden_gradient, memory_gradient):
+        """Gradients of inputs, initial hidden and memory, kernel and bias."""
+        memories, activations = tape
+        kernel, transpose = self._recurrent_kernel[1]
+
+        def step(count, hidden_gradient, memory_gradient, array):
+            at = self._steps - 1 - count
+            gates, memory_gradient = self._gates_gradient(
+                activations.read(at),
+                memories.read(at),
+                hidden_gradient + outputs_gradient[at],
                 memory_gradient,
             )
-            hidden_gradient = tf.matmul(preactivations, recurrent_kernel, transpose_b=True)
-            return count + 1, hidden_gradient, memory_gradient, array.write(step, preactivations)
+            hidden_gradient = tf.matmul(gates, kernel, transpose_b=transpose)
+            return count + 1, hidden_gradient, memory_gradient, array.write(at, gates)
 
-        _, hidden_gradient, memory_gradient, preactivations = tf.while_loop(
-            lambda count, *_: count < steps,
-            backward_step,
-            (0, hidden_gradient, memory_gradient, array(4)),
-        )
-        preactivations = preactivations.stack()
-        flat = tf.reshape(preactivations, [-1, 4 * units])
-        before = tf.concat([initial_hidden[None], outputs[:-1]], axis=0)
+        variables = hidden_gradient, memory_gradient, self._array(4)
+        _, hidden_gradient, memory_gradient, gates = self._loop(step, variables)
+        gates = gates.stack()
+        flat = tf.reshape(gates, [-1, 4 * self._units])
+        kernels = [
+            tf.matmul(tf.reshape(part, [-1, self._units]), flat, transpose_a=True)
+            for part in (inputs, before)
+        ]
+        ones = tf.ones([1, tf.shape(flat)[0]], flat.dtype)
         return (
-            _flat_product(preactivations, kernel[:units], transpose_b=True),
+            self._tall_product(gates, *self._input_kernel[1]),
             hidden_gradient,
             memory_gradient,
-            tf.concat(
-                [
-                    tf.matmul(tf.reshape(part, [-1, units]), flat, transpose_a=True)
-                    for part in (inputs, before)
-                ],
-                axis=0,
-            ),
-            tf.reduce_sum(flat, axis=0),
+            tf.cast(tf.concat(kernels, axis=0), self._kernel_dtype),
+            tf.cast(tf.matmul(ones, flat)[0], self._kernel_dtype),
         )
 
-    return (outputs, hidden, memory), gradient
+    def _array(self, width, dtype=None):
+        return tf.TensorArray(
+            dtype or self._dtype,
+            size=self._steps,
+            element_shape=[
+                self._batch if isinstance(self._batch, int) else None,
+                width * self._units,
+            ],
+            clear_after_read=False,
+        )
+
+    def _loop(self, step, variables):
+        return tf.while_loop(
+            lambda count, *_: count < self._steps,
+            step,
+            (tf.constant(0), *variables),
+            maximum_iterations=self._steps,
+        )
+
+    def _tall_product(self, rows, kernel, transpose):
+        flat = tf.matmul(tf.reshape(rows, [-1, rows.shape[-1]]), kernel, transpose_b=transpose)
+        return tf.reshape(flat, [self._steps, self._batch, flat.shape[-1]])
 
 
-def _flat_product(inputs, kernel, transpose_b=False):
-    """`[steps, batch, n] x [n, m]` as one product."""
-    width = kernel.shape[0] if transpose_b else kernel.shape[1]
-    flat = tf.reshape(inputs, [-1, inputs.shape[-1]])
-    product = tf.matmul(flat, kernel, transpose_b=transpose_b)
-    return tf.reshape(product, [*shape_of(inputs)[:-1], width])
+def _gates(projected, recurrent, bias, memory):
+    """`lstm_transform` of the sum of the two halves of the product."""
+    bias = tf.cast(projected, memory.dtype) + tf.cast(bias, memory.dtype)
+    return lstm_transform(recurrent, bias, memory)
+
+
+def _layouts(kernel, whole):
+    """A kernel and whether to transpose it, for the product and for its gradient.
+
+    See `products.Products` for the reason.
+    """
+    if whole or kernel.dtype == tf.bfloat16:
+        forward = (kernel, False) if whole else (tf.transpose(kernel), True)
+        return forward, (kernel, True)
+    return (kernel, False), (tf.transpose(kernel), False)
+
+
+@functools.cache
+def _compiled(function, compilation):
+    if compilation.whole or not compilation.gates:
+        return function
+    return tf.function(function, autograph=False, jit_compile=True)
+
+
+class StackedLSTM(keras.layers.Layer):
+    """A stacked LSTM over a time-major sequence, all layers of the same width.
+
+    Args:
+      units: width of each layer.
+      layers: how many.
+      kernel_initializer: of all kernels.
+      forget_bias: initial bias of the forget gates.
+      dropout: rate between the layers, with new masks at each step.
+
+    Attributes:
+      input_width: units.
+      kernel: `[layers, 2 * units, 4 * units]`.
+      bias: `[layers, 4 * units]`.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        layers: int = 1,
+        kernel_initializer="glorot_uniform",
+        forget_bias: float = 1.0,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        self.units = units
+        self.layers = layers
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.forget_bias = forget_bias
+        self.dropout = dropout
+        self.input_width = units
+        self.plan: Plan = PLAIN
+
+    def build(self, _=None) -> None:
+        self.kernel = self.add_weight(
+            autocast=False,
+            name="kernel",
+            shape=(self.layers, 2 * self.units, 4 * self.units),
+            initializer=self.kernel_initializer,
+        )
+        start = tf.repeat(tf.constant([0, self.forget_bias, 0, 0], tf.float32), self.units)
+        self.bias = self.add_weight(
+            autocast=False,
+            name="bias",
+            shape=(self.layers, 4 * self.units),
+            initializer=lambda shape, dtype: tf.cast(tf.broadcast_to(start, shape), dtype),
+        )
+        self.built = True
+
+    @property
+    def weights_now(self) -> StackedWeights:
+        """The weights as tensors."""
+        return StackedWeights(tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias))
+
+    def enter(self, inputs: tf.Tensor) -> tuple[tf.Tensor]:
+        """What `over_time` and `step` want of `[..., units]`."""
+        return (tf.cast(inputs, self.compute_dtype),)
+
+    def over_time(
+        self,
+        hidden: tf.Tensor,
+        state: State,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, State]:
+        """The whole sequence; as `layers.GridLSTM.over_time`, without a memory at the bottom."""
+        del training  # the tape of a layer is small
+        masks = None
+        if seed is not None and self.dropout and self.layers > 1:
+            steps, batch, _ = shape_of(hidden)
+            shape = [steps, self.layers - 1, batch, self.units]
+            masks = dropout_mask(shape, self.dropout, seed, hidden.dtype)
+        return stacked_lstm(hidden, state, self.weights_now, masks, self.plan.compilation)
+
+    def step(self, hidden: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        """One time step: `[batch, units]` in, `[batch, units]` and the new state out."""
+        state = State(tf.cast(state.hidden, hidden.dtype), state.memory)
+        return stacked_column(hidden, state, self.weights_now)

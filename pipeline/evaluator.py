@@ -127,12 +127,11 @@ def evaluate(saved_model: str, examples: str, streams: int) -> Metrics:
     loaded = tf.saved_model.load(saved_model)
     split = Split.open(examples, "eval", read_alphabet(saved_model))
     windows, count = split.evaluation_windows(streams, WINDOW)
-    step = tf.function(loaded.evaluate_window, autograph=False, jit_compile=True)
     state = loaded.initial_state(tf.constant(streams))
     totals = [0.0, 0.0, 0.0]
     with progress_bar("Evaluating", unit="characters") as progress:
         for number, ids in enumerate(windows.prefetch(tf.data.AUTOTUNE)):
-            sums, state = step(ids, *state)
+            sums, state = loaded.evaluate_window(ids, *state)
             totals = [total + float(part) for total, part in zip(totals, sums, strict=True)]
             progress((number + 1) * streams * WINDOW, count * streams * WINDOW)
     nats, hits, characters = totals

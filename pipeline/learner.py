@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from model.character_model import CharacterModel, CharacterState, character_losses
 from model.config import ModelConfig
+from model.execution import choose
 from pipeline.settings import TrainingConfig
 
 
@@ -77,9 +78,10 @@ class Sums(NamedTuple):
 class Learner:
     """A model and its optimizer, mirrored on the replicas of a strategy.
 
-    Forward and backward pass are one XLA program per replica. Gradients are then summed over the
-    replicas, clipped as a whole, and applied outside of XLA, which cannot write variables of
-    several devices; so n replicas take the same step as one with the whole batch.
+    Forward and backward pass are compiled per replica as the plan says, on accelerators as one XLA
+    program. Gradients are then summed over the replicas, clipped as a whole, and applied outside of
+    XLA, which cannot write variables of several devices; so n replicas take the same step as one
+    with the whole batch.
     """
 
     def __init__(
@@ -93,9 +95,22 @@ class Learner:
     ):
         self.strategy = strategy
         self.config = config
+        self.plan = choose(
+            model_config.units,
+            model_config.layers,
+            self.replica_batch,
+            config.execution,
+            config.dtype,
+            device=_device(strategy),
+        )
+        whole = self.plan.compilation.whole
+        self._forward_backward = tf.function(
+            self._forward_backward, autograph=False, jit_compile=whole
+        )
+        self._forward = tf.function(self._forward, autograph=False, jit_compile=whole)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
-            self.model = CharacterModel(model_config, vocabulary_size)
+            self.model = CharacterModel(model_config, vocabulary_size, self.plan)
             self.optimizer = make_optimizer(config, steps_per_epoch, steps)
             self.optimizer.build(self.model.trainable_variables)
 
@@ -137,7 +152,6 @@ class Learner:
         context.merge_call(self._apply, args=(gradients,))
         return (loss, norm), state
 
-    @tf.function(autograph=False, jit_compile=True)
     def _forward_backward(self, ids, state, seed):
         """Loss and gradients as this replica's share of the mean over the whole batch."""
         with tf.GradientTape() as tape:
@@ -179,7 +193,6 @@ class Learner:
         # Only a function that is called from within a replica is traced once for each.
         return self._forward(ids, state)
 
-    @tf.function(autograph=False, jit_compile=True)
     def _forward(self, ids, state):
         logits, state = self.model(tf.maximum(ids, 0), state)
         losses, counted = character_losses(logits, ids)
@@ -220,3 +233,8 @@ class Learner:
     def weight_norm(self) -> tf.Tensor:
         """Global norm of all weights."""
         return tf.linalg.global_norm([v.value for v in self.model.trainable_variables])
+
+
+def _device(strategy):
+    devices = strategy.extended.worker_devices
+    return "cpu" if all("CPU" in device.upper() for device in devices) else "accelerator"

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from model.config import AlphabetKind, ModelConfig
+from model.config import AlphabetKind, Execution, ModelConfig
 from model.errors import InputError
 
 CORPUS_HELP = (
@@ -53,6 +53,9 @@ class TrainingConfig:
       validate_every: steps between validations, which also save a checkpoint; 0 for once an epoch.
       validation_characters: how much of the eval split a validation reads; 0 for all.
       patience: validations without a better loss after which training stops; 0 for never.
+      dtype: of the products; "auto" for the faster one here. Memories, weights and the optimizer
+        are float32 in any case.
+      execution: how the net is computed; "auto" for the fastest.
       seed: of the initial weights and the dropout.
       sample_length: characters of the text written to TensorBoard at each validation.
       profile_steps: steps to profile for TensorBoard; 0 for none.
@@ -74,6 +77,8 @@ class TrainingConfig:
     validate_every: int = 0
     validation_characters: int = 0
     patience: int = 0
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    execution: Execution = "auto"
     seed: int = 0
     sample_length: int = 200
     profile_steps: int = 0

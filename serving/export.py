@@ -33,7 +33,7 @@ class ServedModel(tf.Module):
     def __init__(self, model: CharacterModel, alphabet: Alphabet, vocabulary: str):
         super().__init__()
         self._untracked = _Untracked(model)
-        self.weights = [variable.value for variable in model.variables]
+        self.weights = [variable.value for variable in model.weights]
         self.vocabulary = tf.saved_model.Asset(vocabulary)
         self._alphabet = alphabet
 

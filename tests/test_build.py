@@ -14,11 +14,12 @@ MAY_IMPORT = {
     "model": set(),
     "serving": {"model"},
     "pipeline": {"model", "serving"},
-    "tests": {"model", "serving", "pipeline"},
+    "benchmarks": {"model", "pipeline"},
+    "tests": {"model", "serving", "pipeline", "benchmarks"},
 }
 SOURCES = sorted(
     path.relative_to(PROJECT)
-    for package in (*PACKAGES, "tests")
+    for package in (*PACKAGES, "benchmarks", "tests")
     for path in (PROJECT / package).rglob("*.py")
 )
 

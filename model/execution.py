@@ -1,0 +1,153 @@
+"""Which of the executions of a net is the fastest, here and for this size."""
+
+import functools
+import json
+import math
+import pathlib
+from typing import Literal, NamedTuple
+
+import tensorflow as tf
+
+from model.config import Execution
+from model.wavefront import Compilation
+
+ComputeType = Literal["auto", "float32", "bfloat16"]
+Device = Literal["cpu", "accelerator"]
+Processor = Literal["amx", "avx512_bf16", "other"]
+
+# Training speeds as `python -m benchmarks.execution_table` measured them.
+TABLE = pathlib.Path(__file__).with_name("execution_table.json")
+
+
+class Plan(NamedTuple):
+    """How a net is executed.
+
+    Attributes:
+      execution: "reference" or "wavefront".
+      compilation: of the wavefront; `whole` asks the caller to compile the step with XLA.
+      dtype: "float32" or "bfloat16", the compute dtype.
+      reasons: why, one sentence each.
+    """
+
+    execution: Execution
+    compilation: Compilation
+    dtype: str
+    reasons: tuple[str, ...]
+
+
+PLAIN = Plan("wavefront", Compilation(whole=False, gates=False), "float32", ("no XLA",))
+"""What every TensorFlow runs, a stock TensorFlow Serving, which refuses XLA, included."""
+
+
+class Measured(NamedTuple):
+    """One row of the table: training speeds in characters per second of one processor and size."""
+
+    processor: Processor
+    layers: int
+    units: int
+    batch: int
+    speeds: dict[str, float]  # of the variants "float32 whole", "float32 gates", "bfloat16 gates"
+
+
+@functools.cache
+def measurements() -> tuple[Measured, ...]:
+    """The table of measured speeds."""
+    return tuple(Measured(**row) for row in json.loads(TABLE.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def processor() -> Processor:
+    """What this processor offers for products in bfloat16; "other" where it cannot be told."""
+    try:
+        words = set(pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return "other"
+    if "amx_bf16" in words:
+        return "amx"
+    return "avx512_bf16" if "avx512_bf16" in words else "other"
+
+
+def visible_device() -> Device:
+    """Where TensorFlow places a computation on its own."""
+    found = tf.config.get_visible_devices()
+    return "accelerator" if any(one.device_type in ("GPU", "TPU") for one in found) else "cpu"
+
+
+def choose(
+    units: int,
+    layers: int,
+    batch: int | None,
+    execution: Execution = "auto",
+    dtype: ComputeType = "auto",
+    device: Device | None = None,
+    on: Processor | None = None,
+    whole: bool | None = None,
+) -> Plan:
+    """The fastest way to train a net of the given size.
+
+    Args:
+      units: width of the vectors.
+      layers: blocks along depth.
+      batch: rows; None where it is not known.
+      execution: "auto" for the fastest, else what the caller wants.
+      dtype: "auto" for the faster of the two that trains as well, else the caller's.
+      device: where it will run; None for where TensorFlow places it.
+      on: the processor; None for this one.
+      whole: whether the caller compiles the whole step with XLA; None if it will do as it is told.
+    """
+    device = device or visible_device()
+    if device == "accelerator":
+        reason = "an accelerator runs the whole step as one XLA program, with bfloat16 products"
+        compute = "bfloat16" if dtype == "auto" else dtype
+        compilation = Compilation(whole=whole is not False, gates=False)
+        return Plan(_wavefront(execution), compilation, compute, (reason,))
+    on = on or processor()
+    nearest = _nearest(on, units, layers, batch or 32)
+    speeds = {
+        variant: speed
+        for variant, speed in nearest.speeds.items()
+        if (dtype == "auto" or variant.startswith(dtype))
+        and (whole is None or variant.endswith("whole") == whole)
+    }
+    if not speeds:  # bfloat16 where the table has none, or within the caller's XLA program
+        variant = f"{'float32' if dtype == 'auto' else dtype} {'whole' if whole else 'gates'}"
+        reasons = [f"{variant}, as the caller wants it"]
+    else:
+        variant = max(speeds, key=speeds.get)
+        reasons = [_why(variant, nearest, speeds)]
+    reasons.insert(0, f"the processor's bfloat16 products: {_OFFERS[on]}")
+    if execution == "reference":
+        reasons.append("cell by cell, as the caller wants it")
+    compute, compiled = variant.split()
+    compilation = Compilation(whole=compiled == "whole", gates=compiled == "gates")
+    return Plan(_wavefront(execution), compilation, compute, tuple(reasons))
+
+
+_OFFERS = {
+    "amx": "AMX tiles",
+    "avx512_bf16": "AVX-512 BF16",
+    "other": "none",
+}
+
+
+def _wavefront(execution: Execution) -> Execution:
+    return "reference" if execution == "reference" else "wavefront"
+
+
+def _nearest(on: Processor, units: int, layers: int, batch: int) -> Measured:
+    """The row of the table whose size is nearest, by ratios of units and of rows."""
+
+    def distance(row):
+        rows = layers * batch / (row.layers * row.batch)
+        return 2 * abs(math.log(units / row.units)) + abs(math.log(rows))
+
+    return min((row for row in measurements() if row.processor == on), key=distance)
+
+
+def _why(variant: str, row: Measured, speeds: dict[str, float]) -> str:
+    best = speeds[variant]
+    others = ", ".join(
+        f"{other} {speed / best:.2f}" for other, speed in speeds.items() if other != variant
+    )
+    size = f"{row.layers}x{row.units}, batch {row.batch}"
+    return f"{variant} was the fastest at {size}" + (f" (of its speed: {others})" if others else "")

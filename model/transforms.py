@@ -1,0 +1,191 @@
+"""The transforms of one dimension of a grid, and their derivatives.
+
+Pure functions of tensors that work for any leading dimensions: the same code serves one cell, all
+cells of a hyperplane, and the stacked LSTM. Arithmetic is done in the dtype of the memory (float32
+under mixed precision); what enters a product is rounded to the compute dtype.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from model.config import OutputEquation, Transform
+
+LAYER_NORMALIZATION_EPSILON = 1e-5
+
+
+class Transformed(NamedTuple):
+    """What a transform returns.
+
+    Attributes:
+      hidden: `[..., units]`, in the compute dtype.
+      memory: `[..., units]`.
+      activations: `[..., 4 * units]`, what `lstm_transform_gradient` needs, in the compute dtype.
+    """
+
+    hidden: tf.Tensor
+    memory: tf.Tensor
+    activations: tf.Tensor
+
+
+def lstm_transform(
+    preactivations: tf.Tensor,
+    bias: tf.Tensor,
+    memory: tf.Tensor,
+    output_equation: OutputEquation = "o*tanh(m)",
+) -> Transformed:
+    """One LSTM update from the gates' preactivations `z = W H + b`.
+
+        i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o);  g = tanh(z_g)
+        m' = f * m + i * g
+        h' = o * tanh(m')        "o*tanh(m)", the form of most libraries and of the Torch7 code
+        h' = tanh(o * m')        "tanh(o*m)", Kalchbrenner et al. (arXiv 1507.01526), section 2
+
+    Args:
+      preactivations: W H, `[..., 4 * units]`, in the order i, f, o, g, in the compute dtype.
+      bias: b, broadcastable to the preactivations.
+      memory: `[..., units]`, the m that enters.
+      output_equation: which of the two forms of h' to use.
+    """
+    units = memory.shape[-1]
+    z = tf.cast(preactivations, memory.dtype) + tf.cast(bias, memory.dtype)
+    gates = tf.sigmoid(z[..., : 3 * units])
+    candidate = tf.tanh(z[..., 3 * units :])
+    input_gate, forget_gate, output_gate = tf.split(gates, 3, axis=-1)
+    new_memory = forget_gate * memory + input_gate * candidate
+    if output_equation == "o*tanh(m)":
+        hidden = output_gate * tf.tanh(new_memory)
+    else:
+        hidden = tf.tanh(output_gate * new_memory)
+    dtype = preactivations.dtype
+    activations = tf.cast(tf.concat([gates, candidate], axis=-1), dtype)
+    return Transformed(tf.cast(hidden, dtype), new_memory, activations)
+
+
+def lstm_transform_gradient(
+    activations: tf.Tensor,
+    memory: tf.Tensor,
+    hidden_gradient: tf.Tensor,
+    memory_gradient: tf.Tensor,
+    output_equation: OutputEquation = "o*tanh(m)",
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The derivative of `lstm_transform`.
+
+    Args:
+      activations: `[..., 4 * units]`, as `lstm_transform` returned them.
+      memory: `[..., units]`, the m that entered; m' is recomputed from it.
+      hidden_gradient: `[..., units]`, dL/dh'.
+      memory_gradient: `[..., units]`, dL/dm' from everything but h'.
+      output_equation: as in the forward call.
+
+    Returns:
+      dL/dz, `[..., 4 * units]`, in the compute dtype, and dL/dm, `[..., units]`.
+    """
+    dtype = memory.dtype
+    input_gate, forget_gate, output_gate, candidate = tf.split(
+        tf.cast(activations, dtype), 4, axis=-1
+    )
+    hidden_gradient = tf.cast(hidden_gradient, dtype)
+    new_memory = forget_gate * memory + input_gate * candidate
+    if output_equation == "o*tanh(m)":
+        squashed = tf.tanh(new_memory)
+        output_gradient = hidden_gradient * squashed
+        memory_gradient += hidden_gradient * output_gate * (1 - squashed * squashed)
+    else:
+        hidden = tf.tanh(output_gate * new_memory)
+        product_gradient = hidden_gradient * (1 - hidden * hidden)
+        output_gradient = product_gradient * new_memory
+        memory_gradient += product_gradient * output_gate
+    preactivations_gradient = tf.concat(
+        [
+            memory_gradient * candidate * input_gate * (1 - input_gate),
+            memory_gradient * memory * forget_gate * (1 - forget_gate),
+            output_gradient * output_gate * (1 - output_gate),
+            memory_gradient * input_gate * (1 - candidate * candidate),
+        ],
+        axis=-1,
+    )
+    return tf.cast(preactivations_gradient, activations.dtype), memory_gradient * forget_gate
+
+
+def plain_transform(kind: Transform, preactivations: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """h' = a(W H + b), a dimension without a memory (paper, section 3.2, "non-LSTM dimensions").
+
+    Args:
+      kind: "tanh", "relu" or "identity", which is a.
+      preactivations: W H, `[..., units]`.
+      bias: b, broadcastable to the preactivations.
+    """
+    z = preactivations + tf.cast(bias, preactivations.dtype)
+    return {"tanh": tf.tanh, "relu": tf.nn.relu, "identity": tf.identity}[kind](z)
+
+
+def plain_transform_gradient(
+    kind: Transform, hidden: tf.Tensor, hidden_gradient: tf.Tensor
+) -> tf.Tensor:
+    """dL/dz of `plain_transform` from h' and dL/dh'."""
+    if kind == "tanh":
+        return hidden_gradient * (1 - hidden * hidden)
+    if kind == "relu":
+        return tf.where(hidden > 0, hidden_gradient, tf.zeros_like(hidden_gradient))
+    return hidden_gradient
+
+
+class Normalized(NamedTuple):
+    """What layer normalisation keeps for its gradient.
+
+    Attributes:
+      values: (z - mean) / deviation, `[..., gates * units]`, in the compute dtype.
+      scale: 1 / deviation, `[..., gates]`.
+    """
+
+    values: tf.Tensor
+    scale: tf.Tensor
+
+
+def normalize(preactivations: tf.Tensor, units: int, dtype: tf.DType) -> Normalized:
+    """Layer normalisation of each gate over its units (Ba et al., arXiv 1607.06450).
+
+        n = (z - mean(z)) / sqrt(var(z) + 1e-5)
+
+    The gain and the bias that follow it are the caller's.
+
+    Args:
+      preactivations: z, `[..., gates * units]`.
+      units: how many values make up one gate.
+      dtype: in which to compute mean and variance.
+    """
+    z = _by_gate(tf.cast(preactivations, dtype), units)
+    mean = tf.reduce_mean(z, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(z - mean), axis=-1, keepdims=True)
+    scale = tf.math.rsqrt(variance + LAYER_NORMALIZATION_EPSILON)
+    values = tf.reshape((z - mean) * scale, tf.shape(preactivations))
+    values.set_shape(preactivations.shape)
+    return Normalized(tf.cast(values, preactivations.dtype), scale[..., 0])
+
+
+def normalize_gradient(normalized: Normalized, gradient: tf.Tensor, units: int) -> tf.Tensor:
+    """dL/dz of `normalize` from dL/dn.
+
+    dz = (dn - mean(dn) - n mean(dn n)) / deviation
+    """
+    dtype = normalized.scale.dtype
+    values = _by_gate(tf.cast(normalized.values, dtype), units)
+    dn = _by_gate(tf.cast(gradient, dtype), units)
+    mean = tf.reduce_mean(dn, axis=-1, keepdims=True)
+    projection = tf.reduce_mean(dn * values, axis=-1, keepdims=True)
+    dz = (dn - mean - values * projection) * normalized.scale[..., None]
+    dz = tf.reshape(dz, tf.shape(gradient))
+    dz.set_shape(gradient.shape)
+    return tf.cast(dz, gradient.dtype)
+
+
+def _by_gate(values, units):
+    gates = values.shape[-1] // units
+    return tf.reshape(values, tf.concat([tf.shape(values)[:-1], [gates, units]], axis=0))
+
+
+def shape_of(tensor: tf.Tensor) -> list[int | tf.Tensor]:
+    """The shape of a tensor, with a scalar tensor where a size is not known statically."""
+    dynamic = tf.shape(tensor)
+    return [dynamic[axis] if size is None else size for axis, size in enumerate(tensor.shape)]

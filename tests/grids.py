@@ -1,0 +1,146 @@
+"""Random grids, and how far two results are apart; for the tests of the model."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from hypothesis import strategies as st
+
+from model.config import GridEquations
+from model.grid import DimensionWeights, Sides
+
+
+class Grid(NamedTuple):
+    """The arguments of `grid.grid_reference`."""
+
+    sides: Sides
+    weights: list[DimensionWeights]
+    equations: GridEquations
+    extents: tuple[int, ...]
+    dropout: list[tf.Tensor | None] | None
+    keep: tf.Tensor | None
+
+    def sources(self):
+        """All tensors to differentiate by."""
+        return [part for part in tf.nest.flatten([self.sides, self.weights]) if part is not None]
+
+
+def normal(*shape, dtype=tf.float64, scale=1.0):
+    """Fresh random numbers."""
+    return tf.constant(np.random.default_rng().normal(size=shape, scale=scale), dtype)
+
+
+def make_grid(
+    extents,
+    equations=None,
+    shared=(),
+    batch=2,
+    units=3,
+    dropout=(),
+    keep=(),
+    hidden_dtype=tf.float64,
+    dtype=tf.float64,
+):
+    """Random arguments.
+
+    Args:
+      extents: of the grid.
+      equations: of the blocks.
+      shared: dimensions whose weights all layers share.
+      batch: rows.
+      units: width.
+      dropout: dimensions with dropout factors.
+      keep: for each dimension whether all its blocks share what is kept; () to keep all.
+      hidden_dtype: the compute dtype.
+      dtype: of memories and weights.
+    """
+    equations = equations or GridEquations()
+    count, layers = len(extents), extents[-1]
+    scale = (count * units) ** -0.5
+    weights, hidden, memory = [], [], []
+    for i in range(count):
+        copies, width = 1 if i in shared else layers, equations.gates(i) * units
+        gain = normal(copies, width, dtype=dtype) if equations.layer_normalization else None
+        weights.append(
+            DimensionWeights(
+                normal(copies, count * units, width, dtype=dtype, scale=scale),
+                normal(copies, width, dtype=dtype),
+                gain,
+            )
+        )
+        others = (*extents[:i], *extents[i + 1 :], batch)
+        hidden.append(normal(*others, units, dtype=hidden_dtype))
+        kept = units if equations.transforms[i] == "lstm" else 0
+        memory.append(normal(*others, kept, dtype=dtype))
+    masks = None
+    if dropout:
+        masks = [
+            normal(*extents, batch, units, dtype=hidden_dtype) if i in dropout else None
+            for i in range(count)
+        ]
+    kept = None
+    if keep:
+        shape = [1 if all_alike else n for all_alike, n in zip(keep, extents, strict=True)]
+        kept = tf.constant(np.random.default_rng().random([*shape, batch]) < 0.6)
+    return Grid(Sides(tuple(hidden), tuple(memory)), weights, equations, extents, masks, kept)
+
+
+@st.composite
+def grids(draw, dimensions=(1, 2, 3)):
+    """Any small grid with any options."""
+    count = draw(st.sampled_from(dimensions))
+    extents = tuple(draw(st.integers(1, 4)) for _ in range(count))
+    kinds = st.sampled_from(["lstm", "lstm", "lstm", "tanh", "relu", "identity"])
+    order = draw(st.permutations(range(count)))
+    equations = GridEquations(
+        transforms=tuple(draw(kinds) for _ in range(count)),
+        priority=tuple(order[: draw(st.integers(0, count))]),
+        output_equation=draw(st.sampled_from(["o*tanh(m)", "tanh(o*m)"])),
+        layer_normalization=draw(st.booleans()),
+    )
+    some = st.sets(st.integers(0, count - 1))
+    return make_grid(
+        extents,
+        equations,
+        shared=draw(some),
+        batch=draw(st.integers(1, 3)),
+        units=draw(st.integers(2, 4)),
+        dropout=draw(some),
+        keep=draw(st.one_of(st.just(()), st.tuples(*[st.booleans()] * count))),
+    )
+
+
+def value_and_gradients(function, sources):
+    """What a function returns, and the gradients of a projection of it that all calls share."""
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        outputs = [tf.convert_to_tensor(output) for output in tf.nest.flatten(function())]
+        loss = tf.add_n([tf.reduce_sum(_projected(output)) for output in outputs])
+    zero = tf.UnconnectedGradients.ZERO
+    return outputs, tape.gradient(loss, sources, unconnected_gradients=zero)
+
+
+def _projected(output):
+    weights = tf.cos(tf.range(tf.size(output), dtype=tf.float64))
+    return tf.cast(output, tf.float64) * tf.reshape(weights, output.shape)
+
+
+def error(actual, expected):
+    """The largest difference in any tensor, relative to that tensor's largest element."""
+    worst = 0.0
+    for left, right in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
+        if tf.size(right):
+            left, right = tf.cast(left, tf.float64), tf.cast(right, tf.float64)
+            scale = float(tf.reduce_max(tf.abs(right))) or 1.0
+            worst = max(worst, float(tf.reduce_max(tf.abs(left - right))) / scale)
+    return worst
+
+
+def norm_error(actual, expected):
+    """The norm of the difference over the norm, the worst of all tensors."""
+    worst = 0.0
+    for left, right in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
+        if tf.size(right):
+            left, right = tf.cast(left, tf.float64), tf.cast(right, tf.float64)
+            worst = max(worst, float(tf.norm(left - right) / (tf.norm(right) + 1e-30)))
+    return worst

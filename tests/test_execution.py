@@ -1,0 +1,55 @@
+"""Which execution is chosen, and what `explain` says of it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from model.execution import choose, measurements
+
+
+@pytest.mark.parametrize("row", measurements(), ids=str)
+def test_auto_is_the_fastest_that_was_measured(row):
+    plan = choose(row.units, row.layers, row.batch, device="cpu", on=row.processor)
+    compiled = "whole" if plan.compilation.whole else "gates"
+    assert row.speeds[f"{plan.dtype} {compiled}"] == max(row.speeds.values())
+    assert plan.compilation.whole != plan.compilation.gates
+
+
+def test_a_processor_without_bfloat16_products_gets_float32():
+    for units in (16, 128, 1000):
+        assert choose(units, 2, 32, device="cpu", on="other").dtype == "float32"
+
+
+def test_the_caller_has_the_last_word():
+    assert choose(1000, 6, 50, dtype="float32", device="cpu", on="amx").dtype == "float32"
+    assert choose(8, 1, 1, dtype="bfloat16", device="cpu", on="other").dtype == "bfloat16"
+    assert choose(1000, 6, 50, "reference", device="cpu").execution == "reference"
+    for whole in (True, False):
+        plan = choose(128, 2, 16, device="cpu", on="other", whole=whole)
+        assert plan.compilation.whole == whole
+
+
+def test_an_accelerator_compiles_the_whole_step():
+    plan = choose(1000, 6, 50, device="accelerator")
+    assert plan.compilation.whole
+    assert plan.dtype == "bfloat16"
+
+
+def explain(*arguments):
+    command = [sys.executable, "-m", "model", "explain", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_explain_says_what_and_why():
+    shown = explain("--processor", "amx", "--device", "cpu", "--window", "100").stdout
+    assert "bfloat16 gates was the fastest at 6x1000" in shown
+    assert "AMX tiles" in shown
+    assert "960 MB" in shown  # 32 bytes * 1000 units * 6 layers * 100 steps * 50 rows
+    assert "recompute=10" in shown
+
+
+def test_explain_names_a_mistake():
+    done = explain("--units", "0")
+    assert done.returncode == 2
+    assert "--units" in done.stderr
