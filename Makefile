@@ -15,7 +15,7 @@ BIN    := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format tensorboard serve clean
+.PHONY: help run test lint format tensorboard serve bench clean
 
 help: ## List the targets and the variables
 	@echo "make TARGET [CORPUS=$(CORPUS)] [PRESET=$(PRESET)] [ROOT=$(ROOT)] [ARGS=\"--steps 100\"]"
@@ -42,6 +42,9 @@ serve: $(READY) ## Serve the model of CORPUS at ports 8500 (gRPC) and 8501 (REST
 	$(BIN)/python -m serving serve --port 8500 --rest_api_port 8501 --model_name "$(MODEL)" \
 	  --model_base_path "$(ROOT)/serving/$(MODEL)" $(ARGS)
 
+bench: $(VENV)/.benchmarks ## Time training steps of this project and of PyTorch, JAX and Keras
+	$(BIN)/python -m benchmarks.suite $(ARGS)
+
 clean: ## Remove the virtual environment and all artifacts under ROOT
 	rm -rf $(VENV) "$(ROOT)"
 
@@ -49,4 +52,8 @@ $(READY): requirements.txt constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed; install Python 3.11 or set PYTHON=" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.benchmarks: benchmarks/requirements.txt $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@

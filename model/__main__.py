@@ -57,6 +57,8 @@ def explain(layers, units, batch, window, execution, dtype, device, processor):
         compiled = "the whole step, products included, by XLA"
     else:
         compiled = "the gates by XLA; products are oneDNN's"
+        if plan.compilation.parts > 1:
+            compiled += f"; {plan.compilation.parts} groups of batch rows side by side"
     table = rich.table.Table(show_header=False, box=None)
     table.add_row("execution", plan.execution)
     table.add_row("products", plan.dtype)

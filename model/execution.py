@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import os
 import pathlib
 from typing import Literal, NamedTuple
 
@@ -39,14 +40,22 @@ PLAIN = Plan("wavefront", Compilation(whole=False, gates=False), "float32", ("no
 """What every TensorFlow runs, a stock TensorFlow Serving, which refuses XLA, included."""
 
 
+LEAST_ROWS = 8
+"""Rows of the smallest part that a batch is split into."""
+
+
 class Measured(NamedTuple):
-    """One row of the table: training speeds in characters per second of one processor and size."""
+    """One row of the table: training speeds in characters per second of one processor and size.
+
+    A variant is a compute dtype and one of "whole" (all of a step in one XLA program), "gates" (the
+    gates in XLA, products left to oneDNN) or "parts" (the same, one group of batch rows per core).
+    """
 
     processor: Processor
     layers: int
     units: int
     batch: int
-    speeds: dict[str, float]  # of the variants "float32 whole", "float32 gates", "bfloat16 gates"
+    speeds: dict[str, float]  # by variant, "bfloat16 gates" for one
 
 
 @functools.cache
@@ -118,9 +127,26 @@ def choose(
     reasons.insert(0, f"the processor's bfloat16 products: {_OFFERS[on]}")
     if execution == "reference":
         reasons.append("cell by cell, as the caller wants it")
+    return variant_plan(variant, batch, execution, tuple(reasons))
+
+
+def variant_plan(
+    variant: str, batch: int | None, execution: Execution = "wavefront", reasons=()
+) -> Plan:
+    """The plan that a variant of the table stands for."""
     compute, compiled = variant.split()
-    compilation = Compilation(whole=compiled == "whole", gates=compiled == "gates")
-    return Plan(_wavefront(execution), compilation, compute, tuple(reasons))
+    parts = 1
+    if compiled == "parts" and batch is not None:
+        parts = max(1, min(_cores(), batch // LEAST_ROWS))
+    whole = compiled == "whole"
+    compilation = Compilation(whole=whole, gates=not whole, parts=parts)
+    return Plan(_wavefront(execution), compilation, compute, reasons)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 _OFFERS = {

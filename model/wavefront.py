@@ -34,10 +34,13 @@ class Compilation(NamedTuple):
         padded to the same size.
       gates: compile the arithmetic of the gates with XLA, and leave products to the library that
         TensorFlow uses on its own.
+      parts: groups of batch rows that run side by side, for cores that a single step of a small net
+        cannot keep busy.
     """
 
     whole: bool = False
     gates: bool = True
+    parts: int = 1
 
 
 GATES = Compilation()
@@ -105,6 +108,10 @@ def grid_wavefront(
     keeps see `kept_numbers`. Second derivatives are not supported, nor are gradients of the dropout
     factors.
     """
+    if compilation.parts > 1:
+        return _in_parts(
+            grid_wavefront, sides, weights, equations, extents, dropout, keep, compilation
+        )
     dimensions = equations.dimensions
     parts = [tuple(part for part in one if part is not None) for one in weights]
 
@@ -142,8 +149,47 @@ def grid_inference(
     compilation: Compilation = GATES,
 ) -> Sides:
     """`grid_wavefront` without a gradient, keeping nothing for a backward pass."""
+    if compilation.parts > 1:
+        return _in_parts(
+            grid_inference, sides, weights, equations, extents, dropout, keep, compilation
+        )
     grid = _Wavefront(weights, equations, extents, dropout, keep, compilation)
     return grid.forward(sides, keep_tape=False)[0]
+
+
+def _in_parts(grid, sides, weights, equations, extents, dropout, keep, compilation):
+    """Runs a grid for each group of batch rows; nothing connects them but the weights."""
+    batch = sides.hidden[0].shape[-2]
+    count = 1 if batch is None else min(compilation.parts, batch)
+    sizes = None if batch is None else [(batch + at) // count for at in range(count)]
+
+    def cut(tensor, axis):
+        if tensor is None or count == 1:
+            return [tensor] * count
+        return tf.split(tensor, sizes, axis=axis)
+
+    hidden, memory = ([cut(side, -2) for side in part] for part in sides)
+    masks = None if dropout is None else [cut(mask, -2) for mask in dropout]
+    kept = cut(keep, -1)
+    alone = compilation._replace(parts=1)
+    leaving = [
+        grid(
+            Sides(tuple(one[at] for one in hidden), tuple(one[at] for one in memory)),
+            weights,
+            equations,
+            extents,
+            None if masks is None else [mask[at] for mask in masks],
+            kept[at],
+            alone,
+        )
+        for at in range(count)
+    ]
+    return Sides(
+        *(
+            tuple(tf.concat(ones, axis=-2) for ones in zip(*parts, strict=True))
+            for parts in zip(*leaving, strict=True)
+        )
+    )
 
 
 class _Wavefront:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from model.character_model import CharacterModel, CharacterState, character_losses
 from model.config import ModelConfig
-from model.execution import choose
+from model.execution import Plan, choose
 from pipeline.settings import TrainingConfig
 
 
@@ -92,10 +92,22 @@ class Learner:
         config: TrainingConfig,
         steps_per_epoch: int,
         steps: int,
+        plan: Plan | None = None,
     ):
+        """Builds the model on every replica.
+
+        Args:
+          strategy: where.
+          model_config: the architecture.
+          vocabulary_size: number of distinct characters.
+          config: how to train.
+          steps_per_epoch: for schedules that count epochs.
+          steps: in all, for schedules that end.
+          plan: how to execute the net; None for what the configuration leads to here.
+        """
         self.strategy = strategy
         self.config = config
-        self.plan = choose(
+        self.plan = plan or choose(
             model_config.units,
             model_config.layers,
             self.replica_batch,

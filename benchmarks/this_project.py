@@ -1,0 +1,61 @@
+"""This project's own training step, as the Trainer runs it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size
+from model.config import ModelConfig
+from model.execution import variant_plan
+from pipeline.learner import Learner
+from pipeline.settings import TrainingConfig
+
+
+def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
+    """A function that trains on the window once and returns the loss.
+
+    Args:
+      dtype: "auto", a dtype, or a variant as in `execution.Measured`.
+    """
+    plan = variant_plan(dtype, size.batch) if " " in dtype else None
+    model = ModelConfig(kind=size.model, layers=size.layers, units=size.units, tied="all")
+    training = TrainingConfig(
+        batch_size=size.batch,
+        window=size.window,
+        optimizer="rmsprop",
+        learning_rate=LEARNING_RATE,
+        smoothing=SMOOTHING,
+        schedule="constant",
+        clip_value=CLIP_VALUE,
+        dtype="auto" if plan else dtype,
+    )
+    vocabulary = len(problem.embedding)
+    strategy = tf.distribute.MirroredStrategy(["cpu:0"])
+    learner = Learner(strategy, model, vocabulary, training, 1, 1, plan)
+    _assign(learner.model, size, problem)
+    ids = tf.constant(problem.ids[:, 1:])
+    state = learner.initial_state()._replace(previous=tf.constant(problem.ids[:, 0]))
+    number = tf.constant(0, tf.int64)
+
+    def step():
+        # Every step begins at the same state, as those of the peers do.
+        result, _ = learner.train(ids, state, number)
+        return float(result.loss)
+
+    return step
+
+
+def _assign(model, size, problem):
+    net = model.net
+    if size.model == "grid":
+        for one, kernel, bias in zip(net.grid, problem.kernels, problem.biases, strict=True):
+            one.kernel.assign(kernel[None])
+            one.bias.assign(bias[None])
+    else:
+        net.kernel.assign(np.stack(problem.kernels))
+        net.bias.assign(np.stack(problem.biases))
+    unknown = np.zeros_like(problem.embedding[:1])
+    model.embedding.assign(np.concatenate([problem.embedding, unknown]))
+    model.output_kernel.assign(problem.output_kernel)
+    model.output_bias.assign(problem.output_bias)

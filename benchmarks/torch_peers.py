@@ -1,0 +1,224 @@
+"""The same networks in PyTorch: as most would write them, and as fast as it goes."""
+
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size
+
+
+def _parameters(problem):
+    values = (*problem.kernels, *problem.biases, *problem[2:5])
+    return [torch.nn.Parameter(torch.from_numpy(value)) for value in values]
+
+
+def _trained(parameters, loss_of, ids, dtype):
+    """A function that takes one step of RMSprop and returns the loss."""
+    optimizer = torch.optim.RMSprop(parameters, lr=LEARNING_RATE, alpha=SMOOTHING, foreach=True)
+    ids = torch.from_numpy(ids).long()
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+            loss = loss_of(ids)
+        loss.backward()
+        torch.nn.utils.clip_grad_value_(parameters, CLIP_VALUE, foreach=True)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def _cross_entropy(outputs, kernel, bias, ids):
+    logits = (outputs @ kernel).float() + bias
+    return torch.nn.functional.cross_entropy(logits, ids[:, 1:].t().reshape(-1))
+
+
+def make_cell_by_cell(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
+    """A loop over time with a loop over layers in it; autograd, and autocast for bfloat16."""
+    parameters = _parameters(problem)
+    time_kernel, depth_kernel, time_bias, depth_bias, embedding, output_kernel, output_bias = (
+        parameters
+    )
+    units = size.units
+
+    def lstm(hidden, memory, kernel, bias):
+        gates = torch.addmm(bias, hidden, kernel)
+        i, f, o = gates[:, : 3 * units].sigmoid().chunk(3, 1)
+        memory = f * memory + i * gates[:, 3 * units :].tanh()
+        return o * memory.tanh(), memory
+
+    def loss_of(ids):
+        read = embedding[ids[:, :-1].t()]
+        hiddens = [torch.zeros(size.batch, units)] * size.layers
+        memories = list(hiddens)
+        outputs = []
+        for step in range(size.window):
+            hidden, memory = read[step].chunk(2, 1)
+            for layer in range(size.layers):
+                together = torch.cat([hiddens[layer], hidden], 1)
+                hiddens[layer], memories[layer] = lstm(
+                    together, memories[layer], time_kernel, time_bias
+                )
+                together = torch.cat([hiddens[layer], hidden], 1)
+                hidden, memory = lstm(together, memory, depth_kernel, depth_bias)
+            outputs.append(hidden)
+        return _cross_entropy(torch.cat(outputs), output_kernel, output_bias, ids)
+
+    return _trained(parameters, loss_of, problem.ids, dtype)
+
+
+def make_wavefront(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
+    """The schedule of this project, hand-optimised.
+
+    Anti-diagonals without rows outside of the grid, a hand-written gradient whose weight gradients
+    are one product each, kernels cast once per step, gates in place where that is possible.
+    """
+    parameters = _parameters(problem)
+    *weights, embedding, output_kernel, output_bias = parameters
+    compute = getattr(torch, dtype)
+
+    def loss_of(ids):
+        read = embedding[ids[:, :-1].t().reshape(-1)]
+        with torch.autocast("cpu", enabled=False):
+            hidden, memory = read.chunk(2, 1)
+            outputs = _Wavefront.apply(size, hidden.to(compute), memory, *weights)
+            logits = outputs @ output_kernel.to(compute)
+        return torch.nn.functional.cross_entropy(
+            logits.float() + output_bias, ids[:, 1:].t().reshape(-1)
+        )
+
+    return _trained(parameters, loss_of, problem.ids, dtype)
+
+
+class _Wavefront(torch.autograd.Function):
+    """All blocks of a grid with zero initial state; rows are (layer, batch row)."""
+
+    @staticmethod
+    def forward(ctx, size, hidden, memory, time_kernel, depth_kernel, time_bias, depth_bias):
+        layers, batch, steps, units = size.layers, size.batch, size.window, size.units
+        dtype = hidden.dtype
+        kernels = time_kernel.to(dtype), depth_kernel.to(dtype)
+        biases = time_bias.to(dtype), depth_bias.to(dtype)
+        time_hidden = torch.zeros(layers * batch, units, dtype=dtype)
+        time_memory = torch.zeros(layers * batch, units)
+        depth_hidden, depth_memory = time_hidden[:0], time_memory[:0]
+        tape, outputs = [], []
+        for diagonal in range(steps + layers - 1):
+            first, end = max(0, diagonal - steps + 1), min(layers, diagonal + 1)
+            rows = slice(first * batch, end * batch)
+            if diagonal < steps:
+                at = slice(diagonal * batch, (diagonal + 1) * batch)
+                depth_hidden = torch.cat([hidden[at], depth_hidden])
+                depth_memory = torch.cat([memory[at], depth_memory])
+            count = (end - first) * batch
+            depth_hidden, depth_memory = depth_hidden[:count], depth_memory[:count]
+            old_memory = time_memory[rows].clone()
+            time_inputs = torch.cat([time_hidden[rows], depth_hidden], 1)
+            time_gates = torch.addmm(biases[0], time_inputs, kernels[0])
+            time_hidden[rows], time_memory[rows] = _gates(time_gates, old_memory)
+            depth_inputs = torch.cat([time_hidden[rows], depth_hidden], 1)
+            depth_gates = torch.addmm(biases[1], depth_inputs, kernels[1])
+            kept = time_inputs, old_memory, time_gates, depth_inputs, depth_memory, depth_gates
+            tape.append(kept)
+            depth_hidden, depth_memory = _gates(depth_gates, depth_memory)
+            if end == layers:
+                outputs.append(depth_hidden[-batch:])
+        ctx.tape, ctx.kernels, ctx.size = tape, kernels, size
+        return torch.cat(outputs)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        size, (time_kernel, depth_kernel) = ctx.size, ctx.kernels
+        layers, batch, steps, units = size.layers, size.batch, size.window, size.units
+        dtype = gradient.dtype
+        d_time_hidden = torch.zeros(layers * batch, units, dtype=dtype)
+        d_time_memory = torch.zeros(layers * batch, units)
+        d_depth_hidden, d_depth_memory = d_time_hidden[:0], d_time_memory[:0]
+        none = torch.zeros(batch, units)
+        time_kernel, depth_kernel = time_kernel.t(), depth_kernel.t()
+        time_gates, depth_gates, d_hidden, d_memory = [], [], [], []
+        for diagonal in range(steps + layers - 2, -1, -1):
+            first, end = max(0, diagonal - steps + 1), min(layers, diagonal + 1)
+            rows = slice(first * batch, end * batch)
+            if end == layers:
+                step = diagonal - layers + 1
+                at = slice(step * batch, (step + 1) * batch)
+                d_depth_hidden = torch.cat([d_depth_hidden, gradient[at]])
+                d_depth_memory = torch.cat([d_depth_memory, none])
+            _, old_memory, time_activations, _, below, depth_activations = ctx.tape[diagonal]
+            dz, d_depth_memory = _gates_gradient(
+                depth_activations, below, d_depth_hidden, d_depth_memory
+            )
+            depth_gates.append(dz)
+            d_inputs = dz @ depth_kernel
+            d_new = d_time_hidden[rows] + d_inputs[:, :units]
+            dz, d_old = _gates_gradient(time_activations, old_memory, d_new, d_time_memory[rows])
+            time_gates.append(dz)
+            d_seen = dz @ time_kernel
+            d_time_hidden[rows], d_time_memory[rows] = d_seen[:, :units], d_old
+            d_depth_hidden = d_inputs[:, units:] + d_seen[:, units:]
+            if first == 0:
+                d_hidden.append(d_depth_hidden[:batch])
+                d_memory.append(d_depth_memory[:batch])
+                d_depth_hidden, d_depth_memory = d_depth_hidden[batch:], d_depth_memory[batch:]
+        found = []
+        for which, gates in ((0, time_gates), (3, depth_gates)):
+            inputs = torch.cat([entry[which] for entry in ctx.tape])
+            gates = torch.cat(gates[::-1])
+            found.append(((inputs.t() @ gates).float(), gates.sum(0, dtype=torch.float32)))
+        (time_kernel, time_bias), (depth_kernel, depth_bias) = found
+        entering = torch.cat(d_hidden[::-1]), torch.cat(d_memory[::-1])
+        return None, *entering, time_kernel, depth_kernel, time_bias, depth_bias
+
+
+def _gates(gates, memory):
+    """Squashes the gates in place; returns the new hidden and memory vectors."""
+    units = memory.shape[1]
+    i, f, o = gates[:, : 3 * units].sigmoid_().chunk(3, 1)
+    g = gates[:, 3 * units :].tanh_()
+    memory = torch.addcmul(f * memory, i, g)
+    return o * memory.tanh().to(gates.dtype), memory
+
+
+def _gates_gradient(activations, memory, d_hidden, d_memory):
+    units = memory.shape[1]
+    i, f, o, g = activations.float().chunk(4, 1)
+    d_hidden = d_hidden.float()
+    squashed = torch.addcmul(f * memory, i, g).tanh_()
+    d_memory = torch.addcmul(d_memory, d_hidden * o, 1 - squashed * squashed)
+    gates = torch.empty_like(activations)
+    torch.mul(d_memory * g, i * (1 - i), out=_part(gates, 0, units))
+    torch.mul(d_memory * memory, f * (1 - f), out=_part(gates, 1, units))
+    torch.mul(d_hidden * squashed, o * (1 - o), out=_part(gates, 2, units))
+    torch.mul(d_memory * i, 1 - g * g, out=_part(gates, 3, units))
+    return gates, d_memory * f
+
+
+def _part(gates, which, units):
+    return gates[:, which * units : (which + 1) * units]
+
+
+def make_lstm(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
+    """`torch.nn.LSTM`."""
+    net = torch.nn.LSTM(size.units, size.units, size.layers)
+    units = size.units
+
+    def order(values):  # i, f, o, g to i, f, g, o, and transposed
+        i, f, o, g = torch.from_numpy(values).t().reshape(4, units, -1)
+        return torch.cat([i, f, g, o])
+
+    with torch.no_grad():
+        for layer, (kernel, bias) in enumerate(zip(problem.kernels, problem.biases, strict=True)):
+            getattr(net, f"weight_ih_l{layer}").copy_(order(kernel[:units]))
+            getattr(net, f"weight_hh_l{layer}").copy_(order(kernel[units:]))
+            getattr(net, f"bias_ih_l{layer}").copy_(order(bias[None])[:, 0])
+            getattr(net, f"bias_hh_l{layer}").zero_()
+    rest = [torch.nn.Parameter(torch.from_numpy(value)) for value in problem[2:5]]
+    embedding, output_kernel, output_bias = rest
+
+    def loss_of(ids):
+        outputs, _ = net(embedding[ids[:, :-1].t()])
+        return _cross_entropy(outputs.reshape(-1, units), output_kernel, output_bias, ids)
+
+    return _trained([*net.parameters(), *rest], loss_of, problem.ids, dtype)

@@ -1,0 +1,272 @@
+"""`python -m benchmarks.train_step`: training steps of this project and of its peers.
+
+Every contender has a process of its own. They take turns within one run, so that what slows the
+machine down slows all of them.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import math
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+
+import click
+import rich.console
+import rich.progress
+import rich.table
+
+from benchmarks.contenders import CEILING, THIS, Contender, contenders
+from benchmarks.problem import Size
+
+
+@dataclasses.dataclass
+class Result:
+    """What was measured of a contender.
+
+    Attributes:
+      contender: which.
+      times: of each step after the first, in seconds.
+      first: seconds of the first step, tracing and compilation included.
+      loss: after no step, nats per character.
+      peak: largest resident memory of its process in bytes, libraries included.
+    """
+
+    contender: Contender
+    first: float
+    loss: float
+    times: list[float]
+    peak: int = 0
+
+    @property
+    def median(self) -> float:
+        """Seconds per step."""
+        return statistics.median(self.times)
+
+    @property
+    def spread(self) -> float:
+        """Half the range of the middle half of the times, as a share of the median."""
+        if len(self.times) < 4:
+            return (max(self.times) - min(self.times)) / 2 / self.median
+        low, _, high = statistics.quantiles(self.times, n=4)
+        return (high - low) / 2 / self.median
+
+
+class Worker:
+    """A contender in a process of its own."""
+
+    def __init__(self, contender: Contender, size: Size):
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", json.dumps(contender), json.dumps(size)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        answer = self._answer()
+        self.result = Result(contender, answer["first"] + answer["made"], answer["loss"], [])
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a worker ended with status {self._process.wait()}")
+        return json.loads(line)
+
+    def run(self, steps: int) -> None:
+        """Takes some steps, and nobody else does so long."""
+        print(steps, file=self._process.stdin, flush=True)
+        answer = self._answer()
+        self.result.times += answer["times"]
+        self.result.peak = answer["peak"]
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> list[Result]:
+    """Lets contenders take turns.
+
+    Args:
+      size: of the network.
+      chosen: who takes part.
+      steps: of the fastest; slower ones take fewer, at least 3.
+      turn: about how many seconds a turn takes; at least one step.
+    """
+    with contextlib.ExitStack() as stack:
+        workers = []
+        progress = stack.enter_context(
+            rich.progress.Progress(
+                *rich.progress.Progress.get_default_columns(),
+                console=rich.console.Console(stderr=True),
+            )
+        )
+        task = progress.add_task(size.name, total=None)
+        for contender in chosen:
+            progress.update(task, description=f"{size.name}: {contender.label} compiles")
+            try:
+                worker = Worker(contender, size)
+            except RuntimeError as error:
+                progress.console.print(f"{contender.label}: {error}; left out")
+                continue
+            stack.callback(worker.close)
+            worker.run(1)
+            workers.append((worker, worker.result.times.pop()))
+        fastest = min(seconds for worker, seconds in workers if not _is_ceiling(worker.result))
+        rounds = max(3, math.ceil(steps * fastest / turn))
+        progress.update(task, total=rounds * len(workers))
+        for number in range(rounds):
+            # Nobody always follows the same one.
+            for worker, seconds in (
+                workers[number % len(workers) :] + workers[: number % len(workers)]
+            ):
+                progress.update(task, description=f"{size.name}: {worker.result.contender.label}")
+                worker.run(max(1, min(steps, round(turn / seconds))))
+                progress.advance(task)
+        return [worker.result for worker, _ in workers]
+
+
+def _is_ceiling(result: Result) -> bool:
+    return result.contender.name == CEILING
+
+
+def summary(size: Size, results: list[Result]) -> dict:
+    """Everything that was measured, for a table or a file."""
+    ceilings = {
+        result.contender.dtype: 2 * 4096**3 / result.median
+        for result in results
+        if _is_ceiling(result)
+    }
+    best = max(ceilings.values(), default=None)
+    ours = next(result for result in results if result.contender.name == THIS)
+    rows = []
+    for result in results:
+        if _is_ceiling(result):
+            continue
+        rate = size.flops / result.median
+        rows.append(
+            {
+                "name": result.contender.name,
+                "dtype": result.contender.dtype,
+                "characters_per_second": size.batch * size.window / result.median,
+                "spread": result.spread,
+                "steps": len(result.times),
+                "this_project_is_faster_by": result.median / ours.median,
+                "gflops": rate / 1e9,
+                "share_of_ceiling": rate
+                / (ceilings.get(result.contender.dtype, best) if ceilings else math.nan),
+                "peak_bytes": result.peak,
+                "first_step_seconds": result.first,
+                "loss": result.loss,
+            }
+        )
+    return {
+        "size": size._asdict(),
+        "machine": machine(),
+        "date": datetime.date.today().isoformat(),
+        "ceilings_gflops": {dtype: rate / 1e9 for dtype, rate in ceilings.items()},
+        "contenders": rows,
+    }
+
+
+def machine() -> str:
+    """The processor and how many of its cores there are."""
+    import os
+
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    return f"{os.cpu_count()} x {name}"
+
+
+def as_table(found: dict) -> rich.table.Table:
+    """A summary for people."""
+    ceilings = ", ".join(f"{dtype} {rate:,.0f}" for dtype, rate in found["ceilings_gflops"].items())
+    table = rich.table.Table(
+        title=f"{Size(**found['size']).name}; {found['machine']}, {found['date']}; "
+        f"largest products: {ceilings} GFLOP/s"
+    )
+    columns = (
+        "",
+        "char/s",
+        "±",
+        "this is faster by",
+        "GFLOP/s",
+        "of ceiling",
+        "peak MB",
+        "first s",
+    )
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left")
+    for row in found["contenders"]:
+        table.add_row(
+            f"{row['name']}, {row['dtype']}",
+            f"{row['characters_per_second']:,.0f}",
+            f"{row['spread']:.0%}",
+            f"{row['this_project_is_faster_by']:.2f}",
+            f"{row['gflops']:,.0f}",
+            f"{row['share_of_ceiling']:.2f}",
+            f"{row['peak_bytes'] / 1e6:,.0f}",
+            f"{row['first_step_seconds']:.1f}",
+        )
+    return table
+
+
+def check_losses(results: list[Result]) -> None:
+    """Raises a ClickException unless all contenders compute the same network."""
+    compared = [result for result in results if not _is_ceiling(result)]
+    reference = statistics.median(result.loss for result in compared)
+    for result in compared:
+        if not abs(result.loss - reference) < 0.01 * reference:
+            raise click.ClickException(
+                f"{result.contender.label} begins at {result.loss:.4f} nats per character and the "
+                f"others at {reference:.4f}; they are not the same network"
+            )
+
+
+@click.command()
+@click.option("--model", type=click.Choice(["grid", "stacked"]), default="grid", show_default=True)
+@click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
+@click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--window", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--steps", type=click.IntRange(1), default=50, show_default=True, help="Of this project."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="Of this project's products; peers run in all of theirs.",
+)
+@click.option("--turn", type=float, default=2.0, show_default=True, help="Seconds of a turn.")
+@click.option("--only", multiple=True, help="Only contenders whose label contains this.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
+def main(model, layers, units, batch, window, steps, dtype, turn, only, as_json):
+    """Time training steps of this project and of its peers in turns."""
+    size = Size(model, layers, units, batch, window)
+    chosen = [
+        one
+        for one in contenders(model, dtype)
+        if not only or one.name == THIS or any(part in one.label for part in only)
+    ]
+    results = measure(size, chosen, steps, turn)
+    check_losses(results)
+    found = summary(size, results)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        rich.console.Console(width=140).print(as_table(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""A process that runs one contender's training steps when it is told to.
+
+Reads a count of steps per line from standard input and answers each with their times in seconds, as
+JSON; ends with its input.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def main() -> None:
+    """Arguments: a Contender and a Size, as JSON lists."""
+    from benchmarks.contenders import Contender
+    from benchmarks.problem import Size, make_problem
+
+    contender = Contender(*json.loads(sys.argv[1]))
+    size = Size(*json.loads(sys.argv[2]))
+    problem = make_problem(size)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    begun = time.perf_counter()
+    step = contender.make_step(size, problem)
+    made = time.perf_counter()
+    loss = step()
+    first = time.perf_counter() - made
+    print(
+        json.dumps({"made": made - begun, "first": first, "loss": loss}), file=answers, flush=True
+    )
+    for line in sys.stdin:
+        times = []
+        for _ in range(int(line)):
+            begun = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - begun)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        _answer(answers, times=times, peak=peak)
+
+
+def _answer(file, **values):
+    print(json.dumps(values), file=file, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The benchmarks run, and what they compare is the same network."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import PROJECT
+
+TINY = ["--layers", "2", "--units", "16", "--batch", "4", "--window", "6"]
+
+
+def run(module, *arguments):
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
+
+
+@pytest.mark.parametrize("model,peer", [("grid", "TensorFlow"), ("stacked", "keras")])
+def test_train_step_compares_the_same_network(model, peer):
+    done = run(
+        "train_step", "--model", model, *TINY, "--steps", "2", "--turn", "0.1", "--only", peer,
+        "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["contenders"]
+    assert any(peer in row["name"] for row in rows)
+    assert rows[0]["name"] == "this project"
+    for row in rows:
+        assert row["loss"] == pytest.approx(rows[0]["loss"], rel=0.01)
+        assert row["characters_per_second"] > 0
+        assert row["steps"] >= 3
+
+
+def test_the_step_can_be_had_as_stablehlo(tmp_path):
+    done = run("pjrt", "export", str(tmp_path), *TINY)
+    assert done.returncode == 0, done.stderr
+    assert "stablehlo.while" in (tmp_path / "step.mlir").read_text()
+    jax = pytest.importorskip("jax", reason="JAX comes with benchmarks/requirements.txt")
+    timed = json.loads(run("pjrt", "time", str(tmp_path), "--steps", "5").stdout)
+    assert timed["device"] == jax.devices()[0].device_kind
+    assert timed["losses"][1] < timed["losses"][0]
