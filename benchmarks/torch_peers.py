@@ -34,7 +34,7 @@ def _cross_entropy(outputs, kernel, bias, ids):
     return torch.nn.functional.cross_entropy(logits, ids[:, 1:].t().reshape(-1))
 
 
-def make_cell_by_cell(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
+def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     """A loop over time with a loop over layers in it; autograd, and autocast for bfloat16."""
     parameters = _parameters(problem)
     time_kernel, depth_kernel, time_bias, depth_bias, embedding, output_kernel, output_bias = (

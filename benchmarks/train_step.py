@@ -68,6 +68,7 @@ class Worker:
             text=True,
         )
         answer = self._answer()
+        self.usual = answer["usual"]
         self.result = Result(contender, answer["first"] + answer["made"], answer["loss"], [])
 
     def _answer(self):
@@ -115,20 +116,18 @@ def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> lis
                 progress.console.print(f"{contender.label}: {error}; left out")
                 continue
             stack.callback(worker.close)
-            worker.run(1)
-            workers.append((worker, worker.result.times.pop()))
-        fastest = min(seconds for worker, seconds in workers if not _is_ceiling(worker.result))
+            workers.append(worker)
+        fastest = min(worker.usual for worker in workers if not _is_ceiling(worker.result))
         rounds = max(3, math.ceil(steps * fastest / turn))
         progress.update(task, total=rounds * len(workers))
         for number in range(rounds):
             # Nobody always follows the same one.
-            for worker, seconds in (
-                workers[number % len(workers) :] + workers[: number % len(workers)]
-            ):
+            at = number % len(workers)
+            for worker in workers[at:] + workers[:at]:
                 progress.update(task, description=f"{size.name}: {worker.result.contender.label}")
-                worker.run(max(1, min(steps, round(turn / seconds))))
+                worker.run(max(1, min(steps, round(turn / worker.usual))))
                 progress.advance(task)
-        return [worker.result for worker, _ in workers]
+        return [worker.result for worker in workers]
 
 
 def _is_ceiling(result: Result) -> bool:

@@ -43,7 +43,7 @@ def explain(layers, units, batch, window, execution, dtype, device, processor):
     from model.config import GridEquations
     from model.execution import choose
     from model.recompute import square_root_piece
-    from model.wavefront import kept_numbers
+    from model.tape import kept_numbers
 
     plan = choose(units, layers, batch, execution, dtype, device, processor)
     computed, memories = kept_numbers(GridEquations())

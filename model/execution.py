@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
+from model.compilation import Compilation
 from model.config import Execution
-from model.wavefront import Compilation
 
 ComputeType = Literal["auto", "float32", "bfloat16"]
 Device = Literal["cpu", "accelerator"]

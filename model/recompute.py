@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from model.compilation import GATES, Compilation
 from model.config import GridEquations
 from model.errors import InputError
 from model.grid import DimensionWeights, Sides
 from model.transforms import shape_of
-from model.wavefront import GATES, Compilation, grid_inference, grid_wavefront
+from model.wavefront import grid_inference, grid_wavefront
 
 
 def square_root_piece(steps: int) -> int:
@@ -41,7 +42,7 @@ def grid_recomputed(
 
     For a 2-D grid of T steps the forward pass keeps T / piece borders of `2 * units` numbers per
     layer and batch row; the backward pass runs each piece again and holds the tape of `piece` steps
-    at a time, see `wavefront.kept_numbers`.
+    at a time, see `tape.kept_numbers`.
 
     Args:
       piece: steps along the first dimension whose tape is held at once.

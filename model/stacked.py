@@ -4,17 +4,16 @@ A 2-D grid whose depth dimension is a plain identity is this net. Its layers are
 other over the whole sequence, because then the input half of every product is a single tall one.
 """
 
-import functools
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
+from model.compilation import GATES, Compilation, compiled
 from model.execution import PLAIN, Plan
 from model.grid import State
 from model.grid_layer import dropout_mask
 from model.transforms import lstm_transform, lstm_transform_gradient, shape_of
-from model.wavefront import GATES, Compilation
 
 
 class StackedWeights(NamedTuple):
@@ -116,8 +115,8 @@ class _Layer:
         self._input_kernel, self._recurrent_kernel = (
             _layouts(kernel, compilation.whole) for kernel in kernels
         )
-        self._gates = _compiled(_gates, compilation)
-        self._gates_gradient = _compiled(lstm_transform_gradient, compilation)
+        self._gates = compiled(_gates, compilation)
+        self._gates_gradient = compiled(lstm_transform_gradient, compilation)
 
     def forward(self, inputs, hidden, memory, bias):
         """Outputs, the final hidden and memory vectors, and what to keep."""
@@ -207,13 +206,6 @@ def _layouts(kernel, whole):
         forward = (kernel, False) if whole else (tf.transpose(kernel), True)
         return forward, (kernel, True)
     return (kernel, False), (tf.transpose(kernel), False)
-
-
-@functools.cache
-def _compiled(function, compilation):
-    if compilation.whole or not compilation.gates:
-        return function
-    return tf.function(function, autograph=False, jit_compile=True)
 
 
 class StackedLSTM(keras.layers.Layer):

@@ -8,11 +8,13 @@ import tensorflow as tf
 from grids import error, grids, make_grid, norm_error, value_and_gradients
 from hypothesis import HealthCheck, given, settings
 
+from model.compilation import Compilation
 from model.config import GridEquations
 from model.errors import InputError
 from model.grid import grid_reference
 from model.recompute import grid_recomputed, square_root_piece
-from model.wavefront import Compilation, _Wavefront, grid_inference, grid_wavefront, kept_numbers
+from model.tape import kept_numbers
+from model.wavefront import _Wavefront, grid_inference, grid_wavefront
 
 OPERATIONS = Compilation(whole=False, gates=False)
 GATES = Compilation(whole=False, gates=True)

@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 from grids import error, normal, value_and_gradients
 
+from model.compilation import Compilation
 from model.grid import State
 from model.layers import GridLSTM, GridLSTMCell, GridLSTMND
 from model.stacked import StackedLSTM, StackedWeights, stacked_column, stacked_lstm
-from model.wavefront import Compilation
 
 
 def inputs(*shape):

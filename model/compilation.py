@@ -1,0 +1,40 @@
+"""How a net is compiled."""
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Compilation(NamedTuple):
+    """How a net is compiled.
+
+    Attributes:
+      whole: the caller compiles all of it with XLA, so shapes must be static and hyperplanes are
+        padded to the same size.
+      gates: compile the arithmetic of the gates with XLA, and leave products to the library that
+        TensorFlow uses on its own.
+      parts: groups of batch rows that run side by side, for cores that a single step of a small net
+        cannot keep busy.
+    """
+
+    whole: bool = False
+    gates: bool = True
+    parts: int = 1
+
+
+GATES = Compilation()
+
+
+@functools.cache
+def compiled(function: Callable, compilation: Compilation, *bound: Hashable) -> Callable:
+    """The arithmetic of gates, with its first arguments bound, compiled as it is to be.
+
+    Cached, so that all nets with the same equations share what is compiled.
+    """
+    if bound:
+        function = functools.partial(function, *bound)
+    if compilation.whole or not compilation.gates:
+        return function
+    return tf.function(function, autograph=False, jit_compile=True)
