@@ -18,9 +18,6 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     units, layers = size.units, size.layers
     variables = [tf.Variable(value) for value in (*problem.kernels, *problem.biases)]
     variables += [tf.Variable(value) for value in problem[2:5]]
-    time_kernel, depth_kernel, time_bias, depth_bias, embedding, output_kernel, output_bias = (
-        variables
-    )
 
     def lstm(hidden, memory, kernel, bias):
         gates, candidate = tf.split(tf.matmul(hidden, kernel) + bias, [3 * units, units], axis=1)
@@ -29,7 +26,11 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
         return o * tf.tanh(memory), memory
 
     def loss_of(ids):
-        read = tf.gather(tf.convert_to_tensor(embedding), tf.transpose(ids[:, :-1]))
+        # Read within the loop, a variable would be kept for the gradient at every step.
+        weights = [tf.convert_to_tensor(variable) for variable in variables]
+        time_kernel, depth_kernel, time_bias, depth_bias, *rest = weights
+        embedding, output_kernel, output_bias = rest
+        read = tf.gather(embedding, tf.transpose(ids[:, :-1]))
         zeros = [tf.zeros([size.batch, units])] * layers
         outputs = tf.TensorArray(tf.float32, size.window, element_shape=[size.batch, units])
 

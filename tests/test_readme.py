@@ -123,12 +123,16 @@ def test_the_other_commands_have_options_that_exist(command):
         group.get_command(None, name).make_context(name, options)
         unknown = PipelineOptions(shlex.split(beam_options)).get_all_options(drop_default=True)
         assert not beam_options or unknown["runner"] in beam_options
+    elif arguments[:3] == ["python", "-m", "benchmarks.train_step"]:
+        from benchmarks.train_step import main
+
+        main.make_context("train_step", arguments[3:])
     elif arguments[0] == "make":
-        assert arguments[1] in ("run",)
+        assert arguments[1] in ("run", "bench")
         from pipeline.settings import preset_names
 
         given = dict(argument.split("=") for argument in arguments[2:])
-        assert given["PRESET"] in preset_names()
+        assert given.get("PRESET", "demo") in preset_names()
     else:
         assert arguments[:2] == ["docker", "run"]
         assert "tensorflow/serving" in arguments

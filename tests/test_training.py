@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import PROJECT
+from conftest import PROJECT, words
 
 from model.config import ModelConfig
 from model.errors import InputError
@@ -106,6 +106,44 @@ def test_two_replicas_take_the_steps_of_one():
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
     for one, two in zip(*(current.model.get_weights() for current in learners), strict=True):
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+
+
+def curve(steps, **options):
+    """The losses of a training on random words."""
+    text = words(3, 40_000)
+    ids = np.unique(list(text), return_inverse=True)[1].astype(np.int32)
+    config = TrainingConfig(
+        batch_size=8, window=16, steps=steps, learning_rate=0.005, clip_norm=1.0, **options
+    )
+    learner = Learner(
+        tf.distribute.MirroredStrategy(["cpu:0"]),
+        ModelConfig(layers=2, units=32),
+        int(ids.max()) + 1,
+        config,
+        steps,
+        steps,
+    )
+    streams = ids[: len(ids) // 8 * 8].reshape(8, -1)
+    state, losses = learner.initial_state(), []
+    for step in range(steps):
+        at = step * 16 % (streams.shape[1] - 16)
+        window = tf.constant(streams[:, at : at + 16])
+        result, state = learner.train(window, state, tf.constant(step, tf.int64))
+        losses.append(float(result.loss))
+    return np.array(losses)
+
+
+def test_the_executions_learn_alike():
+    reference = curve(30, execution="reference", dtype="float32")
+    for dtype, tolerance in (("float32", 1e-3), ("bfloat16", 2e-2)):
+        wavefront = curve(30, execution="wavefront", dtype=dtype)
+        assert np.abs(wavefront / reference - 1).max() < tolerance
+
+
+def test_bfloat16_learns_as_much_as_float32():
+    wide, narrow = (curve(500, dtype=dtype)[-50:].mean() for dtype in ("float32", "bfloat16"))
+    assert wide < 1.5
+    assert narrow == pytest.approx(wide, rel=0.01)
 
 
 def test_carried_state_survives_a_checkpoint_on_two_replicas(tmp_path):
