@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
-PACKAGES = ("model", "serving", "pipeline")
+PACKAGES = ("model", "serving", "pipeline", "benchmarks")
 
 
 def module_path(module: str) -> pathlib.Path | None:

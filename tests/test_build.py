@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 SOURCES = sorted(
     path.relative_to(PROJECT)
-    for package in (*PACKAGES, "benchmarks", "tests")
+    for package in (*PACKAGES, "tests")
     for path in (PROJECT / package).rglob("*.py")
 )
 
