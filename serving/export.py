@@ -165,7 +165,9 @@ def export(model: CharacterModel, alphabet: Alphabet, directory: str) -> None:
         "generate": generate,
         "score": served.score.get_concrete_function(),
     }
-    tf.saved_model.save(served, directory, signatures=signatures)
+    # Nobody trains a served model, and the hand-written gradients hold on to loops of theirs.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(served, directory, signatures=signatures, options=options)
     tf.io.gfile.rmtree(scratch)
 
 
