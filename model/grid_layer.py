@@ -302,8 +302,9 @@ class GridLayer(keras.layers.Layer):
             return grid_reference(*arguments, dropout, keep)
         if not training:
             return grid_inference(*arguments, dropout, keep, plan.compilation)
-        if self.recompute:
-            return grid_recomputed(*arguments, self.recompute, dropout, keep, plan.compilation)
+        piece = self.recompute or plan.recompute
+        if piece:
+            return grid_recomputed(*arguments, piece, dropout, keep, plan.compilation)
         return grid_wavefront(*arguments, dropout, keep, plan.compilation)
 
     def _dropout(self, extents, sides, seed):

@@ -1,12 +1,12 @@
-"""A grid that keeps only what crosses the borders between pieces of it, and recomputes the rest.
+"""Nets that keep only what crosses the borders between pieces of a sequence.
 
 Chen et al., "Training Deep Nets with Sublinear Memory Cost" (arXiv 1604.06174), along the first
-dimension of a grid.
+dimension of a grid; the rest is computed again for the gradient.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -52,17 +52,13 @@ def grid_recomputed(
     """
     if len(extents) == 1:
         raise InputError("recompute needs a dimension besides depth; a 1-D grid has none")
-    if compilation.whole and extents[0] % piece:
-        raise InputError(
-            f"recompute is {piece} steps and the sequence {extents[0]}; within an XLA program the "
-            f"first must divide the second"
-        )
-    cut = _Cut(extents[0], min(piece, extents[0]), compilation.whole)
+    cut = Cut.of(extents[0], piece, compilation)
     parts = [tuple(part for part in one if part is not None) for one in weights]
 
-    def run(grid, index, border, sides, flat_weights):
+    def run(index, border, sides, flat_weights, training):
         packed = [DimensionWeights(*one) for one in tf.nest.pack_sequence_as(parts, flat_weights)]
         entering = Sides(*((first, *rest) for first, rest in zip(border, sides, strict=True)))
+        grid = grid_wavefront if training else grid_inference
         leaving = grid(
             entering,
             packed,
@@ -74,32 +70,64 @@ def grid_recomputed(
         )
         return [part[0] for part in leaving], [part[1:] for part in leaving]
 
+    border = [part[0] for part in sides]
+    rest = [part[1:] for part in sides]
+    final, leaving = recomputed(run, cut, border, rest, tf.nest.flatten(parts))
+    return Sides(*((first, *others) for first, others in zip(final, leaving, strict=True)))
+
+
+def recomputed(
+    run: Callable[..., tuple[Any, Any]], cut: "Cut", border: Any, sides: Any, weights: list
+) -> tuple[Any, Any]:
+    """Runs a net piece by piece, and each piece again for its gradient.
+
+    Args:
+      run: takes the index of a piece, the border before it, the piece of the sides, the weights and
+        whether a gradient will be asked for; returns the border after it and what leaves its sides.
+      cut: of the sequence.
+      border: what enters the first piece; nested tensors.
+      sides: what enters all along, `[steps, ...]` each; nested tensors.
+      weights: tensors.
+
+    Returns:
+      The last border and what left all along, nested as they came.
+    """
+
     @tf.custom_gradient
-    def differentiable(border, sides, flat_weights):
-        final, leaving, borders = _forward(run, cut, border, sides, flat_weights)
+    def differentiable(border, sides, weights):
+        final, leaving, borders = _forward(run, cut, border, sides, weights)
 
         def gradient(*upstream):
             border_gradient, sides_gradient = tf.nest.pack_sequence_as((final, leaving), upstream)
-            found = _backward(
-                run, cut, borders, sides, flat_weights, border_gradient, sides_gradient
-            )
+            found = _backward(run, cut, borders, sides, weights, border_gradient, sides_gradient)
             return tf.nest.flatten(found)
 
         return tf.nest.flatten((final, leaving)), gradient
 
-    border = [part[0] for part in sides]
-    rest = [part[1:] for part in sides]
-    flat = differentiable(border, rest, tf.nest.flatten(parts))
-    final, leaving = tf.nest.pack_sequence_as((border, rest), flat)
-    return Sides(*((first, *others) for first, others in zip(final, leaving, strict=True)))
+    flat = differentiable(border, sides, weights)
+    return tf.nest.pack_sequence_as((border, sides), flat)
 
 
-class _Cut(NamedTuple):
+class Cut(NamedTuple):
     """A sequence cut into pieces, the last of which may be shorter."""
 
     steps: int | tf.Tensor
     piece: int | tf.Tensor
     static: bool
+
+    @classmethod
+    def of(cls, steps: int | tf.Tensor, piece: int, compilation: Compilation) -> "Cut":
+        """Pieces of at most `piece` steps.
+
+        Raises:
+          InputError: if the piece does not divide the steps where shapes must be static.
+        """
+        if compilation.whole and steps % piece:
+            raise InputError(
+                f"recompute is {piece} steps and the sequence {steps}; within an XLA program the "
+                f"first must divide the second"
+            )
+        return cls(steps, min(piece, steps), compilation.whole)
 
     @property
     def count(self):
@@ -139,7 +167,7 @@ def _forward(run, cut, border, sides, weights):
     def step(index, border, leaving, borders):
         borders = tf.nest.map_structure(lambda a, b: a.write(index, b), borders, border)
         parts = tf.nest.map_structure(lambda side: cut.part(side, index), sides)
-        border, out = run(grid_inference, index, border, parts, weights)
+        border, out = run(index, border, parts, weights, training=False)
         leaving = tf.nest.map_structure(lambda a, b: a.write(index, b), leaving, out)
         return index + 1, border, leaving, borders
 
@@ -170,7 +198,7 @@ def _backward(run, cut, borders, sides, weights, border_gradient, leaving_gradie
         sources = (border, parts, list(weights))
         with tf.GradientTape() as tape:
             tape.watch(tf.nest.flatten(sources))
-            out = run(grid_wavefront, index, border, parts, weights)
+            out = run(index, border, parts, weights, training=True)
         found = tape.gradient(
             tf.nest.flatten(out),
             tf.nest.flatten(sources),

@@ -13,6 +13,7 @@ from model.compilation import GATES, Compilation, compiled
 from model.execution import PLAIN, Plan
 from model.grid import State
 from model.grid_layer import dropout_mask
+from model.recompute import Cut, recomputed
 from model.transforms import lstm_transform, lstm_transform_gradient, shape_of
 
 
@@ -48,6 +49,7 @@ def stacked_lstm(
     weights: StackedWeights,
     dropout_masks: tf.Tensor | None = None,
     compilation: Compilation = GATES,
+    recompute: int = 0,
 ) -> tuple[tf.Tensor, State]:
     """A stacked LSTM over a sequence.
 
@@ -64,10 +66,14 @@ def stacked_lstm(
       dropout_masks: `[steps, layers - 1, batch, units]`, factors on what each layer but the first
         receives from the layer below; None for no dropout.
       compilation: how it is compiled.
+      recompute: steps whose tape is held at once, the others' being computed again in the backward
+        pass; 0 for those of all.
 
     Returns:
       The hidden vectors of the last layer, `[steps, batch, units]`, and the final state.
     """
+    if recompute:
+        return _recomputed(hidden, state, weights, dropout_masks, compilation, recompute)
     hiddens, memories = [], []
     for layer in range(state.hidden.shape[0]):
         if layer and dropout_masks is not None:
@@ -83,6 +89,23 @@ def stacked_lstm(
         hiddens.append(final_hidden)
         memories.append(final_memory)
     return hidden, State(tf.stack(hiddens), tf.stack(memories))
+
+
+def _recomputed(hidden, state, weights, dropout_masks, compilation, piece):
+    """`stacked_lstm` in pieces."""
+    cut = Cut.of(shape_of(hidden)[0], piece, compilation)
+
+    def run(index, border, sides, flat_weights, training):
+        del training  # the tape of a piece is small
+        masks = cut.part_of_cells(dropout_masks, index)
+        top, border = stacked_lstm(
+            sides, State(*border), StackedWeights(*flat_weights), masks, compilation
+        )
+        return tuple(border), top
+
+    border = tf.cast(state.hidden, hidden.dtype), state.memory
+    final, top = recomputed(run, cut, border, hidden, list(weights))
+    return top, State(*final)
 
 
 def _lstm_layer(inputs, initial_hidden, initial_memory, kernel, bias, compilation):
@@ -275,13 +298,14 @@ class StackedLSTM(keras.layers.Layer):
         seed: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, State]:
         """The whole sequence; as `layers.GridLSTM.over_time`, without a memory at the bottom."""
-        del training  # the tape of a layer is small
         masks = None
         if seed is not None and self.dropout and self.layers > 1:
             steps, batch, _ = shape_of(hidden)
             shape = [steps, self.layers - 1, batch, self.units]
             masks = dropout_mask(shape, self.dropout, seed, hidden.dtype)
-        return stacked_lstm(hidden, state, self.weights_now, masks, self.plan.compilation)
+        plan = self.plan
+        recompute = plan.recompute if training else 0
+        return stacked_lstm(hidden, state, self.weights_now, masks, plan.compilation, recompute)
 
     def step(self, hidden: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """One time step: `[batch, units]` in, `[batch, units]` and the new state out."""

@@ -107,7 +107,7 @@ class Learner:
         """
         self.strategy = strategy
         self.config = config
-        self.plan = plan or choose(
+        plan = plan or choose(
             model_config.units,
             model_config.layers,
             self.replica_batch,
@@ -115,6 +115,7 @@ class Learner:
             config.dtype,
             device=_device(strategy),
         )
+        self.plan = plan._replace(recompute=config.recompute)
         whole = self.plan.compilation.whole
         self._forward_backward = tf.function(
             self._forward_backward, autograph=False, jit_compile=whole

@@ -56,6 +56,8 @@ class TrainingConfig:
       dtype: of the products; "auto" for the faster one here. Memories, weights and the optimizer
         are float32 in any case.
       execution: how the net is computed; "auto" for the fastest.
+      recompute: steps of the window whose gates are in memory at once, for windows of thousands of
+        characters: the backward pass computes the others' again. Divides the window; 0 keeps all.
       seed: of the initial weights and the dropout.
       sample_length: characters of the text written to TensorBoard at each validation.
       profile_steps: steps to profile for TensorBoard; 0 for none.
@@ -79,6 +81,7 @@ class TrainingConfig:
     patience: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     execution: Execution = "auto"
+    recompute: int = 0
     seed: int = 0
     sample_length: int = 200
     profile_steps: int = 0
@@ -91,6 +94,10 @@ class TrainingConfig:
             value = getattr(self, field.name)
             if isinstance(value, int | float) and value < 0:
                 raise InputError(f"{field.name} is {value}; it must not be negative")
+        if self.recompute and self.window % self.recompute:
+            raise InputError(
+                f"recompute is {self.recompute}; it must divide the window of {self.window}"
+            )
         if not 0 <= self.smoothing < 1:
             raise InputError(f"smoothing is {self.smoothing}; it must be at least 0 and below 1")
 

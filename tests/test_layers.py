@@ -182,11 +182,11 @@ def test_dropout_masks_by_step_and_by_sequence():
     assert error(layer(x), layer(x)) == 0
 
 
-@pytest.mark.parametrize("steps,layers", [(1, 1), (4, 1), (5, 3)])
+@pytest.mark.parametrize("steps,layers,recompute", [(1, 1, 0), (4, 1, 2), (5, 3, 0), (6, 2, 3)])
 @pytest.mark.parametrize(
     "compilation", [Compilation(False, False), Compilation(False, True), Compilation(True, False)]
 )
-def test_stacked_lstm_equals_its_columns(steps, layers, compilation):
+def test_stacked_lstm_equals_its_columns(steps, layers, recompute, compilation):
     batch, units = 3, 4
     weights = StackedWeights(normal(layers, 2 * units, 4 * units), normal(layers, 4 * units))
     state = State(normal(layers, batch, units), normal(layers, batch, units))
@@ -202,7 +202,10 @@ def test_stacked_lstm_equals_its_columns(steps, layers, compilation):
 
     def run():
         return value_and_gradients(
-            lambda: stacked_lstm(hidden, state, weights, compilation=compilation), sources
+            lambda: stacked_lstm(
+                hidden, state, weights, compilation=compilation, recompute=recompute
+            ),
+            sources,
         )
 
     run = tf.function(run, autograph=False, jit_compile=compilation.whole)

@@ -108,7 +108,7 @@ def test_two_replicas_take_the_steps_of_one():
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
 
 
-def curve(steps, **options):
+def curve(steps, kind="grid", dropout=0.0, **options):
     """The losses of a training on random words."""
     text = words(3, 40_000)
     ids = np.unique(list(text), return_inverse=True)[1].astype(np.int32)
@@ -117,7 +117,7 @@ def curve(steps, **options):
     )
     learner = Learner(
         tf.distribute.MirroredStrategy(["cpu:0"]),
-        ModelConfig(layers=2, units=32),
+        ModelConfig(kind, layers=2, units=32, dropout=dropout),
         int(ids.max()) + 1,
         config,
         steps,
@@ -144,6 +144,14 @@ def test_bfloat16_learns_as_much_as_float32():
     wide, narrow = (curve(500, dtype=dtype)[-50:].mean() for dtype in ("float32", "bfloat16"))
     assert wide < 1.5
     assert narrow == pytest.approx(wide, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["grid", "stacked"])
+def test_recomputation_changes_no_step(kind):
+    kept, recomputed = (
+        curve(5, kind=kind, dtype="float32", recompute=piece, dropout=0.2) for piece in (0, 4)
+    )
+    np.testing.assert_allclose(recomputed, kept, rtol=1e-4)
 
 
 def test_carried_state_survives_a_checkpoint_on_two_replicas(tmp_path):
