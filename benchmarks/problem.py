@@ -8,6 +8,7 @@ VOCABULARY = 205  # characters in the first 10^8 bytes of Wikipedia, as the Torc
 LEARNING_RATE = 0.001
 SMOOTHING = 0.95
 CLIP_VALUE = 5.0
+TAPE = 4 * 2**30  # bytes
 
 
 class Size(NamedTuple):
@@ -43,6 +44,20 @@ class Size(NamedTuple):
         products = 16 if self.model == "grid" else 8
         cells = self.layers * self.batch * self.window
         return 3.0 * 2 * products * self.units**2 * cells
+
+
+def pieces(size: Size) -> int:
+    """How many pieces a window is cut into whose gates are computed again for the gradient.
+
+    The least number that divides the window and holds a piece's tape, `32 * units` bytes for each
+    block and row in bfloat16, within `TAPE`.
+    """
+    whole = 32 * size.units * size.layers * size.batch * size.window
+    return next(
+        count
+        for count in range(1, size.window + 1)
+        if size.window % count == 0 and (whole <= count * TAPE or count == size.window)
+    )
 
 
 class Problem(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size
+from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size, pieces
 from model.config import ModelConfig
 from model.execution import variant_plan
 from pipeline.learner import Learner
@@ -19,6 +19,7 @@ def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
       dtype: "auto", a dtype, or a variant as in `execution.Measured`.
     """
     plan = variant_plan(dtype, size.batch) if " " in dtype else None
+    count = pieces(size)
     model = ModelConfig(kind=size.model, layers=size.layers, units=size.units, tied="all")
     training = TrainingConfig(
         batch_size=size.batch,
@@ -28,6 +29,7 @@ def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
         smoothing=SMOOTHING,
         schedule="constant",
         clip_value=CLIP_VALUE,
+        recompute=size.window // count if count > 1 else 0,
         dtype="auto" if plan else dtype,
     )
     vocabulary = len(problem.embedding)

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import torch
+import torch.utils.checkpoint
 
-from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size
+from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size, pieces
 
 
 def _parameters(problem):
@@ -77,13 +78,27 @@ def make_wavefront(size: Size, problem: Problem, dtype: str) -> Callable[[], flo
     parameters = _parameters(problem)
     *weights, embedding, output_kernel, output_bias = parameters
     compute = getattr(torch, dtype)
+    piece = size.window // pieces(size)
+
+    def run(read, *state):
+        hidden, memory = read.chunk(2, 1)
+        return _Wavefront.apply(size.batch, hidden.to(compute), memory, *state, *weights)
 
     def loss_of(ids):
-        read = embedding[ids[:, :-1].t().reshape(-1)]
+        rows = size.layers * size.batch
+        state = torch.zeros(rows, size.units, dtype=compute), torch.zeros(rows, size.units)
         with torch.autocast("cpu", enabled=False):
-            hidden, memory = read.chunk(2, 1)
-            outputs = _Wavefront.apply(size, hidden.to(compute), memory, *weights)
-            logits = outputs @ output_kernel.to(compute)
+            read = embedding[ids[:, :-1].t().reshape(-1)].split(piece * size.batch)
+            outputs = []
+            for part in read:
+                if len(read) == 1:
+                    top, *state = run(part, *state)
+                else:
+                    top, *state = torch.utils.checkpoint.checkpoint(
+                        run, part, *state, use_reentrant=False
+                    )
+                outputs.append(top)
+            logits = torch.cat(outputs) @ output_kernel.to(compute)
         return torch.nn.functional.cross_entropy(
             logits.float() + output_bias, ids[:, 1:].t().reshape(-1)
         )
@@ -92,16 +107,26 @@ def make_wavefront(size: Size, problem: Problem, dtype: str) -> Callable[[], flo
 
 
 class _Wavefront(torch.autograd.Function):
-    """All blocks of a grid with zero initial state; rows are (layer, batch row)."""
+    """All blocks of a grid; rows are (layer, batch row)."""
 
     @staticmethod
-    def forward(ctx, size, hidden, memory, time_kernel, depth_kernel, time_bias, depth_bias):
-        layers, batch, steps, units = size.layers, size.batch, size.window, size.units
+    def forward(
+        ctx,
+        batch,
+        hidden,
+        memory,
+        time_hidden,
+        time_memory,
+        time_kernel,
+        depth_kernel,
+        time_bias,
+        depth_bias,
+    ):
+        layers, steps = len(time_hidden) // batch, len(hidden) // batch
         dtype = hidden.dtype
         kernels = time_kernel.to(dtype), depth_kernel.to(dtype)
         biases = time_bias.to(dtype), depth_bias.to(dtype)
-        time_hidden = torch.zeros(layers * batch, units, dtype=dtype)
-        time_memory = torch.zeros(layers * batch, units)
+        time_hidden, time_memory = time_hidden.clone(), time_memory.clone()
         depth_hidden, depth_memory = time_hidden[:0], time_memory[:0]
         tape, outputs = [], []
         for diagonal in range(steps + layers - 1):
@@ -124,16 +149,14 @@ class _Wavefront(torch.autograd.Function):
             depth_hidden, depth_memory = _gates(depth_gates, depth_memory)
             if end == layers:
                 outputs.append(depth_hidden[-batch:])
-        ctx.tape, ctx.kernels, ctx.size = tape, kernels, size
-        return torch.cat(outputs)
+        ctx.tape, ctx.kernels, ctx.extents = tape, kernels, (layers, batch, steps)
+        return torch.cat(outputs), time_hidden, time_memory
 
     @staticmethod
-    def backward(ctx, gradient):
-        size, (time_kernel, depth_kernel) = ctx.size, ctx.kernels
-        layers, batch, steps, units = size.layers, size.batch, size.window, size.units
-        dtype = gradient.dtype
-        d_time_hidden = torch.zeros(layers * batch, units, dtype=dtype)
-        d_time_memory = torch.zeros(layers * batch, units)
+    def backward(ctx, gradient, d_time_hidden, d_time_memory):
+        (layers, batch, steps), (time_kernel, depth_kernel) = ctx.extents, ctx.kernels
+        units = gradient.shape[1]
+        d_time_hidden, d_time_memory = d_time_hidden.clone(), d_time_memory.clone()
         d_depth_hidden, d_depth_memory = d_time_hidden[:0], d_time_memory[:0]
         none = torch.zeros(batch, units)
         time_kernel, depth_kernel = time_kernel.t(), depth_kernel.t()
@@ -169,7 +192,8 @@ class _Wavefront(torch.autograd.Function):
             found.append(((inputs.t() @ gates).float(), gates.sum(0, dtype=torch.float32)))
         (time_kernel, time_bias), (depth_kernel, depth_bias) = found
         entering = torch.cat(d_hidden[::-1]), torch.cat(d_memory[::-1])
-        return None, *entering, time_kernel, depth_kernel, time_bias, depth_bias
+        state = d_time_hidden, d_time_memory
+        return None, *entering, *state, time_kernel, depth_kernel, time_bias, depth_bias
 
 
 def _gates(gates, memory):

@@ -22,6 +22,7 @@ import rich.table
 
 from benchmarks.contenders import CEILING, THIS, Contender, contenders
 from benchmarks.problem import Size
+from benchmarks.worker import LONG_STEP
 
 
 @dataclasses.dataclass
@@ -96,7 +97,7 @@ def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> lis
     Args:
       size: of the network.
       chosen: who takes part.
-      steps: of the fastest; slower ones take fewer, at least 3.
+      steps: of the fastest; slower ones take fewer, at least 3 unless they take minutes.
       turn: about how many seconds a turn takes; at least one step.
     """
     with contextlib.ExitStack() as stack:
@@ -118,7 +119,8 @@ def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> lis
             stack.callback(worker.close)
             workers.append(worker)
         fastest = min(worker.usual for worker in workers if not _is_ceiling(worker.result))
-        rounds = max(3, math.ceil(steps * fastest / turn))
+        a_turn = max(1, min(steps, round(turn / fastest)))
+        rounds = max(1 if fastest > LONG_STEP else 3, math.ceil(steps / a_turn))
         progress.update(task, total=rounds * len(workers))
         for number in range(rounds):
             # Nobody always follows the same one.
