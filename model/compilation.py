@@ -27,6 +27,26 @@ class Compilation(NamedTuple):
 GATES = Compilation()
 
 
+class Split(NamedTuple):
+    """How the rows of a batch are split into groups that run side by side."""
+
+    sizes: tuple[int | None, ...]
+
+    @classmethod
+    def of(cls, batch: int | None, parts: int) -> "Split":
+        """At most `parts` groups, of nearly equal size; one where the batch is not known."""
+        count = 1 if batch is None else min(parts, batch)
+        return cls(
+            (None,) if batch is None else tuple((batch + at) // count for at in range(count))
+        )
+
+    def parts(self, tensor: tf.Tensor | None, axis: int) -> list[tf.Tensor | None]:
+        """The groups' parts of a tensor; None stays None."""
+        if tensor is None or len(self.sizes) == 1:
+            return [tensor] * len(self.sizes)
+        return tf.split(tensor, self.sizes, axis=axis)
+
+
 @functools.cache
 def compiled(function: Callable, compilation: Compilation, *bound: Hashable) -> Callable:
     """The arithmetic of gates, with its first arguments bound, compiled as it is to be.

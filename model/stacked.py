@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from model.compilation import GATES, Compilation, compiled
+from model.compilation import GATES, Compilation, Split, compiled
 from model.execution import PLAIN, Plan
 from model.grid import State
 from model.grid_layer import dropout_mask
@@ -72,23 +72,43 @@ def stacked_lstm(
     Returns:
       The hidden vectors of the last layer, `[steps, batch, units]`, and the final state.
     """
+    if compilation.parts > 1:
+        return _in_parts(hidden, state, weights, dropout_masks, compilation, recompute)
     if recompute:
         return _recomputed(hidden, state, weights, dropout_masks, compilation, recompute)
     hiddens, memories = [], []
-    for layer in range(state.hidden.shape[0]):
+    # The gradient of an index is as large as all layers, that of unstacking is a stack.
+    layers = zip(*map(tf.unstack, (*state, *weights)), strict=True)
+    for layer, (first_hidden, first_memory, kernel, bias) in enumerate(layers):
         if layer and dropout_masks is not None:
             hidden *= dropout_masks[:, layer - 1]
         hidden, final_hidden, final_memory = _lstm_layer(
-            hidden,
-            tf.cast(state.hidden[layer], hidden.dtype),
-            state.memory[layer],
-            weights.kernel[layer],
-            weights.bias[layer],
-            compilation,
+            hidden, tf.cast(first_hidden, hidden.dtype), first_memory, kernel, bias, compilation
         )
         hiddens.append(final_hidden)
         memories.append(final_memory)
     return hidden, State(tf.stack(hiddens), tf.stack(memories))
+
+
+def _in_parts(hidden, state, weights, dropout_masks, compilation, recompute):
+    """Runs the net for each group of batch rows; nothing connects them but the weights."""
+    split = Split.of(hidden.shape[1], compilation.parts)
+    alone = compilation._replace(parts=1)
+    tops, states = zip(
+        *(
+            stacked_lstm(below, State(*entering), weights, masks, alone, recompute)
+            for below, entering, masks in zip(
+                split.parts(hidden, 1),
+                zip(*(split.parts(side, 1) for side in state), strict=True),
+                split.parts(dropout_masks, 2),
+                strict=True,
+            )
+        ),
+        strict=True,
+    )
+    return tf.concat(tops, axis=1), State(
+        *(tf.concat(parts, axis=1) for parts in zip(*states, strict=True))
+    )
 
 
 def _recomputed(hidden, state, weights, dropout_masks, compilation, piece):

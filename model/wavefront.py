@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from model.blocks import Blocks
-from model.compilation import GATES, Compilation
+from model.compilation import GATES, Compilation, Split
 from model.config import GridEquations
 from model.grid import DimensionWeights, Sides
 from model.schedule import choose_schedule
@@ -87,18 +87,10 @@ def grid_inference(
 
 def _in_parts(grid, sides, weights, equations, extents, dropout, keep, compilation):
     """Runs a grid for each group of batch rows; nothing connects them but the weights."""
-    batch = sides.hidden[0].shape[-2]
-    count = 1 if batch is None else min(compilation.parts, batch)
-    sizes = None if batch is None else [(batch + at) // count for at in range(count)]
-
-    def cut(tensor, axis):
-        if tensor is None or count == 1:
-            return [tensor] * count
-        return tf.split(tensor, sizes, axis=axis)
-
-    hidden, memory = ([cut(side, -2) for side in part] for part in sides)
-    masks = None if dropout is None else [cut(mask, -2) for mask in dropout]
-    kept = cut(keep, -1)
+    split = Split.of(sides.hidden[0].shape[-2], compilation.parts)
+    hidden, memory = ([split.parts(side, -2) for side in part] for part in sides)
+    masks = None if dropout is None else [split.parts(mask, -2) for mask in dropout]
+    kept = split.parts(keep, -1)
     alone = compilation._replace(parts=1)
     leaving = [
         grid(
@@ -110,7 +102,7 @@ def _in_parts(grid, sides, weights, equations, extents, dropout, keep, compilati
             kept[at],
             alone,
         )
-        for at in range(count)
+        for at in range(len(split.sizes))
     ]
     return Sides(
         *(

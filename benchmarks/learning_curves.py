@@ -1,0 +1,92 @@
+"""`python -m benchmarks.learning_curves`: what each execution of a net learns, as a plot."""
+
+import dataclasses
+import pathlib
+
+import click
+import numpy as np
+import tensorflow as tf
+
+from pipeline.learner import Learner
+from pipeline.progress import progress_bar
+from pipeline.settings import Settings, load_preset
+
+EXECUTIONS = (("reference", "float32"), ("wavefront", "float32"), ("wavefront", "bfloat16"))
+SMOOTHED = 20  # steps
+
+
+def learn(text: bytes, preset: Settings, execution: str, dtype: str, steps: int) -> np.ndarray:
+    """The loss of every step in nats per character; the same start and windows for all."""
+    characters, ids = np.unique(np.frombuffer(text, np.uint8), return_inverse=True)
+    config = preset.training
+    streams = ids[: len(ids) // config.batch_size * config.batch_size]
+    streams = streams.reshape(config.batch_size, -1).astype(np.int32)
+    epoch = streams.shape[1] // config.window
+    config = dataclasses.replace(config, execution=execution, dtype=dtype)
+    strategy = tf.distribute.MirroredStrategy(["cpu:0"])
+    learner = Learner(strategy, preset.model, len(characters), config, epoch, steps)
+    state, losses = learner.initial_state(), []
+    with progress_bar(f"{execution}, {dtype}", "steps") as progress:
+        for step in range(steps):
+            at = step % epoch * config.window
+            window = tf.constant(streams[:, at : at + config.window])
+            result, state = learner.train(window, state, tf.constant(step, tf.int64))
+            losses.append(float(result.loss))
+            progress(step + 1, steps, f"loss {losses[-1]:.3f}")
+    return np.array(losses)
+
+
+def plot(curves: dict[str, np.ndarray], title: str, path: pathlib.Path) -> None:
+    """The curves over each other, and their ratios to the first."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, (above, below) = pyplot.subplots(
+        2, 1, figsize=(8, 6), height_ratios=(2, 1), sharex=True, layout="constrained"
+    )
+    styles = (("#b8bec6", 5.0, "-"), ("#1a6fb5", 1.8, "-"), ("#d9662b", 1.4, (0, (4, 3))))
+    kernel = np.ones(SMOOTHED) / SMOOTHED
+    smooth = {name: np.convolve(losses, kernel, "valid") for name, losses in curves.items()}
+    first = next(iter(smooth.values()))
+    for (name, losses), (color, width, dashes) in zip(smooth.items(), styles, strict=True):
+        steps = np.arange(len(losses)) + SMOOTHED
+        style = {"color": color, "linewidth": width, "linestyle": dashes}
+        above.plot(steps, losses, label=name, **style)
+        below.plot(steps, 100 * (losses / first - 1), **style)
+    above.set_ylabel(f"nats per character, mean of {SMOOTHED} steps")
+    above.set_title(title, loc="left", fontsize=10)
+    above.legend(frameon=False)
+    below.set_ylabel("% off the reference")
+    below.set_xlabel("step")
+    for panel in (above, below):
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+@click.command()
+@click.argument("corpus", type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
+@click.option("--preset", default="demo", show_default=True, help="Of the model and its training.")
+@click.option("--steps", type=click.IntRange(SMOOTHED), default=500, show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    default=pathlib.Path("runs/benchmarks/learning_curves.svg"),
+    show_default=True,
+)
+def main(corpus, preset, steps, output):
+    """Train on CORPUS, a text file, in every execution, and plot the losses."""
+    settings, text = load_preset(preset), corpus.read_bytes()
+    curves = {
+        f"{execution}, {dtype}": learn(text, settings, execution, dtype, steps)
+        for execution, dtype in EXECUTIONS
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    model = settings.model
+    plot(curves, f"{corpus.name}, {model.kind} {model.layers}x{model.units}", output)
+
+
+if __name__ == "__main__":
+    main()
