@@ -22,7 +22,7 @@ class Products:
         self._schedule = schedule
         self._shape = kernel.shape
         self._kernel_dtype = kernel.dtype
-        kernel = tf.cast(kernel, dtype)
+        kernel = tf.cast(kernel[0] if kernel.shape[0] == 1 else kernel, dtype)
         if xla:
             self._forward, self._backward = (kernel, False), (kernel, True)
         elif dtype == tf.bfloat16:
@@ -42,10 +42,9 @@ class Products:
 
     def _product(self, hyperplane, rows, kernel, transpose, width):
         if self._shape[0] == 1:
-            return _flat_product(rows, kernel[0], transpose, width)
+            return _flat_product(rows, kernel, transpose, width)
         if self._schedule.layer_spans is None:
-            first = tf.gather(self._schedule.first_layer, hyperplane)
-            kernels = tf.slice(kernel, [first, 0, 0], [tf.shape(rows)[0], -1, -1])
+            kernels = self._schedule.layers.of(kernel, hyperplane)
             return tf.matmul(rows, kernels, transpose_b=transpose)
         parts = self.by_layer(hyperplane, rows)
         return tf.concat(
@@ -88,16 +87,16 @@ class LayerVectors:
     def __init__(self, vectors: tf.Tensor, schedule: Schedule):
         """Prepares `[layers | 1, m]`."""
         self._vectors = vectors
+        self._only = vectors[0]
         self._schedule = schedule
 
     def of(self, hyperplane: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """Broadcastable to `rows`, `[rows, batch, m]`."""
         schedule = self._schedule
         if self._vectors.shape[0] == 1:
-            return self._vectors[0]
+            return self._only
         if schedule.layer_spans is None:
-            first = tf.gather(schedule.first_layer, hyperplane)
-            return tf.slice(self._vectors, [first, 0], [tf.shape(rows)[0], -1])[:, None]
+            return schedule.layers.of(self._vectors, hyperplane)[:, None]
         cells = schedule.rows.of(schedule.cells, hyperplane)
         return tf.gather(self._vectors, cells % self._vectors.shape[0])[:, None]
 
@@ -143,4 +142,4 @@ def _flat_product(rows, kernel, transpose, width):
     """`[rows, batch, n]` with one kernel, as one product."""
     flat = tf.reshape(rows, [-1, rows.shape[-1]])
     product = tf.matmul(flat, kernel, transpose_b=transpose)
-    return tf.reshape(product, [*shape_of(rows)[:-1], width])
+    return tf.reshape(product, [-1, *shape_of(rows)[1:-1], width])

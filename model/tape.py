@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from model.config import GridEquations
-from model.schedule import Schedule, Spans
+from model.routes import Spans
+from model.schedule import Schedule
 from model.transforms import Normalized, shape_of
 
 

@@ -117,7 +117,6 @@ class _Wavefront:
 
     def __init__(self, weights, equations, extents, dropout, keep, compilation):
         self._equations = equations
-        self._others = [extents[:i] + extents[i + 1 :] for i in range(len(extents))]
         self._schedule = choose_schedule(extents, compilation.whole)
         self._of_blocks = weights, equations, extents, dropout, keep, compilation
 
@@ -129,12 +128,7 @@ class _Wavefront:
         schedule, routes = self._schedule, self._schedule.routes
         dtype = sides.hidden[0].dtype
         cells = self._cells(dtype)
-        entering = Sides(
-            *(
-                tuple(route.enter(side) for route, side in zip(routes, part, strict=True))
-                for part in sides
-            )
-        )
+        entering = _each(lambda route, side: route.enter(side), routes, sides)
 
         def step(d, continuing, leaving, tape):
             rows = _each(
@@ -146,10 +140,7 @@ class _Wavefront:
             blocks, kept = cells.forward(d, rows)
             if keep_tape:
                 tape = write(tape, d, kept)
-            out = _each(lambda route, block: route.split(d, block), routes, blocks)
-            gone, on = (
-                Sides(*(tuple(pair[which] for pair in part) for part in out)) for which in (0, 1)
-            )
+            gone, on = _both(_each(lambda route, block: route.split(d, block), routes, blocks))
             return d + 1, on, write(leaving, d, gone), tape
 
         idle = _each(lambda route, side: _zeros(route.idle, side), routes, entering)
@@ -162,27 +153,16 @@ class _Wavefront:
         if keep_tape:
             tape = tape_records(schedule, self._equations, sides.hidden[0], sides.memory)
         _, _, leaving, tape = over_hyperplanes(schedule.hyperplanes, step, (idle, records, tape))
-        leaving = Sides(
-            *(
-                tuple(
-                    route.leave(rows_of(record, route.leaving), others)
-                    for route, record, others in zip(routes, part, self._others, strict=True)
-                )
-                for part in leaving
-            )
-        )
-        return leaving, tape
+        rows = _each(lambda route, record: rows_of(record, route.leaving), routes, leaving)
+        return _each(lambda route, side: route.leave(side), routes, rows), tape
 
     def backward(self, tape, leaving_gradient: Sides):
         """Gradients of what entered the grid, and of the weights."""
         schedule, routes = self._schedule, self._schedule.routes
         dtype = leaving_gradient.hidden[0].dtype
         cells = self._cells(dtype)
-        leaving_gradient = Sides(
-            *(
-                tuple(route.leave_gradient(side) for route, side in zip(routes, part, strict=True))
-                for part in leaving_gradient
-            )
+        leaving_gradient = _each(
+            lambda route, side: route.leave_gradient(side), routes, leaving_gradient
         )
 
         def step(count, continuing, entering, gates):
@@ -195,10 +175,7 @@ class _Wavefront:
             )
             kept = tf.nest.map_structure(lambda record: record.read(d), tape)
             rows, found = cells.backward(d, kept, blocks)
-            out = _each(lambda route, row: route.join_gradient(d, row), routes, rows)
-            fresh, on = (
-                Sides(*(tuple(pair[which] for pair in part) for part in out)) for which in (0, 1)
-            )
+            fresh, on = _both(_each(lambda route, row: route.join_gradient(d, row), routes, rows))
             return count + 1, on, write(entering, d, fresh), write(gates, d, found)
 
         idle = _each(lambda route, side: _zeros(route.idle, side), routes, leaving_gradient)
@@ -209,15 +186,8 @@ class _Wavefront:
         )
         gates = gate_records(schedule, self._equations, leaving_gradient.hidden[0])
         _, _, entering, gates = over_hyperplanes(schedule.hyperplanes, step, (idle, records, gates))
-        entering = Sides(
-            *(
-                tuple(
-                    route.enter_gradient(rows_of(record, route.fresh), others)
-                    for route, record, others in zip(routes, part, self._others, strict=True)
-                )
-                for part in entering
-            )
-        )
+        rows = _each(lambda route, record: rows_of(record, route.fresh), routes, entering)
+        entering = _each(lambda route, side: route.enter_gradient(side), routes, rows)
         return entering, cells.weights_gradient(tape, gates)
 
 
@@ -228,6 +198,13 @@ def _each(function, routes, *sides):
             tuple(function(route, *ones) for route, *ones in zip(routes, *parts, strict=True))
             for parts in zip(*sides, strict=True)
         )
+    )
+
+
+def _both(pairs: Sides) -> tuple[Sides, Sides]:
+    """Sides of pairs as a pair of sides."""
+    return tuple(
+        Sides(*(tuple(pair[which] for pair in part) for part in pairs)) for which in (0, 1)
     )
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, words
 
 TINY = ["--layers", "2", "--units", "16", "--batch", "4", "--window", "6"]
 
@@ -39,3 +39,12 @@ def test_the_step_can_be_had_as_stablehlo(tmp_path):
     timed = json.loads(run("pjrt", "time", str(tmp_path), "--steps", "5").stdout)
     assert timed["device"] == jax.devices()[0].device_kind
     assert timed["losses"][1] < timed["losses"][0]
+
+
+def test_learning_curves_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib comes with benchmarks/requirements.txt")
+    corpus, output = tmp_path / "corpus.txt", tmp_path / "plots" / "curves.svg"
+    corpus.write_text(words(2, 50_000))
+    done = run("learning_curves", str(corpus), "--steps", "20", "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    assert output.read_text().endswith("</svg>\n")
