@@ -116,7 +116,7 @@ def choose(
     nearest = _nearest(on, units, layers, batch or 32)
     speeds = {
         variant: speed
-        for variant, speed in nearest.speeds.items()
+        for variant, speed in _speeds(nearest).items()
         if (dtype == "auto" or variant.startswith(dtype))
         and (whole is None or variant.endswith("whole") == whole)
     }
@@ -126,6 +126,8 @@ def choose(
     else:
         variant = max(speeds, key=speeds.get)
         reasons = [_why(variant, nearest, speeds)]
+        if variant not in nearest.speeds:
+            reasons.append("its speed is inferred from what parts gain on another processor")
     reasons.insert(0, f"the processor's bfloat16 products: {_OFFERS[on]}")
     if execution == "reference":
         reasons.append("cell by cell, as the caller wants it")
@@ -170,6 +172,18 @@ def _nearest(on: Processor, units: int, layers: int, batch: int) -> Measured:
         return 2 * abs(math.log(units / row.units)) + abs(math.log(rows))
 
     return min((row for row in measurements() if row.processor == on), key=distance)
+
+
+def _speeds(row: Measured) -> dict[str, float]:
+    """The speeds of a row; parts that were not measured gain what they gain elsewhere."""
+    speeds = dict(row.speeds)
+    for other in measurements():
+        for dtype in ("float32", "bfloat16"):
+            gates, parts = f"{dtype} gates", f"{dtype} parts"
+            same_size = (other.layers, other.units) == (row.layers, row.units)
+            if same_size and gates in speeds and {gates, parts} <= other.speeds.keys():
+                speeds.setdefault(parts, speeds[gates] * other.speeds[parts] / other.speeds[gates])
+    return speeds
 
 
 def _why(variant: str, row: Measured, speeds: dict[str, float]) -> str:
