@@ -41,6 +41,7 @@ def plot(curves: dict[str, np.ndarray], title: str, path: pathlib.Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
+    matplotlib.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
 
     figure, (above, below) = pyplot.subplots(

@@ -27,6 +27,7 @@ def plot(found: list[dict], path: pathlib.Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
+    matplotlib.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(
@@ -39,9 +40,9 @@ def plot(found: list[dict], path: pathlib.Path) -> None:
         colors = ["#1a6fb5" if name.startswith("this") else "#b8bec6" for name in names]
         errors = [row["characters_per_second"] * row["spread"] for row in rows]
         bars = panel.barh(names, speeds, xerr=errors, color=colors, ecolor="#555555")
-        panel.bar_label(bars, [f" {speed:,.0f}" for speed in speeds], fontsize=8)
+        panel.bar_label(bars, [f"{speed:,.0f}" for speed in speeds], fontsize=8, padding=3)
         panel.set_title(Size(**one["size"]).name, loc="left", fontsize=10)
-        panel.set_xlim(0, 1.2 * max(speeds))
+        panel.set_xlim(0, 1.15 * max(map(sum, zip(speeds, errors, strict=True))))
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=8)
     panels[-1, 0].set_xlabel(f"characters per second; {found[0]['machine']}, {found[0]['date']}")

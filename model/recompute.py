@@ -38,7 +38,7 @@ def grid_recomputed(
     keep: tf.Tensor | None = None,
     compilation: Compilation = GATES,
 ) -> Sides:
-    """The same function as `wavefront.grid_wavefront` in less memory and at most 4/3 of the time.
+    """The same function as `wavefront.grid_wavefront` in less memory, for one more forward pass.
 
     For a 2-D grid of T steps the forward pass keeps T / piece borders of `2 * units` numbers per
     layer and batch row; the backward pass runs each piece again and holds the tape of `piece` steps
