@@ -8,7 +8,7 @@ VOCABULARY = 205  # characters in the first 10^8 bytes of Wikipedia, as the Torc
 LEARNING_RATE = 0.001
 SMOOTHING = 0.95
 CLIP_VALUE = 5.0
-TAPE = 4 * 2**30  # bytes
+TAPE = 2**30  # bytes; the gradients and copies of a piece take several times as much
 
 
 class Size(NamedTuple):

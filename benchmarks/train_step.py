@@ -118,7 +118,12 @@ def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> lis
                 continue
             stack.callback(worker.close)
             workers.append(worker)
-        fastest = min(worker.usual for worker in workers if not _is_ceiling(worker.result))
+        trained = [worker.usual for worker in workers if not _is_ceiling(worker.result)]
+        if not trained:
+            raise click.ClickException(
+                f"no contender could train {size.name}; choose a smaller --batch or --window"
+            )
+        fastest = min(trained)
         a_turn = max(1, min(steps, round(turn / fastest)))
         rounds = max(1 if fastest > LONG_STEP else 3, math.ceil(steps / a_turn))
         progress.update(task, total=rounds * len(workers))
@@ -144,7 +149,7 @@ def summary(size: Size, results: list[Result]) -> dict:
         if _is_ceiling(result)
     }
     best = max(ceilings.values(), default=None)
-    ours = next(result for result in results if result.contender.name == THIS)
+    ours = next((result.median for result in results if result.contender.name == THIS), math.nan)
     rows = []
     for result in results:
         if _is_ceiling(result):
@@ -157,7 +162,7 @@ def summary(size: Size, results: list[Result]) -> dict:
                 "characters_per_second": size.batch * size.window / result.median,
                 "spread": result.spread,
                 "steps": len(result.times),
-                "this_project_is_faster_by": result.median / ours.median,
+                "this_project_is_faster_by": result.median / ours,
                 "gflops": rate / 1e9,
                 "share_of_ceiling": rate
                 / (ceilings.get(result.contender.dtype, best) if ceilings else math.nan),
