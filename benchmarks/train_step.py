@@ -97,11 +97,12 @@ def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> lis
     Args:
       size: of the network.
       chosen: who takes part.
-      steps: of the fastest; slower ones take fewer, at least 3 unless they take minutes.
+      steps: of the fastest; slower ones take fewer, at least 3. One that takes
+        minutes for a step takes it alone, and only one.
       turn: about how many seconds a turn takes; at least one step.
     """
     with contextlib.ExitStack() as stack:
-        workers = []
+        results, workers = [], []
         progress = stack.enter_context(
             rich.progress.Progress(
                 *rich.progress.Progress.get_default_columns(),
@@ -112,29 +113,33 @@ def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> lis
         for contender in chosen:
             progress.update(task, description=f"{size.name}: {contender.label} compiles")
             try:
-                worker = Worker(contender, size)
+                worker = stack.enter_context(contextlib.closing(Worker(contender, size)))
+                if worker.usual > LONG_STEP:  # several such would not fit into memory
+                    worker.run(1)
+                    worker.close()
+                else:
+                    workers.append(worker)
             except RuntimeError as error:
                 progress.console.print(f"{contender.label}: {error}; left out")
                 continue
-            stack.callback(worker.close)
-            workers.append(worker)
-        trained = [worker.usual for worker in workers if not _is_ceiling(worker.result)]
-        if not trained:
+            results.append(worker.result)
+        if all(_is_ceiling(result) for result in results):
             raise click.ClickException(
                 f"no contender could train {size.name}; choose a smaller --batch or --window"
             )
-        fastest = min(trained)
+        trained = (worker.usual for worker in workers if not _is_ceiling(worker.result))
+        fastest = min(trained, default=turn)
         a_turn = max(1, min(steps, round(turn / fastest)))
-        rounds = max(1 if fastest > LONG_STEP else 3, math.ceil(steps / a_turn))
+        rounds = max(3, math.ceil(steps / a_turn))
         progress.update(task, total=rounds * len(workers))
-        for number in range(rounds):
+        for number in range(rounds if workers else 0):
             # Nobody always follows the same one.
             at = number % len(workers)
             for worker in workers[at:] + workers[:at]:
                 progress.update(task, description=f"{size.name}: {worker.result.contender.label}")
                 worker.run(max(1, min(steps, round(turn / worker.usual))))
                 progress.advance(task)
-        return [worker.result for worker in workers]
+        return results
 
 
 def _is_ceiling(result: Result) -> bool:
