@@ -76,12 +76,16 @@ class Alphabet:
 
     def decode(self, ids: tf.Tensor) -> tf.Tensor:
         """Strings `[batch]` of ids `[batch, characters]`; `PADDING` adds nothing."""
+        return tf.strings.reduce_join(self.characters(ids), axis=-1)
+
+    def characters(self, ids: tf.Tensor) -> tf.Tensor:
+        """Each id as a string of one character; `PADDING` as an empty one."""
         if self.kind == "unicode":
             characters = [chr(symbol).encode("utf-8", "surrogatepass") for symbol in self.symbols]
         else:
             characters = [bytes([symbol]) for symbol in self.symbols]
         table = tf.constant([*characters, b""])
-        return tf.strings.reduce_join(tf.gather(table, tf.where(ids < 0, self.size, ids)), axis=-1)
+        return tf.gather(table, tf.where(ids < 0, self.size, ids))
 
     def assert_known(self, text: tf.Tensor) -> tf.Tensor:
         """Ids of strings, as `encode` gives them.
@@ -99,7 +103,8 @@ class Alphabet:
                  tf.strings.as_string(first), ")"]
             )  # fmt: skip
         else:
-            name = tf.gather(tf.constant([name_of("bytes", value) for value in range(256)]), first)
+            codes = [name_of("bytes", value).split("\t")[0] for value in range(256)]
+            name = tf.gather(tf.constant(codes), first)
         message = tf.strings.join(
             ["the vocabulary lacks the character ", name, "; it has the ", str(self.size),
              " characters of assets/vocabulary.txt"]

@@ -1,10 +1,12 @@
 """A character model: an embedding, a recurrent net, and a projection to the vocabulary."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
+from model.column import Packed, Step, stored_kernel
 from model.config import ModelConfig
 from model.execution import PLAIN, Plan
 from model.grid import State
@@ -41,6 +43,7 @@ class CharacterModel(keras.Model):
     Attributes:
       config: the architecture.
       vocabulary_size: number of distinct characters.
+      packed: the net's kernels as `stepper` wants them; None while it is trained.
       plan: how the net is executed; weights and what a step returns are float32 in any case.
       embedding: E, `[vocabulary_size + 1, input_width]`; its last row starts at zero.
       net: the recurrent layer.
@@ -56,6 +59,7 @@ class CharacterModel(keras.Model):
         self.plan = plan
         self.net = make_net(config, policy)
         self.net.plan = plan
+        self.packed: Packed | None = None
         self.build()
 
     def build(self, _=None):
@@ -98,6 +102,7 @@ class CharacterModel(keras.Model):
         state: CharacterState,
         training: bool = False,
         seed: tf.Tensor | None = None,
+        keep: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, CharacterState]:
         """The predictions for given characters.
 
@@ -106,6 +111,8 @@ class CharacterModel(keras.Model):
           state: what came before them.
           training: whether a gradient will be asked for.
           seed: `[2]`, int32, the seed of the dropout masks; None for no dropout.
+          keep: `[batch, steps]`, boolean, False after the end of a text, where its state stays as
+            it is; None for texts of the same length. Not for training.
 
         Returns:
           Logits `[steps, batch, vocabulary_size]`, time-major, where row t has seen the characters
@@ -118,30 +125,59 @@ class CharacterModel(keras.Model):
             State(state.hidden, state.memory),
             training=training,
             seed=seed,
+            keep=None if keep is None else tf.transpose(keep),
         )
         if seed is not None and self.config.dropout:
             top_seed = tf.random.experimental.stateless_fold_in(seed, 1)
             outputs *= dropout_mask(outputs.shape, self.config.dropout, top_seed, outputs.dtype)
         hidden, memory = (tf.cast(part, self.variable_dtype) for part in net_state)
-        return self._logits(outputs), CharacterState(time_major[-1], hidden, memory)
+        last = time_major[-1]
+        if keep is not None:
+            lengths = tf.reduce_sum(tf.cast(keep, tf.int32), axis=1)
+            with_previous = tf.concat([state.previous[:, None], ids], axis=1)
+            last = tf.gather(with_previous, lengths, batch_dims=1)
+        return self._logits(outputs), CharacterState(last, hidden, memory)
 
-    def step(self, state: CharacterState) -> tuple[tf.Tensor, State]:
-        """Feeds the previous character.
+    def stepper(
+        self, packed: Packed | None = None
+    ) -> Callable[[CharacterState], tuple[tf.Tensor, Step]]:
+        """A function to be called in a loop, which feeds the previous character.
 
-        Returns:
-          The logits of the next one, `[batch, vocabulary_size]`, and the net's new state.
+        It takes a state and returns the logits of the next character, `[batch, vocabulary_size]`,
+        and what the net made of it. Kernels that are not packed yet are packed here, outside of the
+        loop.
         """
-        inputs = self.net.enter(self._embed(state.previous))
-        outputs, net_state = self.net.step(*inputs, State(state.hidden, state.memory))
-        return self._logits(outputs), State(
-            *(tf.cast(part, self.variable_dtype) for part in net_state)
+        column = self.net.column(self.packed or self.net.pack())
+        embedding = tf.convert_to_tensor(self.embedding)
+
+        def step(state):
+            entering = self.net.enter(tf.gather(embedding, state.previous))
+            entering = (tf.cast(part, embedding.dtype) for part in entering)
+            after = column(*entering, State(state.hidden, state.memory))
+            return self._logits(after.hidden), after
+
+        return step
+
+    def freeze(self) -> None:
+        """Ends the training: kernels are stored in the compute dtype, and packed for `stepper`."""
+        if self.compute_dtype != self.variable_dtype:
+            self.net.store_kernels(self.compute_dtype)
+            self.output_kernel = stored_kernel(self.output_kernel, self.compute_dtype)
+        self.packed = tf.nest.map_structure(
+            lambda part: tf.Variable(part, trainable=False, name="packed"), self.net.pack()
         )
+
+    @property
+    def weights_in_use(self) -> list:
+        """All variables that the model reads."""
+        own = [self.embedding, self.output_kernel, self.output_bias]
+        return [*self.net.weights_in_use, *own, *tf.nest.flatten(self.packed or ())]
 
     def _embed(self, ids):
         return tf.gather(tf.convert_to_tensor(self.embedding), ids)
 
     def _logits(self, outputs):
-        flat = tf.reshape(outputs, [-1, self.config.units])
+        flat = tf.cast(tf.reshape(outputs, [-1, self.config.units]), self.compute_dtype)
         product = tf.matmul(flat, tf.cast(self.output_kernel, flat.dtype))
         logits = tf.cast(product, self.variable_dtype) + tf.convert_to_tensor(self.output_bias)
         return tf.reshape(logits, tf.concat([tf.shape(outputs)[:-1], [self.vocabulary_size]], 0))

@@ -1,7 +1,6 @@
 """The N-dimensional Grid LSTM block and the cell-by-cell evaluation of a grid of them.
 
-This is the definition that everything faster is held against. It is also how text is sampled: one
-column of a 2-D grid at a time.
+This is the definition that everything faster is held against.
 """
 
 import itertools
@@ -239,32 +238,3 @@ def _leaving(values, dimension, extents):
         for cell in itertools.product(*map(range, others))
     ]
     return tf.reshape(tf.stack(cells), [*others, *cells[0].shape])
-
-
-def grid_column(
-    hidden: tf.Tensor,
-    memory: tf.Tensor,
-    state: State,
-    weights: Sequence[DimensionWeights],
-    equations: GridEquations,
-) -> tuple[tf.Tensor, State]:
-    """All layers of a 2-D grid at one time step, from the bottom up.
-
-    Args:
-      hidden: `[batch, units]`, enters the bottom of the depth dimension.
-      memory: `[batch, units]`, likewise.
-      state: the column to the left.
-      weights: of time and depth.
-      equations: which form of the block to compute.
-
-    Returns:
-      The hidden vector at the top, `[batch, units]`, and the new state.
-    """
-    time_hidden, time_memory = [], []
-    for layer in range(state.hidden.shape[0]):
-        entering = Sides((state.hidden[layer], hidden), (state.memory[layer], memory))
-        block = grid_block(entering, weights, layer, equations)
-        hidden, memory = block.hidden[1], block.memory[1]
-        time_hidden.append(block.hidden[0])
-        time_memory.append(block.memory[0])
-    return hidden, State(tf.stack(time_hidden), tf.stack(time_memory))

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from model import execution as executions
+from model.column import stored_kernel
 from model.config import (
     Execution,
     GridEquations,
@@ -251,6 +252,15 @@ class GridLayer(keras.layers.Layer):
             )
             for one in self.grid
         ]
+
+    def store_kernels(self, dtype: str) -> None:
+        """Replaces the blocks' kernels by copies in a dtype, for a layer no longer trained."""
+        self.grid = [one._replace(kernel=stored_kernel(one.kernel, dtype)) for one in self.grid]
+
+    @property
+    def weights_in_use(self) -> list:
+        """The blocks' variables, stored kernels among them."""
+        return [part for one in self.grid for part in one if part is not None]
 
     def enter(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The hidden and memory vectors that enter the bottom, from `[..., features]`."""

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from model.column import Column, Packed, grid_steps, pack_grid
 from model.errors import InputError
-from model.grid import Sides, State, grid_column
+from model.grid import Sides, State
 from model.grid_layer import GridLayer
 from model.transforms import shape_of
 
@@ -184,10 +185,13 @@ class GridLSTM(GridLayer):
         leaving = self.run(sides, extents, training, seed, keep)
         return leaving.hidden[1], State(leaving.hidden[0], leaving.memory[0])
 
-    def step(self, hidden: tf.Tensor, memory: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """One time step; see `grid.grid_column`."""
-        state = State(tf.cast(state.hidden, hidden.dtype), state.memory)
-        return grid_column(hidden, memory, state, self.weights_now, self.equations)
+    def pack(self) -> Packed:
+        """The kernels as `column` wants them."""
+        return pack_grid(self.weights_now, self.equations, self.compute_dtype)
+
+    def column(self, packed: Packed) -> Column:
+        """One time step, for a loop; takes what `enter` returns and the state."""
+        return grid_steps(packed, self.weights_now, self.equations)
 
     def _initial_state(self, given, batch):
         if given is None:

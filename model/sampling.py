@@ -6,10 +6,13 @@ import tensorflow as tf
 
 from model.alphabet import PADDING
 from model.character_model import CharacterModel, CharacterState, character_losses
-from model.grid import State
+from model.transforms import shape_of
 
 MAX_LENGTH = 10_000
-"""Most characters one call generates for a row; more are asked for in pieces."""
+"""Most characters one call reads or generates for a row; more are asked for in pieces."""
+
+MAX_STOP = 16
+"""Most characters of a stop string."""
 
 
 class Choice(NamedTuple):
@@ -28,6 +31,22 @@ class Choice(NamedTuple):
     seed: tf.Tensor
 
 
+class TextState(NamedTuple):
+    """What a text has left behind, so that it can go on as if it had never paused.
+
+    Attributes:
+      characters: the net's state.
+      drawn: `[batch]`, int32, how many characters have been generated: the n-th character of a seed
+        is the same however the text is cut into pieces.
+      recent: `[batch, MAX_STOP]`, int32, the ids generated last, `PADDING` before the first; a stop
+        string may begin in one piece and end in the next.
+    """
+
+    characters: CharacterState
+    drawn: tf.Tensor
+    recent: tf.Tensor
+
+
 class Generated(NamedTuple):
     """What `generate` returns.
 
@@ -35,24 +54,42 @@ class Generated(NamedTuple):
       ids: `[batch, longest]`, int32, `PADDING` after the end of each row.
       log_probabilities: `[batch, longest]`, float32, ln p of each character under the model itself
         (temperature 1, all characters), 0 after the end.
+      alternatives: `[batch, longest, k]`, int32, ids of the likeliest characters at each place, the
+        likeliest first; `PADDING` after the end.
+      alternative_log_probabilities: `[batch, longest, k]`, float32, theirs.
+      lengths: `[batch]`, int32, how many characters were added.
+      stopped: `[batch]`, whether the stop string ended the text.
       state: the state after the last character.
     """
 
     ids: tf.Tensor
     log_probabilities: tf.Tensor
-    state: CharacterState
+    alternatives: tf.Tensor
+    alternative_log_probabilities: tf.Tensor
+    lengths: tf.Tensor
+    stopped: tf.Tensor
+    state: TextState
 
 
-def choose(logits: tf.Tensor, choice: Choice, uniform: tf.Tensor) -> tf.Tensor:
+class Drawn(NamedTuple):
+    """One character per row.
+
+    Attributes:
+      ids: `[batch]`, int32.
+      order: `[batch, vocabulary_size]`, int32, all ids, the likeliest first.
+    """
+
+    ids: tf.Tensor
+    order: tf.Tensor
+
+
+def choose(logits: tf.Tensor, choice: Choice, uniform: tf.Tensor) -> Drawn:
     """Draws one character per row by inverting the cumulative distribution.
 
     Args:
       logits: `[batch, vocabulary_size]`.
       choice: how to choose.
       uniform: `[batch]`, in [0, 1), the random numbers.
-
-    Returns:
-      Ids, `[batch]`, int32.
     """
     size = logits.shape[-1]
     greedy = choice.temperature == 0
@@ -68,7 +105,40 @@ def choose(logits: tf.Tensor, choice: Choice, uniform: tf.Tensor) -> tf.Tensor:
     threshold = uniform * cumulative[:, -1]
     rank = tf.reduce_sum(tf.cast(cumulative <= threshold[:, None], tf.int32), axis=-1)
     last = tf.reduce_sum(tf.cast(kept, tf.int32), axis=-1) - 1
-    return tf.gather(order, tf.minimum(rank, last), batch_dims=1)
+    return Drawn(tf.gather(order, tf.minimum(rank, last), batch_dims=1), order)
+
+
+def initial_state(model: CharacterModel, batch: int | tf.Tensor) -> TextState:
+    """The state of `batch` texts of which nothing has been read or written."""
+    return TextState(
+        model.initial_state(batch),
+        tf.zeros([batch], tf.int32),
+        tf.fill([batch, MAX_STOP], PADDING),
+    )
+
+
+def read(model: CharacterModel, ids: tf.Tensor, state: TextState) -> TextState:
+    """The state after texts of different lengths.
+
+    Args:
+      model: the model.
+      ids: `[batch, longest]`, int32, `PADDING` after the end; a row may be empty.
+      state: what came before them.
+    """
+    if ids.shape[1] == 0:
+        return state
+    known = ids != PADDING
+
+    def reading():
+        _, characters = model(tf.maximum(ids, 0), state.characters, keep=known)
+        # A stop string consists of generated characters.
+        return TextState(
+            characters,
+            state.drawn,
+            tf.where(tf.reduce_any(known, axis=1, keepdims=True), PADDING, state.recent),
+        )
+
+    return tf.cond(tf.reduce_any(known), reading, lambda: state)
 
 
 def generate(
@@ -76,6 +146,9 @@ def generate(
     prompt: tf.Tensor,
     length: tf.Tensor,
     choice: Choice,
+    stop: tf.Tensor | None = None,
+    alternatives: int | tf.Tensor = 0,
+    state: TextState | None = None,
 ) -> Generated:
     """Reads prompts and continues them, one column of the net per character.
 
@@ -84,65 +157,107 @@ def generate(
       prompt: `[batch, longest]`, int32 ids, `PADDING` after the end; a row may be empty.
       length: `[batch]`, int32, at most `MAX_LENGTH`, the number of characters to add to each row.
       choice: how to choose them.
+      stop: `[batch, MAX_STOP]`, int32, a row ends once its last characters are these; `PADDING`
+        before the first. All `PADDING`, or None, does not stop.
+      alternatives: k, of how many of the likeliest characters to report the probabilities.
+      state: what came before the prompts; None for nothing.
 
     Returns:
       The added characters; see `Generated`.
     """
-    batch = tf.shape(prompt)[0]
-    prompt_length = tf.reduce_sum(tf.cast(prompt != PADDING, tf.int32), axis=-1)
-    total = tf.reduce_max(tf.concat([prompt_length + length, [0]], axis=0))
-    prompt = tf.pad(prompt, [[0, 0], [0, 1]], constant_values=PADDING)
-    uniform = tf.map_fn(
-        lambda seed: tf.random.stateless_uniform([MAX_LENGTH], tf.stack([seed, 0])),
-        choice.seed,
-        fn_output_signature=tf.TensorSpec([MAX_LENGTH], tf.float32),
+    batch = shape_of(prompt)[0]
+    if stop is None:
+        stop = tf.fill([batch, MAX_STOP], PADDING)
+    state = read(model, prompt, initial_state(model, batch) if state is None else state)
+    longest = tf.reduce_max(tf.concat([length, [0]], axis=0))
+    uniform = _uniform(choice.seed, state.drawn, longest)
+    stepper = model.stepper()
+
+    def add_character(step, active, added, state, arrays):
+        logits, after = stepper(state.characters)
+        drawn = choose(logits, choice, uniform[:, step])
+        new = TextState(
+            CharacterState(drawn.ids, *after.state),
+            state.drawn + 1,
+            tf.concat([state.recent[:, 1:], drawn.ids[:, None]], axis=1),
+        )
+        log_probabilities = tf.nn.log_softmax(logits)
+        likeliest = drawn.order[:, :alternatives]
+        columns = (
+            tf.where(active, drawn.ids, PADDING),
+            tf.where(active, _of(log_probabilities, drawn.ids), 0.0),
+            tf.where(active[:, None], likeliest, PADDING),
+            tf.where(active[:, None], _of(log_probabilities, likeliest), 0.0),
+        )
+        arrays = [one.write(step + 1, column) for one, column in zip(arrays, columns, strict=True)]
+        added += tf.cast(active, tf.int32)
+        state = _where(active, new, state)
+        active &= (step + 1 < length) & ~_ends_with(state.recent, stop)
+        return step + 1, active, added, state, arrays
+
+    # An array of columns that nobody has written cannot be stacked; the first is dropped again.
+    blanks = (
+        tf.fill([batch], PADDING),
+        tf.zeros([batch]),
+        tf.fill([batch, alternatives], PADDING),
+        tf.zeros([batch, alternatives]),
     )
-
-    def add_character(position, state, ids, log_probabilities):
-        logits, net_state = model.step(state)
-        index = tf.clip_by_value(position - prompt_length, 0, MAX_LENGTH - 1)
-        drawn = choose(logits, choice, tf.gather(uniform, index, batch_dims=1))
-        column = tf.minimum(position, tf.shape(prompt)[1] - 1)
-        character = tf.where(position < prompt_length, prompt[:, column], drawn)
-        active = position < prompt_length + length
-        new = CharacterState(character, *net_state)
-        state = CharacterState(
-            tf.where(active, new.previous, state.previous),
-            tf.where(active[None, :, None], new.hidden, state.hidden),
-            tf.where(active[None, :, None], new.memory, state.memory),
-        )
-        chosen = tf.gather(tf.nn.log_softmax(logits), character, batch_dims=1)
-        return (
-            position + 1,
-            state,
-            ids.write(position, character),
-            log_probabilities.write(position, chosen),
-        )
-
-    _, state, ids, log_probabilities = tf.while_loop(
-        lambda position, *_: position < total,
+    arrays = [
+        tf.TensorArray(
+            blank.dtype, size=1, dynamic_size=True, element_shape=[None] * len(blank.shape)
+        ).write(0, blank)
+        for blank in blanks
+    ]
+    _, _, added, state, arrays = tf.while_loop(
+        lambda step, active, *_: tf.reduce_any(active),
         add_character,
-        (
-            0,
-            model.initial_state(batch),
-            tf.TensorArray(tf.int32, size=total, element_shape=[None]),
-            tf.TensorArray(tf.float32, size=total, element_shape=[None]),
-        ),
+        (0, length > 0, tf.zeros_like(length), state, arrays),
     )
-    steps = tf.range(tf.reduce_max(tf.concat([length, [0]], axis=0)))
-    added = steps < length[:, None]
-    columns = tf.where(added, prompt_length[:, None] + steps, 0)
+    ids, scores, likeliest, likeliest_scores = (_rows(array.stack()[1:]) for array in arrays)
+    stopped = _ends_with(state.recent, stop) & (added > 0)
+    return Generated(ids, scores, likeliest, likeliest_scores, added, stopped, state)
 
-    def of_added(array):
-        stacked = tf.transpose(array.stack())
-        # A gather from an array without columns is an error even where no column is asked for.
-        return tf.gather(tf.pad(stacked, [[0, 0], [0, 1]]), columns, batch_dims=1)
 
-    return Generated(
-        tf.where(added, of_added(ids), PADDING),
-        tf.where(added, of_added(log_probabilities), 0.0),
-        state,
-    )
+def _uniform(seed, drawn, count):
+    """The random numbers of each row from its `drawn`-th on, `[batch, count]`."""
+
+    def of_row(row):
+        seed, drawn = row
+        block = tf.cast(drawn // MAX_LENGTH, tf.int64)
+        numbers = [
+            tf.random.stateless_uniform([MAX_LENGTH], tf.stack([seed, block + following]))
+            for following in (0, 1)
+        ]
+        first = drawn % MAX_LENGTH
+        return tf.concat(numbers, axis=0)[first : first + count]
+
+    spec = tf.TensorSpec([None], tf.float32)
+    return tf.map_fn(of_row, (seed, drawn), fn_output_signature=spec)
+
+
+def _of(values, ids):
+    """The values of ids, per row."""
+    return tf.gather(values, ids, batch_dims=1)
+
+
+def _where(active, new, old):
+    """A state, row by row the new or the old one."""
+
+    def part(new, old):
+        rows = [1] * len(new.shape)
+        rows[1 if len(new.shape) == 3 else 0] = -1  # the net's begin with the layers
+        return tf.where(tf.reshape(active, rows), new, old)
+
+    return tf.nest.map_structure(part, new, old)
+
+
+def _ends_with(recent, stop):
+    same = tf.reduce_all((recent == stop) | (stop == PADDING), axis=1)
+    return same & tf.reduce_any(stop != PADDING, axis=1)
+
+
+def _rows(columns):
+    return tf.transpose(columns, [1, 0, *range(2, len(columns.shape))])
 
 
 def score(model: CharacterModel, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -162,10 +277,19 @@ def score(model: CharacterModel, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return totals / tf.math.log(2.0), -tf.transpose(losses)
 
 
-def flatten_state(state: CharacterState) -> tf.Tensor:
-    """One row of `2 * layers * units + 1` floats per text: previous id, hidden, memory."""
-    parts = [tf.cast(state.previous, tf.float32)[:, None]]
-    for part in State(state.hidden, state.memory):
-        by_text = tf.transpose(part, [1, 0, 2])
-        parts.append(tf.reshape(by_text, [-1, part.shape[0] * part.shape[2]]))
-    return tf.concat(parts, axis=-1)
+def embed(model: CharacterModel, ids: tf.Tensor) -> tf.Tensor:
+    """Texts as feature vectors: the hidden vectors of all layers, bottom first, after the last
+    character.
+
+    Args:
+      model: the model.
+      ids: as for `score`.
+
+    Returns:
+      `[batch, layers * units]`, float32.
+    """
+    batch = tf.shape(ids)[0]
+    state = read(model, ids, initial_state(model, batch)).characters
+    _, after = model.stepper()(state)
+    hidden = tf.transpose(after.state.hidden, [1, 0, 2])
+    return tf.reshape(hidden, [batch, model.config.layers * model.config.units])

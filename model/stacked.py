@@ -4,43 +4,23 @@ A 2-D grid whose depth dimension is a plain identity is this net. Its layers are
 other over the whole sequence, because then the input half of every product is a single tall one.
 """
 
-from typing import NamedTuple
-
 import keras
 import tensorflow as tf
 
+from model.column import (
+    Column,
+    Packed,
+    StackedWeights,
+    pack_stacked,
+    stacked_steps,
+    stored_kernel,
+)
 from model.compilation import GATES, Compilation, Split, compiled
 from model.execution import PLAIN, Plan
 from model.grid import State
 from model.grid_layer import dropout_mask
 from model.recompute import Cut, recomputed
 from model.transforms import lstm_transform, lstm_transform_gradient, shape_of
-
-
-class StackedWeights(NamedTuple):
-    """The weights of a stacked LSTM.
-
-    Attributes:
-      kernel: `[layers, 2 * units, 4 * units]`, applied to `[h_below, h_time]`.
-      bias: `[layers, 4 * units]`.
-    """
-
-    kernel: tf.Tensor
-    bias: tf.Tensor
-
-
-def stacked_column(
-    hidden: tf.Tensor, state: State, weights: StackedWeights
-) -> tuple[tf.Tensor, State]:
-    """All layers at one time step; `hidden` and the result are `[batch, units]`."""
-    hiddens, memories = [], []
-    for layer in range(state.hidden.shape[0]):
-        inputs = tf.concat([hidden, state.hidden[layer]], axis=-1)
-        product = tf.matmul(inputs, tf.cast(weights.kernel[layer], inputs.dtype))
-        hidden, memory, _ = lstm_transform(product, weights.bias[layer], state.memory[layer])
-        hiddens.append(hidden)
-        memories.append(memory)
-    return hidden, State(tf.stack(hiddens), tf.stack(memories))
 
 
 def stacked_lstm(
@@ -50,6 +30,7 @@ def stacked_lstm(
     dropout_masks: tf.Tensor | None = None,
     compilation: Compilation = GATES,
     recompute: int = 0,
+    keep: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, State]:
     """A stacked LSTM over a sequence.
 
@@ -68,11 +49,13 @@ def stacked_lstm(
       compilation: how it is compiled.
       recompute: steps whose tape is held at once, the others' being computed again in the backward
         pass; 0 for those of all.
+      keep: `[steps, batch]`, boolean, False for steps that leave the state as it is; None for none
+        such. There is no gradient with it.
 
     Returns:
       The hidden vectors of the last layer, `[steps, batch, units]`, and the final state.
     """
-    if compilation.parts > 1:
+    if compilation.parts > 1 and keep is None:
         return _in_parts(hidden, state, weights, dropout_masks, compilation, recompute)
     if recompute:
         return _recomputed(hidden, state, weights, dropout_masks, compilation, recompute)
@@ -83,7 +66,13 @@ def stacked_lstm(
         if layer and dropout_masks is not None:
             hidden *= dropout_masks[:, layer - 1]
         hidden, final_hidden, final_memory = _lstm_layer(
-            hidden, tf.cast(first_hidden, hidden.dtype), first_memory, kernel, bias, compilation
+            hidden,
+            tf.cast(first_hidden, hidden.dtype),
+            first_memory,
+            kernel,
+            bias,
+            compilation,
+            keep,
         )
         hiddens.append(final_hidden)
         memories.append(final_memory)
@@ -128,15 +117,19 @@ def _recomputed(hidden, state, weights, dropout_masks, compilation, piece):
     return top, State(*final)
 
 
-def _lstm_layer(inputs, initial_hidden, initial_memory, kernel, bias, compilation):
+def _lstm_layer(inputs, initial_hidden, initial_memory, kernel, bias, compilation, keep):
     """One layer over `[steps, batch, units]`; returns outputs, final hidden, final memory."""
 
     @tf.custom_gradient
     def differentiable(inputs, initial_hidden, initial_memory, kernel, bias):
         layer = _Layer(inputs, kernel, compilation)
-        outputs, hidden, memory, tape = layer.forward(inputs, initial_hidden, initial_memory, bias)
+        outputs, hidden, memory, tape = layer.forward(
+            inputs, initial_hidden, initial_memory, bias, keep
+        )
 
         def gradient(outputs_gradient, hidden_gradient, memory_gradient):
+            if keep is not None:
+                raise NotImplementedError("a stacked LSTM has no gradient with keep")
             before = tf.concat([initial_hidden[None], outputs[:-1]], axis=0)
             return layer.backward(
                 tape, inputs, before, outputs_gradient, hidden_gradient, memory_gradient
@@ -161,7 +154,7 @@ class _Layer:
         self._gates = compiled(_gates, compilation)
         self._gates_gradient = compiled(lstm_transform_gradient, compilation)
 
-    def forward(self, inputs, hidden, memory, bias):
+    def forward(self, inputs, hidden, memory, bias, keep):
         """Outputs, the final hidden and memory vectors, and what to keep."""
         projected = self._tall_product(inputs, *self._input_kernel[0])
         kernel, transpose = self._recurrent_kernel[0]
@@ -171,7 +164,11 @@ class _Layer:
             new = self._gates(projected[at], recurrent, bias, memory)
             kept = (new.hidden, memory, new.activations)
             arrays = [one.write(at, entry) for one, entry in zip(arrays, kept, strict=True)]
-            return at + 1, new.hidden, new.memory, arrays
+            after = new.hidden, new.memory
+            if keep is not None:
+                goes_on = keep[at][:, None]
+                after = tuple(map(tf.where, (goes_on,) * 2, after, (hidden, memory)))
+            return at + 1, *after, arrays
 
         arrays = [self._array(1), self._array(1, memory.dtype), self._array(4)]
         _, hidden, memory, arrays = self._loop(step, (hidden, memory, arrays))
@@ -306,6 +303,15 @@ class StackedLSTM(keras.layers.Layer):
         """The weights as tensors."""
         return StackedWeights(tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias))
 
+    def store_kernels(self, dtype: str) -> None:
+        """Replaces the kernels by copies in a dtype, for a layer no longer trained."""
+        self.kernel = stored_kernel(self.kernel, dtype)
+
+    @property
+    def weights_in_use(self) -> list:
+        """All variables, stored kernels among them."""
+        return [self.kernel, self.bias]
+
     def enter(self, inputs: tf.Tensor) -> tuple[tf.Tensor]:
         """What `over_time` and `step` want of `[..., units]`."""
         return (tf.cast(inputs, self.compute_dtype),)
@@ -316,6 +322,7 @@ class StackedLSTM(keras.layers.Layer):
         state: State,
         training: bool = False,
         seed: tf.Tensor | None = None,
+        keep: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, State]:
         """The whole sequence; as `layers.GridLSTM.over_time`, without a memory at the bottom."""
         masks = None
@@ -325,9 +332,14 @@ class StackedLSTM(keras.layers.Layer):
             masks = dropout_mask(shape, self.dropout, seed, hidden.dtype)
         plan = self.plan
         recompute = plan.recompute if training else 0
-        return stacked_lstm(hidden, state, self.weights_now, masks, plan.compilation, recompute)
+        return stacked_lstm(
+            hidden, state, self.weights_now, masks, plan.compilation, recompute, keep
+        )
 
-    def step(self, hidden: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """One time step: `[batch, units]` in, `[batch, units]` and the new state out."""
-        state = State(tf.cast(state.hidden, hidden.dtype), state.memory)
-        return stacked_column(hidden, state, self.weights_now)
+    def pack(self) -> Packed:
+        """The kernels as `column` wants them."""
+        return pack_stacked(self.weights_now, self.compute_dtype)
+
+    def column(self, packed: Packed) -> Column:
+        """One time step, for a loop; takes what `enter` returns and the state."""
+        return stacked_steps(packed, self.weights_now)

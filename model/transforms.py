@@ -49,10 +49,10 @@ def lstm_transform(
     """
     units = memory.shape[-1]
     z = tf.cast(preactivations, memory.dtype) + tf.cast(bias, memory.dtype)
-    input_gate, forget_gate, output_gate = (
-        tf.sigmoid(gate) for gate in tf.split(z[..., : 3 * units], 3, axis=-1)
-    )
-    candidate = tf.tanh(z[..., 3 * units :])
+    # With the widths given TensorFlow copies rows; without, it goes through a slower general path.
+    *gates, candidate = tf.split(z, [units] * 4, axis=-1)
+    input_gate, forget_gate, output_gate = map(tf.sigmoid, gates)
+    candidate = tf.tanh(candidate)
     new_memory = forget_gate * memory + input_gate * candidate
     if output_equation == "o*tanh(m)":
         hidden = output_gate * tf.tanh(new_memory)

@@ -15,7 +15,9 @@ from serving.launch import TENSORFLOW_MODEL_SERVER, running_server
 
 STAGE = "InfraValidator"
 INFRA_BLESSED = "INFRA_BLESSED"
-SIGNATURES = {"generate", "score", "serving_default"}
+SIGNATURES = {
+    "generate", "score", "embed", "inspect", "classify", "regress", "serving_default"
+}  # fmt: skip
 LENGTH = 20
 
 

@@ -22,7 +22,7 @@ from pipeline.artifacts import (
     write_text,
 )
 from pipeline.trainer import SAVED_MODEL
-from serving.models import versions
+from serving.base_path import versions
 
 STAGE = "Pusher"
 LINEAGE = "lineage.json"

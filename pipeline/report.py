@@ -9,6 +9,7 @@ from pipeline import orchestration, pusher
 from pipeline.artifacts import Artifact, Store, gfile
 from pipeline.progress import console
 from serving.launch import running_server
+from serving.protocol import Choices
 
 
 def report(artifact: Artifact, cached: bool) -> None:
@@ -24,7 +25,7 @@ def print_sample(served: orchestration.Served, prompt: str, length: int) -> None
         return
     with running_server(served.model_name, served.base_path) as client:
         (version,) = client.available_versions()
-        (text,) = client.generate([prompt], length, temperature=0.8)
+        (text,) = client.generate([prompt], length, Choices(temperature=0.8))
     console.print(f"\n{served.model_name}, version {version}, over gRPC:\n", markup=False)
     sys.stdout.flush()
     sys.stdout.buffer.write(prompt.encode("utf-8", "surrogateescape") + text.text + b"\n")

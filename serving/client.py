@@ -1,11 +1,11 @@
-"""A gRPC client of TensorFlow Serving's protocol for this project's signatures."""
+"""gRPC clients of TensorFlow Serving's protocol for this project's signatures."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
 
 import grpc
 import numpy as np
-import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -15,56 +15,94 @@ from tensorflow_serving.apis import (
 )
 
 from model.errors import InputError
+from serving.protocol import (
+    MAX_MESSAGE_BYTES,
+    Choices,
+    Score,
+    Text,
+    generate_request,
+    outputs_of,
+    predict_request,
+    strings,
+    texts_of,
+)
+from serving.stream import Stream
 
-MAX_MESSAGE_BYTES = 1 << 30
+PIECE = 16  # characters
+
+# gRPC itself asks again where a server goes away. One that has answered before is waited for.
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+]
 
 
-class Text(NamedTuple):
-    """A generated text.
+class ServerError(InputError):
+    """A server's refusal, in its own words; `code` is the name of a gRPC status code."""
+
+    def __init__(self, code: str, text: str):
+        super().__init__(text)
+        self.code = code
+
+
+class Address(NamedTuple):
+    """Which model to ask, and where.
 
     Attributes:
-      text: what was added to the prompt.
-      log_probabilities: `[length]`, ln p of each added character.
-      state: `[state_size]`, what the text has left behind.
+      server: `host:port`, or `unix:path`.
+      model_name: of the model.
+      timeout: seconds that a request may take.
+      credentials: for TLS, see `grpc.ssl_channel_credentials`; None for none.
     """
 
-    text: bytes
-    log_probabilities: np.ndarray
-    state: np.ndarray
+    server: str
+    model_name: str
+    timeout: float = 60.0
+    credentials: grpc.ChannelCredentials | None = None
 
-
-class Score(NamedTuple):
-    """How well a text is predicted.
-
-    Attributes:
-      bits_per_character: the mean of -log2 p.
-      log_probabilities: `[characters]`, ln p of each character.
-    """
-
-    bits_per_character: float
-    log_probabilities: np.ndarray
+    def refused(self, error: grpc.RpcError) -> ServerError:
+        """What a failed call is to the user."""
+        code = error.code().name
+        if code == "UNAVAILABLE":
+            return ServerError(
+                code,
+                f"no server answers at {self.server}; start one with `python -m serving serve`, or "
+                "give its address with --server",
+            )
+        return ServerError(code, f"{code}: {error.details()}")
 
 
 class Client:
     """Asks one model of a server.
 
-    Every method raises `InputError` with the server's own words where the server refuses.
+    Every method raises `ServerError` with the server's own words where the server refuses.
     """
 
-    def __init__(self, server: str, model_name: str, timeout: float = 60.0):
-        """Connects to `server`, as `host:port`; `timeout` is in seconds, per request."""
-        self._server = server
-        self._model_name = model_name
-        self._timeout = timeout
-        self._channel = grpc.insecure_channel(
-            server,
-            options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ],
-        )
-        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._model = model_service_pb2_grpc.ModelServiceStub(self._channel)
+    def __init__(self, address: Address):
+        self._address = address
+        if address.credentials:
+            channel = grpc.secure_channel(address.server, address.credentials, _OPTIONS)
+        else:
+            channel = grpc.insecure_channel(address.server, _OPTIONS)
+        self._channel = channel
+        self._answered = False
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        self._model = model_service_pb2_grpc.ModelServiceStub(channel)
 
     def __enter__(self):
         return self
@@ -72,52 +110,52 @@ class Client:
     def __exit__(self, *_):
         self._channel.close()
 
-    def predict(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Calls a signature with arrays."""
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = self._model_name
-        request.model_spec.signature_name = signature
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        response = self._call(self._prediction.Predict, request)
-        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        """Calls a signature."""
+        return self._call(self._prediction.Predict, request)
 
     def generate(
         self,
         prompts: Sequence[str | bytes],
         length: int,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int = 0,
+        choices: Choices = Choices(),  # noqa: B008
     ) -> list[Text]:
-        """Continues prompts; see `serving.export`. Row n uses the seed `seed + n`."""
-        rows = len(prompts)
-        outputs = self.predict(
-            "generate",
-            {
-                "prompt": np.array([_encoded(prompt) for prompt in prompts], object),
-                "length": np.full(rows, length, np.int32),
-                "temperature": np.full(rows, temperature, np.float32),
-                "top_k": np.full(rows, top_k, np.int32),
-                "top_p": np.full(rows, top_p, np.float32),
-                "seed": seed + np.arange(rows, dtype=np.int64),
-            },
-        )
-        columns = outputs["text"], outputs["log_probabilities"], outputs["state"]
-        return [Text(*row) for row in zip(*columns, strict=True)]
+        """Continues prompts."""
+        request = generate_request(self._address.model_name, prompts, length, choices)
+        return texts_of(self.predict(request))
+
+    def stream(
+        self,
+        prompt: str | bytes,
+        length: int,
+        choices: Choices = Choices(),  # noqa: B008
+        piece: int = PIECE,
+    ) -> Iterator[Text]:
+        """Continues a prompt piece by piece, as the characters come; see `stream.Stream`."""
+        stream = Stream(self._address.model_name, prompt, length, piece, choices)
+        while stream.request:
+            try:
+                response = self.predict(stream.request)
+            except ServerError as error:
+                if not stream.is_to_go_on_without(error.code):
+                    raise
+                continue
+            yield stream.take(response)
 
     def score(self, texts: Sequence[str | bytes]) -> list[Score]:
         """Scores texts."""
-        encoded = np.array([_encoded(text) for text in texts], object)
-        outputs = self.predict("score", {"text": encoded})
-        columns = outputs["bits_per_character"], outputs["log_probabilities"]
-        return [Score(float(bits), scores) for bits, scores in zip(*columns, strict=True)]
+        return _scores(self.predict(_score_request(self._address.model_name, texts)))
+
+    def embed(self, texts: Sequence[str | bytes]) -> np.ndarray:
+        """Texts as feature vectors, `[texts, layers * units]`."""
+        inputs = {"text": strings(texts)}
+        response = self.predict(predict_request(self._address.model_name, "embed", inputs))
+        return outputs_of(response)["embedding"]
 
     def metadata(self) -> get_model_metadata_pb2.SignatureDefMap:
         """The signatures of the model."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        request.model_spec.name = self._model_name
+        request.model_spec.name = self._address.model_name
         response = self._call(self._prediction.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)
@@ -126,23 +164,88 @@ class Client:
     def available_versions(self) -> list[int]:
         """The versions that can be asked."""
         request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = self._model_name
+        request.model_spec.name = self._address.model_name
         statuses = self._call(self._model.GetModelStatus, request).model_version_status
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
         return [status.version for status in statuses if status.state == available]
 
     def _call(self, method, request):
         try:
-            return method(request, timeout=self._timeout)
+            timeout, wait = self._address.timeout, self._answered
+            response = method(request, timeout=timeout, wait_for_ready=wait)
         except grpc.RpcError as error:
-            code = error.code()
-            if code == grpc.StatusCode.UNAVAILABLE:
-                raise InputError(
-                    f"no server answers at {self._server}; start one with `python -m serving "
-                    "serve`, or give its address with --server"
-                ) from error
-            raise InputError(f"{code.name}: {error.details()}") from error
+            raise self._address.refused(error) from error
+        self._answered = True
+        return response
 
 
-def _encoded(text):
-    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+class AsyncClient:
+    """As `Client`, for asyncio."""
+
+    def __init__(self, address: Address):
+        self._address = address
+        if address.credentials:
+            channel = grpc.aio.secure_channel(address.server, address.credentials, _OPTIONS)
+        else:
+            channel = grpc.aio.insecure_channel(address.server, _OPTIONS)
+        self._channel = channel
+        self._answered = False
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self._channel.close()
+
+    async def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        """Calls a signature."""
+        try:
+            timeout, wait = self._address.timeout, self._answered
+            response = await self._prediction.Predict(request, timeout=timeout, wait_for_ready=wait)
+        except grpc.RpcError as error:
+            raise self._address.refused(error) from error
+        self._answered = True
+        return response
+
+    async def generate(
+        self,
+        prompts: Sequence[str | bytes],
+        length: int,
+        choices: Choices = Choices(),  # noqa: B008
+    ) -> list[Text]:
+        """Continues prompts."""
+        request = generate_request(self._address.model_name, prompts, length, choices)
+        return texts_of(await self.predict(request))
+
+    async def stream(
+        self,
+        prompt: str | bytes,
+        length: int,
+        choices: Choices = Choices(),  # noqa: B008
+        piece: int = PIECE,
+    ) -> AsyncIterator[Text]:
+        """Continues a prompt piece by piece, as the characters come; see `stream.Stream`."""
+        stream = Stream(self._address.model_name, prompt, length, piece, choices)
+        while stream.request:
+            try:
+                response = await self.predict(stream.request)
+            except ServerError as error:
+                if not stream.is_to_go_on_without(error.code):
+                    raise
+                continue
+            yield stream.take(response)
+
+    async def score(self, texts: Sequence[str | bytes]) -> list[Score]:
+        """Scores texts."""
+        return _scores(await self.predict(_score_request(self._address.model_name, texts)))
+
+
+def _score_request(model_name, texts):
+    return predict_request(model_name, "score", {"text": strings(texts)})
+
+
+def _scores(response):
+    outputs = outputs_of(response)
+    columns = outputs["bits_per_character"], outputs["log_probabilities"]
+    return [Score(float(bits), scores) for bits, scores in zip(*columns, strict=True)]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from model.errors import InputError
-from serving.client import Client
+from serving.client import Address, Client
 
 SECONDS_TO_START = 120.0
 TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
@@ -40,7 +40,7 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
             stderr=subprocess.STDOUT,
         )
         try:
-            with Client(f"127.0.0.1:{port}", model_name) as client:
+            with Client(Address(f"127.0.0.1:{port}", model_name)) as client:
                 _wait(process, client, log)
                 yield client
         finally:

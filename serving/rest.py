@@ -1,174 +1,176 @@
-"""TensorFlow Serving's REST protocol: status, metadata and predict, over the loaded models.
+"""TensorFlow Serving's REST protocol: status, metadata, predict, classify and regress.
 
-`werkzeug` does HTTP; what is here is the protocol's JSON.
+`werkzeug` and `waitress` do HTTP; what is here is the protocol's paths and codes.
 """
 
-import base64
 import contextlib
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
+from urllib.parse import unquote
 
-import numpy as np
-import tensorflow as tf
+import waitress
 from google.protobuf import json_format
-from werkzeug import exceptions, routing, serving
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
+from werkzeug import exceptions
 from werkzeug.wrappers import Request, Response
 
 from model.errors import InputError
-from serving.models import RequestError, check_names
+from serving import inference, json_tensors
+from serving.errors import RequestError
+from serving.manager import Manager
+from serving.metrics import Metrics
+from serving.protocol import MAX_MESSAGE_BYTES
+from serving.servable import DEFAULT_SIGNATURE
 
-_URLS = routing.Map(
-    [
-        routing.Rule(f"/v1/models/<name>{version}{suffix}", endpoint=endpoint, methods=[method])
-        for version in ("", "/versions/<int:version>")
-        for suffix, endpoint, method in (
-            ("", "status", "GET"),
-            ("/metadata", "metadata", "GET"),
-            (":predict", "predict", "POST"),
-        )
-    ]
+_WHICH = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_INFERENCE = re.compile(
+    rf"/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>classify|regress|predict)", re.I
 )
-_HTTP_STATUS = {"INVALID_ARGUMENT": 400, "NOT_FOUND": 404, "FAILED_PRECONDITION": 412}
+_MODEL = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?:/(?P<metadata>metadata))?", re.I)
+_HTTP_STATUS = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+_MAX_VERSION = 2**63 - 1
 
 
 @contextlib.contextmanager
-def serving_at(models, port: int) -> Iterator[None]:
+def serving_at(application: "Application", port: int, threads: int) -> Iterator[None]:
     """Answers REST requests in threads of its own.
 
     Raises:
       InputError: if the port is in use.
     """
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    logging.getLogger("waitress").setLevel(logging.CRITICAL)
     try:
-        server = serving.make_server("0.0.0.0", port, _Application(models), threaded=True)
-    except (OSError, SystemExit) as error:
+        server = waitress.create_server(
+            application,
+            host="0.0.0.0",
+            port=port,
+            threads=threads,
+            max_request_body_size=MAX_MESSAGE_BYTES,
+            clear_untrusted_proxy_headers=True,
+            ident=None,
+        )
+    except OSError as error:
         raise InputError(f"port {port} is in use; choose another with --rest_api_port") from error
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        server.shutdown()
-        thread.join()
+        server.task_dispatcher.shutdown()
+        server.close()
 
 
-class _Application:
+class Application:
     """The WSGI application."""
 
-    def __init__(self, models):
-        self._models = models
+    def __init__(self, manager: Manager, metrics: Metrics, monitoring_path: str):
+        self._manager = manager
+        self._metrics = metrics
+        self._monitoring_path = monitoring_path
 
     def __call__(self, environ, start_response):
         request = Request(environ)
         try:
-            endpoint, arguments = _URLS.bind_to_environ(environ).match()
-            body, status = getattr(self, f"_{endpoint}")(request, **arguments), 200
+            response = self._answer(request)
         except RequestError as error:
-            body, status = {"error": error.message}, _HTTP_STATUS.get(error.code, 500)
-        except exceptions.HTTPException:
-            body = {"error": f"Malformed request: {request.method} {request.path}"}
-            status = 404
-        text = json.dumps(body, indent=4)
-        return Response(text, status, content_type="application/json")(environ, start_response)
+            response = _as_json({"error": error.message}, _HTTP_STATUS.get(error.code, 500))
+        except exceptions.HTTPException as error:
+            response = _as_json({"error": error.name}, error.code)
+        return response(environ, start_response)
 
-    def _model(self, name, version):
-        model = self._models.find(name)
-        if model is None:
-            raise RequestError("NOT_FOUND", f"Servable not found for request: Latest({name})")
-        return model.servable(version)
+    def _answer(self, request):
+        path = request.path
+        if self._monitoring_path and path == self._monitoring_path:
+            return Response(self._metrics.page(), content_type="text/plain")
+        # The path as it was sent: an encoded slash belongs to a name.
+        raw = request.environ.get("REQUEST_URI", path).split("?")[0]
+        if request.method == "POST" and (match := _INFERENCE.fullmatch(raw)):
+            method = match["method"].lower()
+            spec = _spec(match)
+            with self._metrics.request(spec.name, method.capitalize(), "REST"):
+                return _as_json(self._infer(method, spec, request.get_data()))
+        if request.method in ("GET", "HEAD") and (match := _MODEL.fullmatch(raw)):
+            if not match["name"]:
+                raise RequestError("INVALID_ARGUMENT", "Missing model name in request.")
+            spec = _spec(match)
+            return _as_json(self._metadata(spec) if match["metadata"] else self._status(spec))
+        raise RequestError("INVALID_ARGUMENT", f"Malformed request: {request.method} {path}")
 
-    def _status(self, _, name, version=None):
-        servable = self._model(name, version)
-        status = {"error_code": "OK", "error_message": ""}
-        entry = {"version": str(servable.version), "state": "AVAILABLE", "status": status}
-        return {"model_version_status": [entry]}
+    def _status(self, spec):
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
+        response = inference.status(self._manager, request)
+        return _message(response)
 
-    def _metadata(self, _, name, version=None):
-        servable = self._model(name, version)
-        signatures = {
-            key: json_format.MessageToDict(signature, preserving_proto_field_name=True)
-            for key, signature in servable.signatures.items()
-        }
+    def _metadata(self, spec):
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=spec, metadata_field=[inference.SIGNATURE_DEF]
+        )
+        response = inference.metadata(self._manager, request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata[inference.SIGNATURE_DEF].Unpack(signatures)
         return {
-            "model_spec": {"name": name, "signature_name": "", "version": str(servable.version)},
-            "metadata": {"signature_def": {"signature_def": signatures}},
+            "model_spec": _message(response.model_spec),
+            "metadata": {inference.SIGNATURE_DEF: _message(signatures)},
         }
 
-    def _predict(self, request, name, version=None):
-        servable = self._model(name, version)
-        try:
-            body = json.loads(request.get_data())
-        except ValueError as error:
-            raise RequestError("INVALID_ARGUMENT", f"JSON Parse error: {error}") from error
-        if not isinstance(body, dict) or len({"instances", "inputs"} & body.keys()) != 1:
+    def _infer(self, method, spec, body):
+        parsed = json_tensors.parse(body)
+        spec.signature_name = json_tensors.signature_name(parsed)
+        if method == "predict":
+            servable = self._manager.servable(spec)
+            name = spec.signature_name or DEFAULT_SIGNATURE
+            if name not in servable.signatures:
+                raise RequestError(
+                    "INVALID_ARGUMENT",
+                    f'Serving signature name: "{name}" not found in signature def',
+                )
+            inputs, by_row = json_tensors.inputs(parsed, servable.signatures[name])
+            outputs = servable.predict(name, inputs, ())
+            return json_tensors.outputs(outputs, by_row)
+        examples = json_tensors.examples(parsed)
+        if method == "classify":
+            result = inference.classified(self._manager.servable(spec), spec, examples)
+            return {
+                "results": [
+                    [[one.label, one.score] for one in row.classes]
+                    for row in result.classifications
+                ]
+            }
+        result = inference.regressed(self._manager.servable(spec), spec, examples)
+        return {"results": [one.value for one in result.regressions]}
+
+
+def _spec(match):
+    spec = model_pb2.ModelSpec(name=unquote(match["name"]))
+    if match["version"]:
+        if int(match["version"]) > _MAX_VERSION:
             raise RequestError(
-                "INVALID_ARGUMENT", "Request body must have exactly one of 'instances' or 'inputs'"
+                "INVALID_ARGUMENT", f"Failed to convert version: {match['version']} to numeric."
             )
-        signature_name = body.get("signature_name", "")
-        signature = servable.signature(signature_name)
-        by_row = "instances" in body
-        columns = _columns(body["instances"], signature) if by_row else body["inputs"]
-        if not isinstance(columns, dict):
-            columns = {_only_name(signature): columns}
-        check_names(signature, columns)
-        inputs = {key: _tensor_proto(key, column, signature) for key, column in columns.items()}
-        outputs = {
-            key: _plain(tf.make_ndarray(value))
-            for key, value in servable.predict(signature_name, inputs, []).items()
-        }
-        if not by_row:
-            return {"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}
-        rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
-        return {"predictions": rows if len(outputs) > 1 else next(iter(outputs.values()))}
+        spec.version.value = int(match["version"])
+    if match["label"]:
+        spec.version_label = unquote(match["label"])
+    return spec
 
 
-def _only_name(signature):
-    if len(signature.inputs) != 1:
-        names = ",".join(sorted(signature.inputs))
-        raise RequestError("INVALID_ARGUMENT", f"name the inputs of the signature: {{{names}}}")
-    return next(iter(signature.inputs))
+def _message(message):
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
 
 
-def _columns(instances, signature):
-    """Row-wise inputs as columns."""
-    if not isinstance(instances, list) or not instances:
-        raise RequestError("INVALID_ARGUMENT", "'instances' must be a list with at least one value")
-    if not all(isinstance(row, dict) for row in instances) or set(instances[0]) == {"b64"}:
-        return {_only_name(signature): instances}
-    if any(row.keys() != instances[0].keys() for row in instances):
-        raise RequestError("INVALID_ARGUMENT", "all instances must have the same inputs")
-    return {key: [row[key] for row in instances] for key in instances[0]}
-
-
-def _tensor_proto(name, column, signature):
-    dtype = tf.as_dtype(signature.inputs[name].dtype)
-    try:
-        if dtype == tf.string:
-            values = np.array([_bytes(value) for value in column], object)
-            return tf.make_tensor_proto(values)
-        return tf.make_tensor_proto(column, dtype)
-    except (TypeError, ValueError) as error:
-        message = f"JSON Value of input {name} is not of expected type: {dtype.name}"
-        raise RequestError("INVALID_ARGUMENT", message) from error
-
-
-def _bytes(value):
-    if isinstance(value, dict):
-        return base64.b64decode(value["b64"])
-    return value.encode()
-
-
-def _plain(array):
-    """An array as JSON has it; bytes that are no UTF-8 are given as `{"b64": ...}`."""
-    if array.dtype != object:
-        return array.tolist()
-    return [_text(value) for value in array.tolist()]
-
-
-def _text(value):
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return {"b64": base64.b64encode(value).decode()}
+def _as_json(content, status=200):
+    return Response(json.dumps(content, indent=4), status, content_type="application/json")

@@ -4,217 +4,238 @@ It has the protocol and the flags of `tensorflow_model_server`, for machines tha
 """
 
 import contextlib
-import functools
+import dataclasses
 import signal
 import threading
+import time
+from collections.abc import Callable
 from concurrent import futures
 
 import click
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
     model_management_pb2,
+    model_service_pb2,
     model_service_pb2_grpc,
-    predict_pb2,
+    prediction_service_pb2,
     prediction_service_pb2_grpc,
 )
+from tensorflow_serving.config import model_server_config_pb2
 
 from model.errors import InputError
-from serving import rest
-from serving.client import MAX_MESSAGE_BYTES
-from serving.models import DEFAULT_SIGNATURE, Model, RequestError, require_versions
+from serving import inference, rest
+from serving.base_path import require_versions
+from serving.errors import RequestError
+from serving.manager import Manager, Options
+from serving.metrics import Metrics
+from serving.protocol import MAX_MESSAGE_BYTES
 
-SECONDS_TO_FINISH = 10.0  # given to running requests when the server is told to stop
-
-
-def _answers(method):
-    """Turns `RequestError` into the status it stands for."""
-
-    @functools.wraps(method)
-    def handler(self, request, context):
-        try:
-            return method(self, request)
-        except RequestError as error:
-            context.abort(grpc.StatusCode[error.code], error.message)
-
-    return handler
+SECONDS_TO_FINISH = 30.0  # given to running requests when the server is told to stop
 
 
-class Models:
-    """The models of a server, by name."""
+@dataclasses.dataclass(frozen=True)
+class Listening:
+    """Where and how a server listens; the names are those of tensorflow_model_server's flags.
 
-    def __init__(self, models: list[Model]):
-        self._models = {model.name: model for model in models}
+    Attributes:
+      port: for gRPC; 0 for none.
+      grpc_socket_path: a UNIX socket for gRPC; empty for none.
+      grpc_max_threads: gRPC requests answered at once; more are refused.
+      credentials: for TLS; None for none.
+      rest_api_port: for REST; 0 for none.
+      rest_api_num_threads: REST requests answered at once.
+      monitoring_path: where REST has the metrics; empty for nowhere.
+    """
 
-    def __iter__(self):
-        return iter(self._models.values())
-
-    def find(self, name: str) -> Model | None:
-        """The model of this name."""
-        return self._models.get(name)
-
-    def servable(self, spec):
-        """The servable a ModelSpec asks for, and its model.
-
-        Raises:
-          RequestError: if there is none.
-        """
-        version = spec.version.value if spec.HasField("version") else None
-        model = self.find(spec.name)
-        if model is None:
-            model = Model(spec.name, "")
-        return model.servable(version)
+    port: int
+    grpc_socket_path: str
+    grpc_max_threads: int
+    credentials: grpc.ServerCredentials | None
+    rest_api_port: int
+    rest_api_num_threads: int
+    monitoring_path: str
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata."""
+    """The methods of `inference` over gRPC."""
 
-    def __init__(self, models: Models):
-        self._models = models
+    def __init__(self, manager: Manager, metrics: Metrics):
+        self._manager = manager
+        self._metrics = metrics
 
-    @_answers
-    def Predict(self, request):  # noqa: N802  the protocol's name
-        if not request.HasField("model_spec"):
-            raise RequestError("INVALID_ARGUMENT", "Missing ModelSpec")
-        servable = self._models.servable(request.model_spec)
-        name = request.model_spec.signature_name
-        outputs = servable.predict(name, dict(request.inputs), list(request.output_filter))
-        response = predict_pb2.PredictResponse()
-        _fill_spec(response.model_spec, request.model_spec, servable)
-        response.model_spec.signature_name = name or DEFAULT_SIGNATURE
-        for key, value in outputs.items():
-            response.outputs[key].CopyFrom(value)
-        return response
+    def Predict(self, request, context):  # noqa: N802  the protocol's name
+        return self._answer("Predict", inference.predict, request, context)
 
-    @_answers
-    def GetModelMetadata(self, request):  # noqa: N802
-        if not request.HasField("model_spec"):
-            raise RequestError("INVALID_ARGUMENT", "Missing ModelSpec")
-        if not request.metadata_field:
-            message = "GetModelMetadataRequest must specify at least one metadata_field"
-            raise RequestError("INVALID_ARGUMENT", message)
-        for field in request.metadata_field:
-            if field != "signature_def":
-                raise RequestError("INVALID_ARGUMENT", f"Metadata field {field} is not supported")
-        servable = self._models.servable(request.model_spec)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, signature in servable.signatures.items():
-            signatures.signature_def[name].CopyFrom(signature)
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        _fill_spec(response.model_spec, request.model_spec, servable)
-        response.metadata["signature_def"].Pack(signatures)
-        return response
+    def Classify(self, request, context):  # noqa: N802
+        return self._answer("Classify", inference.classify, request, context)
+
+    def Regress(self, request, context):  # noqa: N802
+        return self._answer("Regress", inference.regress, request, context)
+
+    def MultiInference(self, request, context):  # noqa: N802
+        return self._answer("MultiInference", inference.multi_inference, request, context)
+
+    def GetModelMetadata(self, request, context):  # noqa: N802
+        return _answered(context, lambda: inference.metadata(self._manager, request))
+
+    def _answer(self, api, method, request, context):
+        spec = request.tasks[:1] if api == "MultiInference" else [request]
+        name = spec[0].model_spec.name if spec else ""
+
+        def answer():
+            with self._metrics.request(name, api, "GRPC"):
+                return method(self._manager, request)
+
+        return _answered(context, answer)
 
 
-def _fill_spec(spec, asked, servable):
-    spec.name = asked.name
-    spec.version.value = servable.version
+def _answered(context, answer: Callable):
+    """Answers, or turns `RequestError` into the status it stands for."""
+    if not context.is_active():  # it has waited for a thread longer than its client for it
+        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+    try:
+        return answer()
+    except RequestError as error:
+        context.abort(grpc.StatusCode[error.code], error.message)
+    except Exception as error:  # whatever it is, a client is told in a line and the server goes on
+        _log(f"internal error: {type(error).__name__}")
+        context.abort(grpc.StatusCode.INTERNAL, "internal error")
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """GetModelStatus and HandleReloadConfigRequest."""
 
-    def __init__(self, models: Models):
-        self._models = models
+    def __init__(self, manager: Manager):
+        self._manager = manager
 
-    @_answers
-    def GetModelStatus(self, request):  # noqa: N802
-        spec = request.model_spec
-        model = self._models.find(spec.name)
-        versions = model.versions if model else []
-        if not versions:
-            raise RequestError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
-        if spec.HasField("version"):
-            versions = [version for version in versions if version == spec.version.value]
-        if not versions:
-            message = f"Could not find version {spec.version.value} of model {spec.name}"
-            raise RequestError("NOT_FOUND", message)
-        response = get_model_status_pb2.GetModelStatusResponse()
-        for version in versions:
-            response.model_version_status.add(
-                version=version, state=get_model_status_pb2.ModelVersionStatus.AVAILABLE
+    def GetModelStatus(self, request, context):  # noqa: N802
+        return _answered(context, lambda: inference.status(self._manager, request))
+
+    def HandleReloadConfigRequest(self, request, context):  # noqa: N802
+        return _answered(context, lambda: self._reload(request))
+
+    def _reload(self, request):
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise RequestError(
+                "INVALID_ARGUMENT",
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
+                "ModelConfigList is currently supported",
             )
-        return response
-
-    @_answers
-    def HandleReloadConfigRequest(self, request):  # noqa: N802
-        """Loads what is new under the base paths; the set of models itself is fixed."""
-        for config in request.config.model_config_list.config:
-            model = self._models.find(config.name)
-            if model is None or model.base_path != config.base_path:
-                raise RequestError(
-                    "FAILED_PRECONDITION",
-                    f"this server serves a fixed set of models, without {config.name} at "
-                    f"{config.base_path}; start another server for it",
-                )
-        for model in self._models:
-            model.refresh()
+        try:
+            self._manager.reload(request.config)
+        except InputError as error:
+            raise RequestError("INVALID_ARGUMENT", str(error)) from error
         return model_management_pb2.ReloadConfigResponse()
 
 
 def serve(
-    model_name: str,
-    model_base_path: str,
-    port: int,
-    rest_api_port: int,
+    config: Callable[[], model_server_config_pb2.ModelServerConfig],
+    options: Options,
+    listening: Listening,
     poll_seconds: float,
-    grpc_max_threads: int,
+    config_poll_seconds: float,
 ) -> None:
-    """Serves a model until SIGTERM or SIGINT, then finishes what is running.
+    """Serves models until SIGTERM or SIGINT, then finishes what is running.
 
     Args:
-      model_name: what requests call the model.
-      model_base_path: the directory with a directory per version.
-      port: for gRPC.
-      rest_api_port: for REST; 0 for none.
-      poll_seconds: seconds between looks for a new version; 0 for no looks.
-      grpc_max_threads: requests answered at once.
+      config: reads which models.
+      options: how they are loaded.
+      listening: where and how.
+      poll_seconds: seconds between looks for new versions; 0 for no looks.
+      config_poll_seconds: seconds between readings of the configuration; 0 for one reading.
 
     Raises:
       InputError: if a port is in use or there is nothing to serve.
     """
-    require_versions(model_base_path)
-    model = Model(model_name, model_base_path)
-    models = Models([model])
+    metrics = Metrics()
+    current = config()
+    manager = Manager(current, options._replace(observe=metrics.runtime), _log)
+    for model in manager:
+        require_versions(model.config.base_path)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    server = _grpc_server(models, port, grpc_max_threads)
+    server, healthy = _grpc_server(manager, metrics, listening)
     with contextlib.ExitStack() as running:
-        if rest_api_port:
-            running.enter_context(rest.serving_at(models, rest_api_port))
-        model.refresh()
+        if listening.rest_api_port:
+            application = rest.Application(manager, metrics, listening.monitoring_path)
+            running.enter_context(
+                rest.serving_at(
+                    application, listening.rest_api_port, listening.rest_api_num_threads
+                )
+            )
+        manager.refresh()
         server.start()
+        healthy.set("", health_pb2.HealthCheckResponse.SERVING)
         running.callback(lambda: server.stop(SECONDS_TO_FINISH).wait())
-        click.echo(f"Running gRPC ModelServer at 0.0.0.0:{port} ...", err=True)
-        while not stop.wait(poll_seconds or None):
-            try:
-                if model.refresh():
-                    click.echo(f"serving version {model.versions[0]} of {model_name}", err=True)
-            except InputError as error:
-                click.echo(str(error), err=True)
+        running.callback(healthy.enter_graceful_shutdown)
+        _log(f"Running gRPC ModelServer at 0.0.0.0:{listening.port} ...")
+        waits = [seconds for seconds in (poll_seconds, config_poll_seconds) if seconds]
+        read = time.monotonic()
+        while not stop.wait(min(waits, default=None)):
+            if config_poll_seconds and time.monotonic() - read >= config_poll_seconds:
+                current, read = _reloaded(manager, config, current), time.monotonic()
+            if poll_seconds:
+                manager.refresh()
 
 
-def _grpc_server(models, port, max_threads):
+def _reloaded(manager, config, current):
+    """Puts a configuration that has changed into effect; one that is wrong changes nothing."""
+    try:
+        new = config()
+        if new != current:
+            manager.reload(new)
+        return new
+    except (InputError, RequestError) as error:
+        _log(str(error))
+        return current
+
+
+def _log(line):
+    click.echo(line, err=True)
+
+
+def _grpc_server(manager, metrics, listening):
     server = grpc.server(
-        futures.ThreadPoolExecutor(max_threads),
+        futures.ThreadPoolExecutor(listening.grpc_max_threads),
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),
         ],
+        maximum_concurrent_rpcs=listening.grpc_max_threads,
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(models), server
+        PredictionService(manager, metrics), server
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(models), server)
-    servicer = health.HealthServicer()
-    servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(manager), server)
+    healthy = health.HealthServicer()
+    healthy.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    names = [
+        file.DESCRIPTOR.services_by_name[name].full_name
+        for file, name in (
+            (prediction_service_pb2, "PredictionService"),
+            (model_service_pb2, "ModelService"),
+            (health_pb2, "Health"),
+        )
+    ]
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+    if listening.port:
+        _listen(server, f"0.0.0.0:{listening.port}", listening.credentials, "--port")
+    if listening.grpc_socket_path:
+        _listen(server, f"unix:{listening.grpc_socket_path}", None, "--grpc_socket_path")
+    return server, healthy
+
+
+def _listen(server, address, credentials, flag):
     try:
-        server.add_insecure_port(f"0.0.0.0:{port}")
+        if credentials:
+            server.add_secure_port(address, credentials)
+        else:
+            server.add_insecure_port(address)
     except RuntimeError as error:
-        raise InputError(f"port {port} is in use; choose another with --port") from error
-    return server
+        what = f"port {address.rsplit(':', 1)[1]}" if flag == "--port" else address
+        raise InputError(f"{what} is in use; choose another with {flag}") from error

@@ -5,11 +5,16 @@ import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from model.alphabet import Alphabet
+from model.character_model import CharacterModel
+from model.config import ModelConfig
 from pipeline import corpus, example_gen, schema_gen, statistics_gen
 from pipeline.artifacts import Store
+from serving.export import export
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 WORDS = ("the", "grid", "lstm", "reads", "one", "letter", "after", "another", "and", "writes")
@@ -56,6 +61,50 @@ def schema(store, examples):
     """The schema of the corpus."""
     with store.writing():
         return schema_gen.run(store, statistics_gen.run(store, examples))
+
+
+LETTERS = "abc é\n"
+
+
+@pytest.fixture(scope="module", params=["bytes", "unicode"])
+def kind(request):
+    """What a character is."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def alphabet(kind):
+    """A few letters, one of which is two bytes."""
+    return Alphabet.of(kind, LETTERS.encode() if kind == "bytes" else map(ord, LETTERS))
+
+
+@pytest.fixture(scope="module")
+def model(alphabet):
+    """A small model that has learnt nothing."""
+    tf.keras.utils.set_random_seed(1)
+    return CharacterModel(ModelConfig(layers=2, units=12), alphabet.size)
+
+
+@pytest.fixture(scope="module")
+def base_path(model, alphabet, tmp_path_factory):
+    """The model as version 1."""
+    path = tmp_path_factory.mktemp("served")
+    export(model, alphabet, str(path / "1"))
+    return path
+
+
+def inputs(prompts, length=8, temperature=1.0, top_k=0, top_p=1.0, seed=7, alternatives=0):
+    """Inputs of `generate`, row by row."""
+    rows = len(prompts)
+    return {
+        "prompt": np.array([prompt.encode() for prompt in prompts], object),
+        "length": np.full(rows, length, np.int32),
+        "temperature": np.full(rows, temperature, np.float32),
+        "top_k": np.full(rows, top_k, np.int32),
+        "top_p": np.full(rows, top_p, np.float32),
+        "seed": np.full(rows, seed, np.int64),
+        "alternatives": np.full(rows, alternatives, np.int32),
+    }
 
 
 def run_module(*arguments, **options):

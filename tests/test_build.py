@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "model": set(),
     "serving": {"model"},
     "pipeline": {"model", "serving"},
-    "benchmarks": {"model", "pipeline"},
+    "benchmarks": {"model", "serving", "pipeline"},
     "tests": {"model", "serving", "pipeline", "benchmarks"},
 }
 SOURCES = sorted(

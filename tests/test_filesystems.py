@@ -1,5 +1,7 @@
 """Every stage that needs no server, on a filesystem that has no directories to rename."""
 
+import contextlib
+
 import pytest
 import tensorflow as tf
 from conftest import words
@@ -30,8 +32,27 @@ TINY = {
 
 
 @pytest.fixture
-def remote():
-    """TensorFlow's filesystem in memory stands for an object store."""
+def remote(monkeypatch):
+    """TensorFlow's filesystem in memory stands for an object store.
+
+    Unlike one, it lists what begins like a directory, `assets.extra`, as if it were in `assets`.
+    """
+    gfile = tf.io.gfile
+    walk, rmtree = gfile.walk, gfile.rmtree
+
+    def walk_what_exists(directory):
+        for folder, folders, names in walk(directory):
+            yield folder, folders, [n for n in names if gfile.exists(f"{folder}/{n}")]
+
+    def remove_what_exists(directory):
+        for folder, _, names in walk_what_exists(directory):
+            for name in names:
+                gfile.remove(f"{folder}/{name}")
+        with contextlib.suppress(tf.errors.NotFoundError):
+            rmtree(directory)
+
+    monkeypatch.setattr(gfile, "walk", walk_what_exists)
+    monkeypatch.setattr(gfile, "rmtree", remove_what_exists)
     tf.io.gfile.makedirs("ram://corpora")
     with tf.io.gfile.GFile("ram://corpora/words.txt", "w") as file:
         file.write(words(9, 30_000))

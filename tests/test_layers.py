@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 from grids import error, normal, value_and_gradients
 
+from model.column import StackedWeights, pack_stacked, stacked_steps
 from model.compilation import Compilation
 from model.grid import State
 from model.layers import GridLSTM, GridLSTMCell, GridLSTMND
-from model.stacked import StackedLSTM, StackedWeights, stacked_column, stacked_lstm
+from model.stacked import StackedLSTM, stacked_lstm
 
 
 def inputs(*shape):
@@ -194,9 +195,10 @@ def test_stacked_lstm_equals_its_columns(steps, layers, recompute, compilation):
     sources = tf.nest.flatten([hidden, state, weights])
 
     def by_columns():
+        column = stacked_steps(pack_stacked(weights, tf.float64), weights)
         outputs, current = [], state
         for step in range(steps):
-            top, current = stacked_column(hidden[step], current, weights)
+            top, current, _ = column(hidden[step], current)
             outputs.append(top)
         return tf.stack(outputs), current
 

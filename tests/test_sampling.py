@@ -5,10 +5,21 @@ import pytest
 import tensorflow as tf
 
 from model.alphabet import PADDING, Alphabet
-from model.character_model import CharacterModel
+from model.character_model import CharacterModel, CharacterState
 from model.config import ModelConfig
 from model.errors import InputError
-from model.sampling import Choice, choose, generate, score
+from model.execution import PLAIN
+from model.inspection import inspect
+from model.sampling import (
+    MAX_STOP,
+    Choice,
+    choose,
+    embed,
+    generate,
+    initial_state,
+    read,
+    score,
+)
 
 TEXTS = ["", "abba", "a"]
 
@@ -70,7 +81,7 @@ def test_draws_follow_the_distribution():
     uniform = tf.constant(np.random.default_rng().random(draws), tf.float32)
 
     def frequencies(**arguments):
-        ids = choose(logits, choice(draws, **arguments), uniform)
+        ids = choose(logits, choice(draws, **arguments), uniform).ids
         return np.bincount(ids, minlength=3) / draws
 
     np.testing.assert_allclose(frequencies(), probabilities, atol=0.02)
@@ -79,6 +90,117 @@ def test_draws_follow_the_distribution():
     np.testing.assert_allclose(frequencies(top_p=0.6), [5 / 9, 0, 4 / 9], atol=0.02)
     squared = probabilities**2 / np.sum(probabilities**2)
     np.testing.assert_allclose(frequencies(temperature=0.5), squared, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["grid", "stacked"])
+@pytest.mark.parametrize("tied", ["none", "depth", "all"])
+@pytest.mark.parametrize("depth_priority", [True, False])
+@pytest.mark.parametrize("dtype,bound", [("float32", 1e-5), ("bfloat16", 2e-2)])
+def test_steps_equal_the_whole_sequence(kind, tied, depth_priority, dtype, bound):
+    config = ModelConfig(kind=kind, layers=3, units=20, tied=tied, depth_priority=depth_priority)
+    model = CharacterModel(config, 11, PLAIN)
+    ids = tf.random.uniform([4, 7], 0, 11, tf.int32)
+    expected, after = model(ids, model.initial_state(4))
+    frozen = CharacterModel(config, 11, PLAIN._replace(dtype=dtype))
+    frozen.set_weights(model.get_weights())
+    frozen.freeze()
+    step, state, logits = frozen.stepper(), frozen.initial_state(4), []
+    for position in range(7):
+        scores, made = step(state)
+        state = CharacterState(ids[:, position], *made.state)
+        logits.append(scores)
+    for found, wanted in ((tf.stack(logits), expected), (state.hidden, after.hidden)):
+        assert np.abs(found - wanted).max() < bound * np.abs(wanted).max()
+
+
+def test_texts_of_different_lengths_are_read_at_once(model):
+    lengths = [5, 0, 1, 3]
+    ids = tf.random.uniform([4, 5], 0, 3, tf.int32)
+    padded = tf.where(tf.sequence_mask(lengths, 5), ids, PADDING)
+    together = read(model, padded, initial_state(model, 4)).characters
+    for row, length in enumerate(lengths):
+        alone = model.initial_state(1)
+        if length:
+            _, alone = model(ids[row : row + 1, :length], alone)
+        assert int(together.previous[row]) == int(alone.previous[0])
+        for part, expected in zip(together[1:], alone[1:], strict=True):
+            np.testing.assert_allclose(part[:, row], expected[:, 0], atol=1e-6)
+
+
+def generate_pieces(model, prompt, lengths, stop=None, **arguments):
+    state, pieces = None, []
+    for length in lengths:
+        piece = generate(
+            model, prompt, tf.constant(length), choice(len(length), **arguments), stop, 2, state
+        )
+        state, prompt = piece.state, tf.fill([len(length), 1], PADDING)
+        pieces.append(piece)
+    return pieces
+
+
+@pytest.mark.parametrize("seed", [0, -5, 2**40])
+def test_a_text_in_pieces_is_the_text_at_once(model, seed):
+    prompt = tf.constant([[0, 1, 2], [PADDING] * 3, [2, PADDING, PADDING]])
+    (whole,) = generate_pieces(model, prompt, [[12, 9, 0]], seed=seed)
+    pieces = generate_pieces(model, prompt, [[4, 2, 0], [1, 0, 0], [7, 7, 0]], seed=seed)
+    for row in range(3):
+        for field in ("ids", "log_probabilities", "alternatives"):
+            joined = np.concatenate(
+                [getattr(one, field)[row][: int(one.lengths[row])] for one in pieces]
+            )
+            expected = getattr(whole, field)[row][: int(whole.lengths[row])]
+            np.testing.assert_allclose(joined, expected, atol=1e-6)
+
+
+def test_a_stop_string_ends_a_text_wherever_it_is_cut(model):
+    prompt = tf.fill([1, 1], PADDING)
+    (whole,) = generate_pieces(model, prompt, [[400]], seed=1)
+    ids = whole.ids.numpy()[0].tolist()
+    wanted = ids[40:43]
+    end = next(at for at in range(3, 400) if ids[at - 3 : at] == wanted)
+    stop = tf.constant([[PADDING] * (MAX_STOP - 3) + wanted])
+    (stopped,) = generate_pieces(model, prompt, [[400]], stop, seed=1)
+    assert stopped.ids.numpy()[0].tolist() == ids[:end] and bool(stopped.stopped[0])
+    pieces = generate_pieces(model, prompt, [[1]] * end, stop, seed=1)
+    assert [int(piece.ids[0, 0]) for piece in pieces] == ids[:end]
+    assert [bool(piece.stopped[0]) for piece in pieces] == [False] * (end - 1) + [True]
+
+
+def test_alternatives_are_the_likeliest_characters(model):
+    prompt = tf.constant([[0, 1]])
+    (generated,) = generate_pieces(model, prompt, [[6]], temperature=0.5)
+    read_ids = tf.concat([prompt, generated.ids], axis=1)
+    logits, _ = model(read_ids, model.initial_state(1))
+    expected = tf.math.top_k(tf.nn.log_softmax(logits[2:, 0]), 2)
+    np.testing.assert_array_equal(generated.alternatives[0], expected.indices)
+    np.testing.assert_allclose(
+        generated.alternative_log_probabilities[0], expected.values, rtol=1e-4
+    )
+
+
+def test_inspection_shows_what_the_net_remembers(model):
+    ids = tf.constant([[0, 1, 2, 1], [2, 0, PADDING, PADDING]])
+    found = inspect(model, ids)
+    state = read(model, ids, initial_state(model, 2)).characters
+    _, after = model.stepper()(state)
+    for row, length in enumerate((4, 2)):
+        memory = found.memories[row, length - 1]
+        np.testing.assert_allclose(memory, after.state.memory[:, row], rtol=1e-4, atol=1e-6)
+        assert not np.any(found.memories[row, length:])
+    i, f, _, g = np.moveaxis(found.gates[0, 1:, :, 0], 2, 0)
+    made = f * found.memories[0, :-1] + i * g
+    np.testing.assert_allclose(found.memories[0, 1:], made, rtol=1e-4, atol=1e-6)
+    gates = found.gates[0][..., :3, :].numpy()
+    low, high = (gates < 0.1).mean(axis=(0, 4)), (gates > 0.9).mean(axis=(0, 4))
+    np.testing.assert_allclose(found.saturation[0], np.stack([low, high], -1), rtol=1e-5)
+
+
+def test_an_embedding_is_what_the_whole_text_has_left(model):
+    ids = tf.constant([[0, 1, 2], [2, PADDING, PADDING]])
+    state = read(model, ids, initial_state(model, 2)).characters
+    _, after = model.stepper()(state)
+    expected = np.moveaxis(after.state.hidden.numpy(), 1, 0).reshape(2, -1)
+    np.testing.assert_allclose(embed(model, ids), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind,text", [("bytes", b"\x00 \\n\n\t\xff'"), ("unicode", "aé\n'𝄞\\")])

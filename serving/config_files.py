@@ -1,0 +1,109 @@
+"""The configuration files of tensorflow_model_server, in protobuf's text format."""
+
+import grpc
+import tensorflow as tf
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message,
+    message_factory,
+    text_format,
+)
+from tensorflow_serving.config import model_server_config_pb2
+
+from model.errors import InputError
+
+_PACKAGE = "tensorflow.serving"
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+# The API package of TensorFlow Serving leaves these out: message, and its fields in order.
+_MESSAGES = {
+    "SSLConfig": (("server_key", str), ("server_cert", str), ("custom_ca", str),
+                  ("client_verify", bool)),
+    "PrometheusConfig": (("enable", bool), ("path", str)),
+    "MonitoringConfig": (("prometheus_config", "PrometheusConfig"),),
+}  # fmt: skip
+
+
+def _message_classes():
+    field_types = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="server_configuration_files.proto", package=_PACKAGE, syntax="proto3"
+    )
+    for name, fields in _MESSAGES.items():
+        described = file.message_type.add(name=name)
+        for number, (field, kind) in enumerate(fields, 1):
+            one = described.field.add(name=field, number=number, label=field_types.LABEL_OPTIONAL)
+            if isinstance(kind, str):
+                one.type, one.type_name = field_types.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+            else:
+                one.type = field_types.TYPE_BOOL if kind is bool else field_types.TYPE_STRING
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+        for name in _MESSAGES
+    }
+
+
+_CLASSES = _message_classes()
+
+
+def single_model(name: str, base_path: str) -> model_server_config_pb2.ModelServerConfig:
+    """The configuration of a server with one model."""
+    config = model_server_config_pb2.ModelServerConfig()
+    config.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
+    return config
+
+
+def read_models(path: str) -> model_server_config_pb2.ModelServerConfig:
+    """The models of a file for `--model_config_file`.
+
+    Raises:
+      InputError: if it cannot be read, is no such file or names no models.
+    """
+    config = _parsed(path, model_server_config_pb2.ModelServerConfig(), "--model_config_file")
+    if not config.model_config_list.config:
+        raise InputError(f"{path} names no model in a model_config_list; add one")
+    return config
+
+
+def read_credentials(path: str) -> grpc.ServerCredentials:
+    """The credentials of a file for `--ssl_config_file`, which holds keys as PEM.
+
+    Raises:
+      InputError: if it cannot be read, is no such file or lacks a key.
+    """
+    config = _parsed(path, _CLASSES["SSLConfig"](), "--ssl_config_file")
+    if not config.server_key or not config.server_cert:
+        raise InputError(f"{path} lacks server_key or server_cert; give both as PEM")
+    return grpc.ssl_server_credentials(
+        [(config.server_key.encode(), config.server_cert.encode())],
+        config.custom_ca.encode() or None,
+        config.client_verify,
+    )
+
+
+def read_monitoring_path(path: str) -> str:
+    """Where a file for `--monitoring_config_file` wants the metrics; empty for nowhere.
+
+    Raises:
+      InputError: if it cannot be read or is no such file.
+    """
+    config = _parsed(path, _CLASSES["MonitoringConfig"](), "--monitoring_config_file")
+    prometheus = config.prometheus_config
+    return (prometheus.path or METRICS_PATH) if prometheus.enable else ""
+
+
+def _parsed(path, target: message.Message, flag):
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            return text_format.Parse(file.read(), target)
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read; give a file to {flag}") from error
+    except text_format.ParseError as error:
+        problem = str(error).splitlines()[0]
+        kind = target.DESCRIPTOR.name
+        raise InputError(
+            f"{path} is no {kind} in protobuf's text format ({problem}); mend it"
+        ) from error

@@ -1,0 +1,243 @@
+"""What the methods of PredictionService do with the version that a request asks for."""
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import error_codes_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    input_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from serving.errors import RequestError
+from serving.manager import Manager
+from serving.servable import DEFAULT_SIGNATURE, Servable
+
+CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+SIGNATURE_DEF = "signature_def"
+
+
+def predict(manager: Manager, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+    """Predict."""
+    _require_spec(request)
+    servable = manager.servable(request.model_spec)
+    outputs = servable.predict(
+        request.model_spec.signature_name, request.inputs, request.output_filter
+    )
+    response = predict_pb2.PredictResponse()
+    _fill_spec(response.model_spec, request.model_spec, servable)
+    for key, value in outputs.items():
+        response.outputs[key].CopyFrom(tf.make_tensor_proto(value))
+    return response
+
+
+def classify(
+    manager: Manager, request: classification_pb2.ClassificationRequest
+) -> classification_pb2.ClassificationResponse:
+    """Classify."""
+    _require_spec(request)
+    servable = manager.servable(request.model_spec)
+    response = classification_pb2.ClassificationResponse()
+    _fill_spec(response.model_spec, request.model_spec, servable)
+    examples = _examples(request.input)
+    response.result.CopyFrom(classified(servable, request.model_spec, examples))
+    return response
+
+
+def regress(
+    manager: Manager, request: regression_pb2.RegressionRequest
+) -> regression_pb2.RegressionResponse:
+    """Regress."""
+    _require_spec(request)
+    servable = manager.servable(request.model_spec)
+    response = regression_pb2.RegressionResponse()
+    _fill_spec(response.model_spec, request.model_spec, servable)
+    examples = _examples(request.input)
+    response.result.CopyFrom(regressed(servable, request.model_spec, examples))
+    return response
+
+
+def multi_inference(
+    manager: Manager, request: inference_pb2.MultiInferenceRequest
+) -> inference_pb2.MultiInferenceResponse:
+    """MultiInference: several signatures of one model on the same examples."""
+    names = [task.model_spec.name for task in request.tasks]
+    if not names:
+        raise RequestError("INVALID_ARGUMENT", "Inference request must have at least one task.")
+    if "" in names:
+        raise RequestError("INVALID_ARGUMENT", "Found ModelSpec with an empty model name.")
+    if len(set(names)) > 1:
+        raise RequestError(
+            "INVALID_ARGUMENT",
+            "All ModelSpecs in a MultiInferenceRequest must access the same model name.",
+        )
+    servable = manager.servable(request.tasks[0].model_spec)
+    examples = _examples(request.input)
+    response = inference_pb2.MultiInferenceResponse()
+    seen = set()
+    for task in request.tasks:
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name in seen:
+            raise RequestError("INVALID_ARGUMENT", f"Duplicate evaluation of signature: {name}")
+        seen.add(name)
+        if task.method_name not in (CLASSIFY, REGRESS):
+            raise RequestError(
+                "UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}"
+            )
+        result = response.results.add()
+        _fill_spec(result.model_spec, task.model_spec, servable)
+        if task.method_name == CLASSIFY:
+            answer = classified(servable, task.model_spec, examples)
+            result.classification_result.CopyFrom(answer)
+        else:
+            answer = regressed(servable, task.model_spec, examples)
+            result.regression_result.CopyFrom(answer)
+    return response
+
+
+def metadata(
+    manager: Manager, request: get_model_metadata_pb2.GetModelMetadataRequest
+) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """GetModelMetadata: the SignatureDefs."""
+    _require_spec(request)
+    if not request.metadata_field:
+        message = "GetModelMetadataRequest must specify at least one metadata_field"
+        raise RequestError("INVALID_ARGUMENT", message)
+    for field in request.metadata_field:
+        if field != SIGNATURE_DEF:
+            raise RequestError("INVALID_ARGUMENT", f"Metadata field {field} is not supported")
+    servable = manager.servable(request.model_spec)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for name, signature in servable.signatures.items():
+        signatures.signature_def[name].CopyFrom(signature)
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = request.model_spec.name
+    response.model_spec.version.value = servable.version
+    response.metadata[SIGNATURE_DEF].Pack(signatures)
+    return response
+
+
+def status(
+    manager: Manager, request: get_model_status_pb2.GetModelStatusRequest
+) -> get_model_status_pb2.GetModelStatusResponse:
+    """The states of a model's versions, the newest first.
+
+    Raises:
+      RequestError: if there are none.
+    """
+    if not request.HasField("model_spec"):
+        raise RequestError("INVALID_ARGUMENT", "Missing ModelSpec")
+    spec = request.model_spec
+    model = manager.model(spec.name)
+    found = sorted(model.versions.items(), reverse=True) if model else []
+    if not found:
+        raise RequestError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
+    wanted = manager.version_of(spec)
+    if wanted is not None:
+        found = [(number, version) for number, version in found if number == wanted]
+    if not found:
+        message = f"Could not find version {wanted} of model {spec.name}"
+        raise RequestError("NOT_FOUND", message)
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for number, version in found:
+        one = response.model_version_status.add(version=number, state=version.state)
+        code = error_codes_pb2.UNKNOWN if version.problem else error_codes_pb2.OK
+        one.status.error_code = code
+        one.status.error_message = version.problem
+    return response
+
+
+def _require_spec(request):
+    if not request.HasField("model_spec"):
+        raise RequestError("INVALID_ARGUMENT", "Missing ModelSpec")
+
+
+def _fill_spec(spec: model_pb2.ModelSpec, asked: model_pb2.ModelSpec, servable: Servable):
+    spec.name = asked.name
+    spec.version.value = servable.version
+    spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
+
+
+def _examples(given: input_pb2.Input) -> list[bytes]:
+    """The serialized tf.Examples of a request, each with the context that they share."""
+    kind = given.WhichOneof("kind")
+    examples = getattr(given, kind).examples if kind else []
+    if not examples:
+        raise RequestError("INVALID_ARGUMENT", "Input is empty.")
+    # The concatenation of two messages' serializations is that of the two merged.
+    context = b""
+    if kind == "example_list_with_context":
+        context = given.example_list_with_context.context.SerializeToString()
+    return [context + example.SerializeToString() for example in examples]
+
+
+def _signature(servable, spec, method, kind):
+    name = spec.signature_name or DEFAULT_SIGNATURE
+    if name not in servable.signatures:
+        raise RequestError("INVALID_ARGUMENT", f"No signature was found with the name: {name}")
+    signature = servable.signatures[name]
+    if signature.method_name != method:
+        raise RequestError(
+            "INVALID_ARGUMENT",
+            f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}",
+        )
+    if list(signature.inputs) != ["inputs"]:
+        raise RequestError("INVALID_ARGUMENT", "Expected one input Tensor.")
+    return name
+
+
+def _run(servable, name, examples, outputs):
+    results = servable.run(name, {"inputs": np.array(examples, object)}, outputs)
+    for output, values in results.items():
+        if len(values) != len(examples):
+            raise RequestError(
+                "INVALID_ARGUMENT",
+                f"Expected {output} output batch size of {len(examples)}. Got: {len(values)}",
+            )
+    return results
+
+
+def classified(
+    servable: Servable, spec: model_pb2.ModelSpec, examples: list[bytes]
+) -> classification_pb2.ClassificationResult:
+    """What a signature for classification makes of serialized tf.Examples."""
+    name = _signature(servable, spec, CLASSIFY, "classification")
+    outputs = tuple(
+        key for key in ("classes", "scores") if key in servable.signatures[name].outputs
+    )
+    results = _run(servable, name, examples, outputs)
+    response = classification_pb2.ClassificationResult()
+    for row in range(len(examples)):
+        classes = response.classifications.add().classes
+        labels = results["classes"][row] if "classes" in results else None
+        scores = results["scores"][row] if "scores" in results else None
+        for at in range(len(labels if labels is not None else scores)):
+            one = classes.add()
+            if labels is not None:
+                one.label = labels[at].decode("utf-8", "replace")
+            if scores is not None:
+                one.score = scores[at]
+    return response
+
+
+def regressed(
+    servable: Servable, spec: model_pb2.ModelSpec, examples: list[bytes]
+) -> regression_pb2.RegressionResult:
+    """What a signature for regression makes of serialized tf.Examples."""
+    name = _signature(servable, spec, REGRESS, "regression")
+    values = _run(servable, name, examples, ("outputs",))["outputs"]
+    if values.size != len(examples):
+        raise RequestError(
+            "INVALID_ARGUMENT",
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
+            f"{list(values.shape)}",
+        )
+    response = regression_pb2.RegressionResult()
+    for value in values.reshape(-1):
+        response.regressions.add(value=value)
+    return response

@@ -1,0 +1,210 @@
+"""One version of a model, loaded and called as TensorFlow Serving loads and calls it."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  registers the ops a SavedModel over code points has
+from google.protobuf import message
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from model.errors import InputError
+from serving import errors
+from serving.errors import RequestError
+from serving.export import WARM_UP
+
+DEFAULT_SIGNATURE = "serving_default"
+TAG = "serve"
+
+
+class Servable:
+    """A SavedModel in a session.
+
+    Attributes:
+      version: its number.
+      signatures: its SignatureDefs by name.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        version: int,
+        session_config: tf.compat.v1.ConfigProto | None,
+        observe: Callable[[str, str, float], None],
+    ):
+        """Loads a version and answers its warm-up requests.
+
+        Args:
+          path: its directory.
+          name: of the model.
+          version: its number.
+          session_config: of TensorFlow.
+          observe: is told the name, the method and the seconds of each call.
+
+        Raises:
+          InputError: if it cannot be loaded or fails one of those.
+        """
+        self.version = version
+        self._name = name
+        self._observe = observe
+        self._callables = {}
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config)
+        try:
+            with graph.as_default():
+                loaded = tf.compat.v1.saved_model.load(self._session, [TAG], path)
+            self.signatures: dict[str, meta_graph_pb2.SignatureDef] = {
+                name: signature
+                for name, signature in loaded.signature_def.items()
+                if not name.startswith("__")
+            }
+            self._warm_up(os.path.join(path, WARM_UP))
+        except RequestError as error:
+            raise self._fault(path, f"a warm-up request failed: {error}") from error
+        except (tf.errors.OpError, OSError, ValueError, RuntimeError, message.Error) as error:
+            raise self._fault(path, str(error).splitlines()[0]) from error
+
+    def _fault(self, path, problem):
+        self._session.close()
+        return InputError(f"{path} cannot be loaded ({problem}); push it again")
+
+    def _warm_up(self, path):
+        if tf.io.gfile.exists(path):
+            for record in tf.data.TFRecordDataset(path):
+                log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+                request = log.predict_log.request
+                self.predict(request.model_spec.signature_name, request.inputs, ())
+
+    def signature(self, name: str) -> meta_graph_pb2.SignatureDef:
+        """The definition of a signature; an empty name is the default one.
+
+        Raises:
+          RequestError: if there is none of this name.
+        """
+        name = name or DEFAULT_SIGNATURE
+        if name not in self.signatures:
+            text = f'Serving signature key "{name}" not found.'
+            raise RequestError("FAILED_PRECONDITION", text)
+        return self.signatures[name]
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, tensor_pb2.TensorProto],
+        output_filter: Sequence[str],
+    ) -> dict[str, np.ndarray]:
+        """Calls a signature.
+
+        Args:
+          signature_name: empty for the default one.
+          inputs: by name; those with a default may be missing.
+          output_filter: names of the outputs wanted, and only those are computed; empty for all.
+
+        Raises:
+          RequestError: if inputs and signature do not fit, or the graph refuses the values.
+        """
+        signature = self.signature(signature_name)
+        check_names(signature, inputs)
+        arrays = {
+            name: _array(name, inputs.get(name, signature.defaults.get(name)), info)
+            for name, info in signature.inputs.items()
+        }
+        _check_filter(signature, output_filter)
+        return self.run(signature_name, arrays, tuple(output_filter))
+
+    def run(
+        self, signature_name: str, arrays: Mapping[str, np.ndarray], outputs: tuple[str, ...] = ()
+    ) -> dict[str, np.ndarray]:
+        """Calls a signature with arrays for all its inputs, which are taken to fit.
+
+        Raises:
+          RequestError: if the graph refuses the values.
+        """
+        signature = self.signature(signature_name)
+        outputs = outputs or tuple(sorted(signature.outputs))
+        key = signature_name, outputs
+        if key not in self._callables:
+            self._callables[key] = self._session.make_callable(
+                [signature.outputs[name].name for name in outputs],
+                [signature.inputs[name].name for name in sorted(signature.inputs)],
+            )
+        begun = time.perf_counter()
+        try:
+            results = self._callables[key](*(arrays[name] for name in sorted(signature.inputs)))
+        except tf.errors.OpError as error:
+            raise errors.of_graph(error) from error
+        method = signature.method_name.rsplit("/", 1)[-1].capitalize()
+        self._observe(self._name, method, time.perf_counter() - begun)
+        return dict(zip(outputs, results, strict=True))
+
+
+def check_names(signature: meta_graph_pb2.SignatureDef, inputs: Iterable[str]) -> None:
+    """Checks that a request has the inputs of a signature that have no default, and no others.
+
+    Raises:
+      RequestError: in TensorFlow Serving's words, naming what is unknown or missing.
+    """
+    given, known, defaults = set(inputs), set(signature.inputs), set(signature.defaults)
+    if len(given) > len(known) or (len(given) < len(known) and not defaults):
+        raise RequestError(
+            "INVALID_ARGUMENT",
+            f"input size does not match signature: {len(given)}!={len(known)} "
+            f"len({{{_joined(given)}}}) != len({{{_joined(known)}}}). "
+            f"Sent extra: {{{_joined(given - known)}}}. "
+            f"Missing but required: {{{_joined(known - given)}}}.",
+        )
+    for name in sorted(known - given - defaults):
+        raise RequestError(
+            "INVALID_ARGUMENT",
+            f"Signature input alias: {name}(feed name: {signature.inputs[name].name}) not found in "
+            f"request and no default value provided. Inputs expected to be in the request "
+            f"{{{_joined(given)}}}, or default input alias set: {_joined(defaults)}",
+        )
+    if given - known:
+        raise RequestError(
+            "INVALID_ARGUMENT",
+            f"Inputs contains invalid name. Used request inputs: {_joined(given & known)}, request "
+            f"input: {_joined(given)}",
+        )
+
+
+def _check_filter(signature, names):
+    for name in names:
+        if name not in signature.outputs:
+            raise RequestError(
+                "INVALID_ARGUMENT",
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the "
+                f"set {{{_joined(signature.outputs)}}}.",
+            )
+        if list(names).count(name) > 1:
+            raise RequestError("INVALID_ARGUMENT", f"duplicate output tensor alias: {name}")
+
+
+def _joined(names):
+    return ",".join(sorted(names))
+
+
+def _array(name, proto, info):
+    """The array of a TensorProto, which is to be of the dtype and the shape of a TensorInfo."""
+    if proto.dtype != info.dtype:
+        expected, given = (
+            tf.as_dtype(dtype).name if dtype else "nothing" for dtype in (info.dtype, proto.dtype)
+        )
+        raise RequestError(
+            "INVALID_ARGUMENT", f"input {name} expects {expected}, the request has {given}"
+        )
+    try:
+        array = tf.make_ndarray(proto)
+    except (ValueError, TypeError) as error:
+        raise RequestError("INVALID_ARGUMENT", f"tensor parsing error: {name}") from error
+    expected = tf.TensorShape(info.tensor_shape)
+    if not expected.is_compatible_with(array.shape):
+        raise RequestError(
+            "INVALID_ARGUMENT", f"input {name} has shape {array.shape}, expected {expected}"
+        )
+    return array

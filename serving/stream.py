@@ -1,0 +1,65 @@
+"""A text as a stream: small pieces, each asked for with the state that the one before has left."""
+
+import numpy as np
+from tensorflow_serving.apis import predict_pb2
+
+from model.sampling import MAX_LENGTH
+from serving.protocol import Choices, Text, generate_request, texts_of
+
+
+class Stream:
+    """What to ask for next, and what the answers mean; for clients of any kind.
+
+    Pieces begin with one character, so that it comes soon, and double up to `piece`. The server
+    keeps nothing. A stream stays with the version that answered first; where that is gone, the next
+    one reads the text so far.
+
+    Attributes:
+      request: the next request; None at the end.
+    """
+
+    def __init__(
+        self, model_name: str, prompt: str | bytes, length: int, piece: int, choices: Choices
+    ):
+        self._model_name = model_name
+        self._choices = choices
+        self._piece = piece
+        self._left = length
+        self._next = 1
+        self._text = (
+            prompt.encode("utf-8", "surrogateescape") if isinstance(prompt, str) else prompt
+        )
+        self._unread = self._text
+        self._state: np.ndarray | None = None
+        self._version: int | None = None
+        self.request = self._made()
+
+    def _made(self) -> predict_pb2.PredictRequest | None:
+        if not self._left:
+            return None
+        states = None if self._state is None else self._state[None]
+        length = min(self._next, self._left)
+        return generate_request(
+            self._model_name, [self._unread], length, self._choices, states, self._version
+        )
+
+    def take(self, response: predict_pb2.PredictResponse) -> Text:
+        """The piece that an answer holds; `request` becomes the one after it."""
+        (piece,) = texts_of(response)
+        self._text += piece.text
+        self._unread = b""
+        self._state = piece.state
+        self._version = response.model_spec.version.value
+        self._left = 0 if piece.stopped else self._left - len(piece.log_probabilities)
+        self._next = min(2 * self._next, self._piece)
+        self.request = self._made()
+        return piece
+
+    def is_to_go_on_without(self, code: str) -> bool:
+        """Whether to go on after a refusal, with a version that has to read the text first."""
+        if code != "NOT_FOUND" or self._version is None:
+            return False
+        self._version = self._state = None
+        self._unread = self._text[-MAX_LENGTH:]
+        self.request = self._made()
+        return True

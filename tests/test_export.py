@@ -1,0 +1,190 @@
+"""The export in TensorFlow Serving's own loading path, a Session, against the model itself."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import LETTERS, inputs
+from tensorflow_serving.apis import prediction_log_pb2
+
+from model import sampling
+from model.alphabet import PADDING, Alphabet
+from model.character_model import CharacterModel
+from model.config import ModelConfig
+from serving.export import WARM_UP, export
+from serving.served_model import Batching
+
+
+class Loaded:
+    """A SavedModel in a session."""
+
+    def __init__(self, path):
+        graph = tf.Graph()
+        self.session = tf.compat.v1.Session(graph=graph)
+        with graph.as_default():
+            loaded = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
+        self.signatures = loaded.signature_def
+
+    def __call__(self, name, feeds):
+        signature = self.signatures[name]
+        feed = {signature.inputs[key].name: value for key, value in feeds.items()}
+        return self.session.run({k: v.name for k, v in signature.outputs.items()}, feed)
+
+
+@pytest.fixture(scope="module")
+def loaded(base_path):
+    return Loaded(base_path / "1")
+
+
+def test_no_function_asks_for_xla(loaded):
+    """A stock TensorFlow Serving refuses those that do."""
+    attributes = {
+        key
+        for function in loaded.session.graph_def.library.function
+        for key in function.attr
+        if function.attr[key].b
+    }
+    assert "_XlaMustCompile" not in attributes
+
+
+def test_generate_equals_the_model(loaded, model, alphabet):
+    values = inputs(["abc", "", "é a"], 9, alternatives=2)
+    generated = loaded("generate", values)
+    ids = alphabet.encode(tf.constant(values["prompt"]))
+    choice = sampling.Choice(
+        *(tf.constant(values[name]) for name in ("temperature", "top_k", "top_p", "seed"))
+    )
+    expected = sampling.generate(model, ids, tf.constant(values["length"]), choice, None, 2)
+    assert generated["text"].tolist() == alphabet.decode(expected.ids).numpy().tolist()
+    assert generated["characters"].tolist() == [9, 9, 9]
+    likeliest = alphabet.characters(expected.alternatives).numpy().tolist()
+    assert generated["alternatives"].tolist() == likeliest
+    for name in ("log_probabilities", "alternative_log_probabilities"):
+        np.testing.assert_allclose(generated[name], getattr(expected, name), rtol=1e-5)
+    default = loaded("serving_default", {"prompt": values["prompt"], "length": values["length"],
+                                         "seed": values["seed"]})  # fmt: skip
+    assert default["text"].tolist() == generated["text"].tolist()
+
+
+def test_a_text_goes_on_from_its_state(loaded):
+    whole = loaded("generate", inputs(["abc", ""], 12))
+    first = loaded("generate", inputs(["abc", ""], 5))
+    second = loaded("generate", {**inputs(["", ""], 7), "state": first["state"]})
+    joined = [a + b for a, b in zip(first["text"], second["text"], strict=True)]
+    assert joined == whole["text"].tolist()
+    np.testing.assert_allclose(second["state"], whole["state"], rtol=1e-5, atol=1e-6)
+    assert whole["state"].shape[1] == 4 + 16 + 2 * 2 * 12
+
+
+def test_a_state_of_another_model_is_refused(loaded, alphabet, tmp_path):
+    other = CharacterModel(ModelConfig(layers=2, units=12), alphabet.size)
+    export(other, alphabet, str(tmp_path / "1"))
+    state = Loaded(tmp_path / "1")("generate", inputs(["a"]))["state"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another model version"):
+        loaded("generate", {**inputs(["a"]), "state": state})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="state has 3 numbers"):
+        loaded("generate", {**inputs(["a"]), "state": np.zeros([1, 3], np.float32)})
+
+
+def test_a_made_up_state_does_no_harm(loaded):
+    state = loaded("generate", inputs(["a"]))["state"]
+    state[:, 2:] = np.nan
+    assert len(loaded("generate", {**inputs(["a"]), "state": state})["text"]) == 1
+
+
+def test_a_stop_string_ends_the_text(loaded):
+    text = loaded("generate", inputs(["a"], 40))["text"][0].decode(errors="replace")
+    stop = text[20:22]
+    found = loaded("generate", {**inputs(["a"], 40), "stop": np.array([stop.encode()], object)})
+    if "�" in stop:
+        pytest.skip("half a character")
+    assert found["text"][0].decode(errors="replace") == text[: text.index(stop) + 2]
+    assert found["stopped"].tolist() == [True]
+
+
+def test_requests_at_the_same_time_answer_as_alone(loaded):
+    """They are merged within the graph; each has other prompts, lengths and seeds."""
+    requests = [
+        {**inputs(["abc é"[: n % 6], "b"], 5 + n, seed=n), "alternatives": np.array([n % 3])}
+        for n in range(24)
+    ]
+    alone = [loaded("generate", request) for request in requests]
+    together = [None] * len(requests)
+
+    def ask(n):
+        together[n] = loaded("generate", requests[n])
+
+    threads = [threading.Thread(target=ask, args=[n]) for n in range(len(requests))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one, other in zip(alone, together, strict=True):
+        assert one["text"].tolist() == other["text"].tolist()
+        assert one["alternatives"].shape == other["alternatives"].shape
+        np.testing.assert_allclose(one["log_probabilities"], other["log_probabilities"], atol=1e-5)
+
+
+def test_score_embed_and_inspect_equal_the_model(loaded, model, alphabet):
+    text = np.array(["abc é".encode(), b"a"], object)
+    ids = alphabet.encode(tf.constant(text))
+    scored = loaded("score", {"text": text})
+    bits, log_probabilities = sampling.score(model, ids)
+    np.testing.assert_allclose(scored["bits_per_character"], bits, rtol=1e-5)
+    np.testing.assert_allclose(scored["log_probabilities"], log_probabilities, rtol=1e-5)
+    embedding = loaded("embed", {"text": text})["embedding"]
+    np.testing.assert_allclose(embedding, sampling.embed(model, ids), rtol=1e-4, atol=1e-6)
+    inspected = loaded("inspect", {"text": text})
+    longest = int(tf.reduce_sum(tf.cast(ids != PADDING, tf.int32), axis=1)[0])
+    assert inspected["memories"].shape == (2, longest, 2, 12)
+    assert inspected["gates"].shape == (2, longest, 2, 2, 4, 12)
+
+
+def test_classify_and_regress_take_examples(loaded):
+    example = tf.train.Example()
+    example.features.feature["text"].bytes_list.value.append(b"abc")
+    serialized = np.array([example.SerializeToString()], object)
+    classified = loaded("classify", {"inputs": serialized})
+    assert np.all(np.diff(classified["scores"]) <= 0)
+    likeliest = loaded("generate", inputs(["abc"], 1, temperature=0))["text"][0]
+    assert classified["classes"][0, 0] == likeliest
+    regressed = loaded("regress", {"inputs": serialized})["outputs"]
+    scored = loaded("score", {"text": np.array([b"abc"], object)})["bits_per_character"]
+    np.testing.assert_allclose(regressed, scored, rtol=1e-6)
+    methods = {name: loaded.signatures[name].method_name for name in ("classify", "regress")}
+    assert methods == {name: f"tensorflow/serving/{name}" for name in methods}
+
+
+def test_warm_up_requests_ask_what_the_model_answers(loaded, base_path):
+    names = set()
+    for record in tf.data.TFRecordDataset(str(base_path / "1" / WARM_UP)):
+        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        names.add(request.model_spec.signature_name)
+        loaded(
+            request.model_spec.signature_name,
+            {key: tf.make_ndarray(value) for key, value in request.inputs.items()},
+        )
+    assert names == {"serving_default", "generate", "score", "embed", "inspect"}
+
+
+def test_documents_and_vocabulary_are_assets(model, alphabet, tmp_path):
+    export(model, alphabet, str(tmp_path / "1"), {"model_card.md": "# Letters\n"})
+    assert (tmp_path / "1/assets/model_card.md").read_text() == "# Letters\n"
+    assert (tmp_path / "1/assets/vocabulary.txt").read_text() == alphabet.to_text()
+
+
+def test_bfloat16_halves_the_kernels_and_scores_nearly_the_same(tmp_path):
+    alphabet = Alphabet.of("bytes", LETTERS.encode())
+    wide = CharacterModel(ModelConfig(layers=1, units=128), alphabet.size)
+    sizes, bits = [], []
+    for version, precision in enumerate(("float32", "bfloat16"), 1):
+        path = tmp_path / str(version)
+        export(wide, alphabet, str(path), precision=precision, batching=Batching(8))
+        files = (path / "variables").glob("variables.data*")
+        sizes.append(sum(map(os.path.getsize, files)))
+        scored = Loaded(path)("score", {"text": np.array([b"abc abc"], object)})
+        bits.append(scored["bits_per_character"][0])
+    assert sizes[1] < 0.55 * sizes[0]
+    assert bits[0] != bits[1] and abs(bits[0] - bits[1]) < 0.01 * bits[0]
