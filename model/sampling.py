@@ -219,20 +219,26 @@ def generate(
 
 
 def _uniform(seed, drawn, count):
-    """The random numbers of each row from its `drawn`-th on, `[batch, count]`."""
+    """The random numbers of each row from its `drawn`-th on, `[batch, count]`, in [0, 1).
 
-    def of_row(row):
-        seed, drawn = row
-        block = tf.cast(drawn // MAX_LENGTH, tf.int64)
-        numbers = [
-            tf.random.stateless_uniform([MAX_LENGTH], tf.stack([seed, block + following]))
-            for following in (0, 1)
-        ]
-        first = drawn % MAX_LENGTH
-        return tf.concat(numbers, axis=0)[first : first + count]
+    SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014): the
+    n-th number is a hash of the seed and n, so that it can be had without those before it.
+    """
+    first = tf.cast(drawn, tf.int64)[:, None] + tf.range(tf.cast(count, tf.int64))
+    counter = tf.cast(first, tf.uint64) * tf.constant(0x9E3779B97F4A7C15, tf.uint64)
+    mixed = _mix(_mix(tf.bitcast(seed, tf.uint64))[:, None] + counter)
+    return tf.cast(tf.bitwise.right_shift(mixed, _shift(40)), tf.float32) * 2.0**-24
 
-    spec = tf.TensorSpec([None], tf.float32)
-    return tf.map_fn(of_row, (seed, drawn), fn_output_signature=spec)
+
+def _mix(z):
+    for bits, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, _shift(bits)))
+        z *= tf.constant(factor, tf.uint64)
+    return tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, _shift(31)))
+
+
+def _shift(bits):
+    return tf.constant(bits, tf.uint64)
 
 
 def _of(values, ids):

@@ -1,4 +1,10 @@
-"""Assertions in the graph about what a request asks for, in words that name what is wrong."""
+"""Assertions in the graph about what a request asks for, in words that name what is wrong.
+
+A request that is right pays for the conditions alone; the words are put together where one fails.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -7,42 +13,76 @@ from model import sampling
 MAX_ALTERNATIVES = 20
 
 
-def for_rows(name, values, rows):
-    """One row of values, or one for each prompt, as one for each."""
+class Check(NamedTuple):
+    """One thing that is to hold.
+
+    Attributes:
+      holds: scalar boolean.
+      problem: makes the message where it does not.
+    """
+
+    holds: tf.Tensor
+    problem: Callable[[], tf.Tensor]
+
+
+def require(checks: list[Check]) -> tf.Operation:
+    """An operation that fails where a check does not hold, with the message of the first such.
+
+    Raises:
+      tf.errors.InvalidArgumentError: when it runs.
+    """
+    holds = tf.stack([check.holds for check in checks])
+
+    def refuse():
+        problems = tf.stack([check.problem() for check in checks])
+        first = tf.argmin(tf.cast(holds, tf.int32))
+        with tf.control_dependencies([tf.debugging.Assert(False, [problems[first]])]):
+            return tf.constant(False)
+
+    return tf.cond(tf.reduce_all(holds), lambda: tf.constant(True), refuse).op
+
+
+def one_or_all(name: str, values: tf.Tensor, rows: tf.Tensor) -> Check:
+    """Whether there is one row of values, or one for each prompt."""
     given = tf.shape(values)[0]
-    message = tf.strings.join(
-        [name, " has ", tf.strings.as_string(given), " rows for ", tf.strings.as_string(rows),
-         " prompts; give as many, or one for all"]
-    )  # fmt: skip
-    with tf.control_dependencies([tf.debugging.Assert((given == 1) | (given == rows), [message])]):
-        return tf.broadcast_to(values, tf.concat([[rows], tf.shape(values)[1:]], axis=0))
+
+    def problem():
+        of_prompts, of_values = map(tf.strings.as_string, (rows, given))
+        words = [name, " has ", of_values, " rows for ", of_prompts, " prompts; give as many, or"]
+        return tf.strings.join([*words, " one for all"])
+
+    return Check((given == 1) | (given == rows), problem)
 
 
-def check_choices(given):
-    """Assertions about what a request to `generate` asks for."""
+def for_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """One row of values as one for each; or what are as many already."""
+    return tf.broadcast_to(values, tf.concat([[rows], tf.shape(values)[1:]], axis=0))
+
+
+def choices_are_possible(given: dict[str, tf.Tensor]) -> list[Check]:
+    """What the numbers of a request to `generate` are to be."""
     limit = sampling.MAX_LENGTH
     length, temperature, top_p = given["length"], given["temperature"], given["top_p"]
     k, alternatives = given["top_k"], given["alternatives"]
     warm = tf.math.is_finite(temperature) & (temperature >= 0)
+    among = (alternatives >= 0) & (alternatives <= MAX_ALTERNATIVES)
     return [
-        check(length, length >= 0, "length", "must not be negative"),
-        check(length, length <= limit, "length", f"is over the limit of {limit} characters"),
-        check(temperature, warm, "temperature", "must not be negative, and a number"),
-        check(k, k >= 0, "top_k", "must not be negative"),
-        check(top_p, (top_p > 0) & (top_p <= 1), "top_p", "must be above 0 and at most 1"),
-        check(
-            alternatives,
-            (alternatives >= 0) & (alternatives <= MAX_ALTERNATIVES),
-            "alternatives",
-            f"must be from 0 to {MAX_ALTERNATIVES}",
-        ),
+        all_hold(length, length >= 0, "length", "must not be negative"),
+        all_hold(length, length <= limit, "length", f"is over the limit of {limit} characters"),
+        all_hold(temperature, warm, "temperature", "must not be negative, and a number"),
+        all_hold(k, k >= 0, "top_k", "must not be negative"),
+        all_hold(top_p, (top_p > 0) & (top_p <= 1), "top_p", "must be above 0 and at most 1"),
+        all_hold(alternatives, among, "alternatives", f"must be from 0 to {MAX_ALTERNATIVES}"),
     ]
 
 
-def check(values, valid, name, problem):
-    """An assertion that names the first value that is not valid."""
-    invalid = tf.boolean_mask(values, tf.logical_not(valid))
-    first = tf.concat([invalid, tf.zeros([1], values.dtype)], axis=0)[0]
-    shown = tf.strings.as_string(first, shortest=first.dtype.is_floating)
-    message = tf.strings.join([name, " ", shown, " ", problem])
-    return tf.debugging.Assert(tf.size(invalid) == 0, [message])
+def all_hold(values: tf.Tensor, valid: tf.Tensor, name: str, words: str) -> Check:
+    """Whether all values are valid; the message names the first that is not."""
+
+    def problem():
+        invalid = tf.boolean_mask(values, tf.logical_not(valid))
+        first = tf.concat([invalid, tf.zeros([1], values.dtype)], axis=0)[0]
+        shown = tf.strings.as_string(first, shortest=first.dtype.is_floating)
+        return tf.strings.join([name, " ", shown, " ", words])
+
+    return Check(tf.reduce_all(valid), problem)

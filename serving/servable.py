@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops a SavedModel over code points has
 from google.protobuf import message
 from tensorflow.core.framework import tensor_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from model.errors import InputError
@@ -129,9 +129,12 @@ class Servable:
         outputs = outputs or tuple(sorted(signature.outputs))
         key = signature_name, outputs
         if key not in self._callables:
-            self._callables[key] = self._session.make_callable(
-                [signature.outputs[name].name for name in outputs],
-                [signature.inputs[name].name for name in sorted(signature.inputs)],
+            # What the public `make_callable` adds to this takes as long as a short request.
+            self._callables[key] = self._session._make_callable_from_options(
+                config_pb2.CallableOptions(
+                    feed=[signature.inputs[name].name for name in sorted(signature.inputs)],
+                    fetch=[signature.outputs[name].name for name in outputs],
+                )
             )
         begun = time.perf_counter()
         try:

@@ -10,8 +10,16 @@ import tensorflow as tf
 from model import inspection, sampling
 from model.alphabet import PADDING, Alphabet
 from model.character_model import CharacterModel, CharacterState, character_losses
+from model.transforms import shape_of
 from serving import text_state
-from serving.checks import check, check_choices, for_rows
+from serving.checks import (
+    Check,
+    all_hold,
+    choices_are_possible,
+    for_rows,
+    one_or_all,
+    require,
+)
 
 MAX_INSPECTED = 1000
 CLASSES = 10
@@ -26,12 +34,14 @@ class Batching(NamedTuple):
       timeout_micros: how long a row waits for others where a thread is free.
       threads: merged batches that run at once, per signature.
       max_enqueued_batches: batches that wait; more are refused as UNAVAILABLE.
+      turn: characters that a row generates before it makes room for others.
     """
 
     max_batch_size: int = 64
     timeout_micros: int = 0
     threads: int = 1
     max_enqueued_batches: int = 1000
+    turn: int = 8
 
 
 @dataclasses.dataclass
@@ -190,30 +200,81 @@ class ServedModel(tf.Module):
             "alternatives": alternatives,
             "state": state,
         }
-        given = {name: for_rows(name, value, rows) for name, value in given.items()}
-        with tf.control_dependencies(check_choices(given)):
-            prompt = self._checked_text("prompt", prompt, sampling.MAX_LENGTH)
-            stop = self._checked_text("stop", given["stop"], sampling.MAX_STOP)
-            state = text_state.begun(given["state"], rows, self._model, self._mark)
-        row_inputs = {**given, "prompt": prompt, "stop": stop, "state": state}
-        outputs = self._generate_merged(*(row_inputs[name] for name in _ROW_INPUTS))
-        text, characters, stopped, scores, likeliest, likeliest_scores, state = outputs
+        checks = [
+            *(one_or_all(name, values, rows) for name, values in given.items()),
+            *choices_are_possible(given),
+            *self._is_readable("prompt", prompt, sampling.MAX_LENGTH),
+            *self._is_readable("stop", stop, sampling.MAX_STOP),
+            *text_state.continues(state, self._model, self._mark),
+        ]
+        with tf.control_dependencies([require(checks)]):
+            begun = text_state.begun(given.pop("state"), rows, self._model, self._mark)
+            given = {name: for_rows(values, rows) for name, values in given.items()}
+        ids, characters, stopped, scores, likeliest, likeliest_scores, state = self._in_turns(
+            {**given, "prompt": tf.identity(prompt), "state": begun}
+        )
         longest = tf.reduce_max(tf.concat([characters, [0]], axis=0))
-        k = tf.reduce_max(tf.concat([given["alternatives"], [0]], axis=0))
-        # What leaves a merged batch has lost its shape, which clients look up.
         return {
-            "text": tf.ensure_shape(text, [None]),
-            "characters": tf.ensure_shape(characters, [None]),
-            "stopped": tf.ensure_shape(stopped, [None]),
-            "log_probabilities": tf.ensure_shape(scores, [None, None])[:, :longest],
-            "alternatives": self._alphabet.characters(
-                tf.ensure_shape(likeliest, [None] * 3)[:, :longest, :k]
-            ),
-            "alternative_log_probabilities": tf.ensure_shape(likeliest_scores, [None] * 3)[
-                :, :longest, :k
-            ],
-            "state": tf.ensure_shape(state, [None, text_state.state_size(self._model)]),
+            "text": self._alphabet.decode(ids),
+            "characters": characters,
+            "stopped": stopped,
+            "log_probabilities": scores[:, :longest],
+            "alternatives": self._alphabet.characters(likeliest[:, :longest]),
+            "alternative_log_probabilities": likeliest_scores[:, :longest],
+            "state": state,
         }
+
+    def _in_turns(self, row_inputs):
+        """Generates a few characters at a time, so that nobody waits for long texts of others.
+
+        Returns:
+          As `_generate_rows`, for the whole length; at least `Batching.turn` columns.
+        """
+        turn = self._batching.turn
+        rows = tf.shape(row_inputs["prompt"])[0]
+        most = tf.minimum(len(self._alphabet.symbols), row_inputs["alternatives"])
+        k = tf.reduce_max(tf.concat([most, [0]], axis=0))
+        size = text_state.state_size(self._model)
+
+        def take_turn(number, prompt, left, characters, stopped, state, columns):
+            del stopped
+            now = {**row_inputs, "prompt": prompt, "length": tf.minimum(left, turn), "state": state}
+            made = self._generate_merged(*(now[name] for name in _ROW_INPUTS))
+            ids, added, stopped, scores, likeliest, likeliest_scores, state = made
+            # What leaves a merged batch has lost its shape, and is as wide as others made it.
+            padded = (
+                _columns(tf.ensure_shape(ids, [None] * 2), turn, PADDING),
+                _columns(tf.ensure_shape(scores, [None] * 2), turn, 0.0),
+                _columns(tf.ensure_shape(likeliest, [None] * 3)[:, :, :k], turn, PADDING),
+                _columns(tf.ensure_shape(likeliest_scores, [None] * 3)[:, :, :k], turn, 0.0),
+            )
+            columns = [one.write(number, part) for one, part in zip(columns, padded, strict=True)]
+            stopped = tf.ensure_shape(stopped, [None])
+            left = tf.where(stopped, 0, tf.maximum(left - turn, 0))
+            characters += tf.ensure_shape(added, [None])
+            state = tf.ensure_shape(state, [None, size])
+            return number + 1, tf.fill([rows], ""), left, characters, stopped, state, columns
+
+        columns = [
+            tf.TensorArray(dtype, size=0, dynamic_size=True, element_shape=[None] * rank)
+            for dtype, rank in ((tf.int32, 2), (tf.float32, 2), (tf.int32, 3), (tf.float32, 3))
+        ]
+        _, _, _, characters, stopped, state, columns = tf.while_loop(
+            lambda number, _, left, *__: (number == 0) | tf.reduce_any(left > 0),
+            take_turn,
+            (
+                tf.constant(0),
+                row_inputs["prompt"],
+                row_inputs["length"],
+                tf.zeros([rows], tf.int32),
+                tf.fill([rows], False),
+                row_inputs["state"],
+                columns,
+            ),
+            parallel_iterations=1,
+        )
+        ids, scores, likeliest, likeliest_scores = (_side_by_side(one.stack()) for one in columns)
+        return ids, characters, stopped, scores, likeliest, likeliest_scores, state
 
     @tf.function(autograph=False)
     def _generate_merged(self, *inputs):
@@ -223,6 +284,7 @@ class ServedModel(tf.Module):
     def _generate_rows(
         self, prompt, length, temperature, top_k, top_p, seed, stop, alternatives, state
     ):
+        """`sampling.generate` for the rows of all requests, which are known to be valid."""
         stop_ids = self._alphabet.encode(stop)
         missing = sampling.MAX_STOP - tf.shape(stop_ids)[1]
         stop_ids = tf.pad(stop_ids, [[0, 0], [0, tf.maximum(missing, 0)]], constant_values=PADDING)
@@ -237,7 +299,7 @@ class ServedModel(tf.Module):
             text_state.unpack(state, self._model),
         )
         return [
-            self._alphabet.decode(generated.ids),
+            generated.ids,
             generated.lengths,
             generated.stopped,
             generated.log_probabilities,
@@ -258,7 +320,7 @@ class ServedModel(tf.Module):
           log_probabilities: `[batch, longest text]`, float32, ln p of each character, 0 after the
             end of a row.
         """
-        text = self._checked_text("text", text, sampling.MAX_LENGTH)
+        text = self._checked_text(text)
         bits, scores = self._merged(
             lambda text: sampling.score(self._model, self._alphabet.encode(text)), text
         )
@@ -278,7 +340,7 @@ class ServedModel(tf.Module):
         Returns:
           embedding: `[batch, layers * units]`, float32.
         """
-        text = self._checked_text("text", text, sampling.MAX_LENGTH)
+        text = self._checked_text(text)
         embedding = self._merged(
             lambda text: sampling.embed(self._model, self._alphabet.encode(text)), text
         )
@@ -295,7 +357,7 @@ class ServedModel(tf.Module):
         Returns:
           memories, gates, saturation.
         """
-        text = self._checked_text("text", text, MAX_INSPECTED)
+        text = self._checked_text(text, MAX_INSPECTED)
         return inspection.inspect(self._model, self._alphabet.encode(text))._asdict()
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
@@ -309,7 +371,7 @@ class ServedModel(tf.Module):
           classes: `[batch, CLASSES]`, string, the likeliest first.
           scores: `[batch, CLASSES]`, float32, their probabilities.
         """
-        text = self._checked_text("text", _text_of(inputs), sampling.MAX_LENGTH)
+        text = self._checked_text(_text_of(inputs))
         ids = self._alphabet.encode(text)
         model = self._model
         state = sampling.read(model, ids, sampling.initial_state(model, tf.shape(ids)[0]))
@@ -376,11 +438,19 @@ class ServedModel(tf.Module):
         )
         return merge(function)(*tensors)
 
-    def _checked_text(self, name, text, limit):
-        ids = self._alphabet.assert_known(text)
+    def _is_readable(self, name, text, limit):
+        """Checks that texts have known characters, and not too many."""
+        ids = self._alphabet.encode(text)
         lengths = tf.reduce_sum(tf.cast(ids != PADDING, tf.int32), axis=1)
+        known = tf.reduce_all(ids != self._alphabet.size)
         problem = f"characters are over the limit of {limit}"
-        with tf.control_dependencies([check(lengths, lengths <= limit, f"{name}:", problem)]):
+        return [
+            Check(known, lambda: self._alphabet.unknown(text)),
+            all_hold(lengths, lengths <= limit, f"{name}:", problem),
+        ]
+
+    def _checked_text(self, text, limit=sampling.MAX_LENGTH):
+        with tf.control_dependencies([require(self._is_readable("text", text, limit))]):
             return tf.identity(text)
 
 
@@ -409,6 +479,19 @@ _ROW_INPUTS = (
     "alternatives",
     "state",
 )
+
+
+def _columns(values, count, padding):
+    """`[batch, columns, ...]` with as many columns as told, padded or cut."""
+    missing = [[0, 0], [0, count], *[[0, 0]] * (len(values.shape) - 2)]
+    return tf.pad(values, missing, constant_values=padding)[:, :count]
+
+
+def _side_by_side(parts):
+    """`[parts, batch, columns, ...]` as `[batch, parts * columns, ...]`."""
+    count, batch, columns, *rest = shape_of(parts)
+    turned = tf.transpose(parts, [1, 0, *range(2, len(parts.shape))])
+    return tf.reshape(turned, [batch, count * columns, *rest])
 
 
 def _text_of(examples):

@@ -10,7 +10,7 @@ from serving.protocol import Choices, Text, generate_request, texts_of
 class Stream:
     """What to ask for next, and what the answers mean; for clients of any kind.
 
-    Pieces begin with one character, so that it comes soon, and double up to `piece`. The server
+    The first piece is one character, so that it comes soon; the others have `piece`. The server
     keeps nothing. A stream stays with the version that answered first; where that is gone, the next
     one reads the text so far.
 
@@ -51,7 +51,7 @@ class Stream:
         self._state = piece.state
         self._version = response.model_spec.version.value
         self._left = 0 if piece.stopped else self._left - len(piece.log_probabilities)
-        self._next = min(2 * self._next, self._piece)
+        self._next = self._piece
         self.request = self._made()
         return piece
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 from model.alphabet import PADDING
 from model.character_model import CharacterModel, CharacterState
 from model.sampling import MAX_STOP, TextState, initial_state
+from serving.checks import Check, for_rows
 
 _EXACT = 2**24
 _HEADER = 4 + MAX_STOP
@@ -74,30 +75,35 @@ def unpack(vectors: tf.Tensor, model: CharacterModel) -> TextState:
     return TextState(CharacterState(previous, hidden, memory), drawn, whole[:, 4:])
 
 
+def continues(vectors: tf.Tensor, model: CharacterModel, mark: np.ndarray) -> list[Check]:
+    """What vectors that a client gives are to be: states of this model, or of no numbers."""
+    size = state_size(model)
+    width = tf.shape(vectors)[1]
+
+    def wrong_size():
+        return tf.strings.join(
+            ["state has ", tf.strings.as_string(width), f" numbers; it is to have the {size} of a "
+             "state that this model returned, or none for a text that begins"]
+        )  # fmt: skip
+
+    marks = tf.pad(vectors, [[0, 0], [0, 2]])[:, :2]
+    return [
+        Check((width == 0) | (width == size), wrong_size),
+        Check(
+            (width == 0) | tf.reduce_all(marks == mark),
+            lambda: tf.constant(
+                "state is of another model version; begin anew, with a state of no numbers"
+            ),
+        ),
+    ]
+
+
 def begun(
     vectors: tf.Tensor, rows: tf.Tensor, model: CharacterModel, mark: np.ndarray
 ) -> tf.Tensor:
-    """Vectors `[rows, state_size]` of those a client gave: states of this model, or no numbers.
-
-    Raises:
-      tf.errors.InvalidArgumentError: if they are of another size or of another model.
-    """
-    size = state_size(model)
-    width = tf.shape(vectors)[1]
-    sized = tf.debugging.Assert(
-        (width == 0) | (width == size),
-        [tf.strings.join(["state has ", tf.strings.as_string(width), f" numbers; it is to have "
-          f"the {size} of a state that this model returned, or none for a text that begins"])],
-    )  # fmt: skip
-    with tf.control_dependencies([sized]):
-        vectors = tf.cond(
-            width == 0,
-            lambda: pack(initial_state(model, rows), mark),
-            lambda: tf.reshape(vectors, [-1, size]),
-        )
-    ours = tf.reduce_all(vectors[:, :2] == mark)
-    same = tf.debugging.Assert(
-        ours, ["state is of another model version; begin anew, with a state of no numbers"]
+    """Vectors `[rows, state_size]` of those that `continues` holds for."""
+    return tf.cond(
+        tf.shape(vectors)[1] == 0,
+        lambda: pack(initial_state(model, rows), mark),
+        lambda: tf.reshape(for_rows(vectors, rows), [-1, state_size(model)]),
     )
-    with tf.control_dependencies([same]):
-        return tf.identity(vectors)

@@ -1,0 +1,269 @@
+"""`python -m benchmarks.serving`: characters per second and latencies of a served model.
+
+A server of its own, clients in this process, the model called in process, and PyTorch's sampling of
+the same network in a process of its own take turns within one run.
+"""
+
+import contextlib
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import defaultdict
+
+import click
+import numpy as np
+import rich.console
+import rich.progress
+import rich.table
+
+from benchmarks.load import Load, run
+from benchmarks.problem import VOCABULARY
+from benchmarks.train_step import machine
+
+MODEL = "bench"
+PIECE = 16
+METRIC = re.compile(r":tensorflow:serving:(request|runtime)_latency_sum\{[^}]*\} (\S+)")
+
+
+class Torch:
+    """PyTorch's sampling in a process of its own."""
+
+    def __init__(self, layers: int, units: int, dtype: str):
+        arguments = map(str, (layers, units, VOCABULARY, dtype))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.torch_sampling", *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self._answer()
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise click.ClickException("PyTorch does not run; install benchmarks/requirements.txt")
+        return json.loads(line)
+
+    def speed(self, batch: int, characters: int) -> float:
+        """Characters per second of all rows."""
+        print(batch, characters, file=self._process.stdin, flush=True)
+        return batch * characters / self._answer()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+class InProcess:
+    """The model, called without a server in between."""
+
+    def __init__(self, path: str):
+        from serving.servable import Servable
+
+        self._servable = Servable(path, MODEL, 1, None, lambda *_: None)
+
+    def speed(self, batch: int, characters: int) -> float:
+        """Characters per second of all rows, in pieces with their states passed on."""
+        inputs = {
+            "prompt": np.array([b""] * batch, object),
+            "length": np.array([PIECE], np.int32),
+            "temperature": np.array([1.0], np.float32),
+            "top_k": np.array([0], np.int32),
+            "top_p": np.array([1.0], np.float32),
+            "seed": np.arange(batch, dtype=np.int64),
+            "stop": np.array([b""], object),
+            "alternatives": np.array([0], np.int32),
+            "state": np.zeros([batch, 0], np.float32),
+        }
+        begun = time.perf_counter()
+        for _ in range(characters // PIECE):
+            inputs["state"] = self._servable.run("generate", inputs)["state"]
+        return batch * characters / (time.perf_counter() - begun)
+
+
+@contextlib.contextmanager
+def served(layers: int, units: int, precision: str):
+    """Exports a network of random weights; yields its base path."""
+    import tensorflow as tf
+
+    from model.alphabet import Alphabet
+    from model.character_model import CharacterModel
+    from model.config import ModelConfig
+    from serving.export import export
+
+    tf.keras.utils.set_random_seed(0)
+    alphabet = Alphabet.of("bytes", range(VOCABULARY))
+    config = ModelConfig(layers=layers, units=units, tied="all")
+    with tempfile.TemporaryDirectory() as directory:
+        export(
+            CharacterModel(config, alphabet.size),
+            alphabet,
+            f"{directory}/1",
+            precision=precision,
+        )
+        yield directory
+
+
+@contextlib.contextmanager
+def server(base_path: str):
+    """Starts the embedded server; yields its gRPC address and the URL of its metrics."""
+    from serving.client import Address, Client, ServerError
+    from serving.launch import free_port
+
+    port, rest_port = free_port(), free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving", "serve", f"--port={port}", f"--model_name={MODEL}",
+         f"--rest_api_port={rest_port}", f"--model_base_path={base_path}",
+         "--grpc_max_threads=256"],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    address = Address(f"127.0.0.1:{port}", MODEL)
+    try:
+        with Client(address) as client:
+            while True:
+                with contextlib.suppress(ServerError):
+                    if client.available_versions():
+                        break
+                if process.poll() is not None:
+                    raise click.ClickException("the server ended before it could be asked")
+                time.sleep(0.2)
+        yield address, f"http://127.0.0.1:{rest_port}/monitoring/prometheus/metrics"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def share_in_python(before: str, after: str) -> float:
+    """Of the time that requests took in the server, the share outside of TensorFlow."""
+    spent = defaultdict(float)
+    for page, sign in ((before, -1), (after, 1)):
+        for kind, value in METRIC.findall(page):
+            spent[kind] += sign * float(value)
+    return 1 - spent["runtime"] / spent["request"]
+
+
+@click.command()
+@click.option("--layers", default=6, show_default=True)
+@click.option("--units", default=1000, show_default=True)
+@click.option("--precision", default="bfloat16", type=click.Choice(["float32", "bfloat16"]))
+@click.option("--clients", default="1,16,64", show_default=True, help="Streams at once.")
+@click.option("--pieces", default="1,16,256", show_default=True, help="Characters per request.")
+@click.option("--arrivals", default=0.0, help="Streams per second in an open loop; 0 for none.")
+@click.option("--seconds", default=8.0, show_default=True, help="Per load and round.")
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--torch/--no_torch", default=True, help="Whether PyTorch takes part.")
+@click.option("--output", default="runs/benchmarks/serving.json", show_default=True)
+def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, torch, output):
+    """Measure a server under load, against PyTorch's sampling and the model in process."""
+    loads = [
+        Load(int(n), int(piece), seconds) for piece in pieces.split(",") for n in clients.split(",")
+    ]
+    if arrivals:
+        loads.append(Load(256, PIECE, seconds, arrivals))
+    speeds, tables = defaultdict(list), defaultdict(list)
+    with contextlib.ExitStack() as stack:
+        base_path = stack.enter_context(served(layers, units, precision))
+        address, metrics = stack.enter_context(server(base_path))
+        in_process = InProcess(f"{base_path}/1")
+        peers = {}
+        for dtype in ("float32", "bfloat16") if torch else ():
+            peers[dtype] = stack.enter_context(contextlib.closing(Torch(layers, units, dtype)))
+        characters = max(PIECE, int(64 * (1000 / units) ** 2 / 16) * PIECE)
+        steps = rounds * (len(loads) + 2 * (1 + len(peers)))
+        for load in loads:  # graphs and connections are made before anything is timed
+            run(address, load._replace(seconds=1.0))
+        progress = stack.enter_context(
+            rich.progress.Progress(console=rich.console.Console(stderr=True))
+        )
+        task = progress.add_task("Serving", total=steps)
+        for _ in range(rounds):
+            for batch in (1, 64):
+                part = max(PIECE, characters // (1 if batch == 1 else 4) // PIECE * PIECE)
+                speeds["in process", batch].append(in_process.speed(batch, part))
+                progress.advance(task)
+                for dtype, peer in peers.items():
+                    speeds[f"PyTorch {dtype}", batch].append(peer.speed(batch, part))
+                    progress.advance(task)
+            for load in loads:
+                before = _page(metrics)
+                found = run(address, load)
+                tables[load].append((found, share_in_python(before, _page(metrics))))
+                progress.advance(task)
+    summary = {
+        "network": f"{layers}x{units}, {precision}",
+        "machine": machine(),
+        "in_process": [
+            {"who": who, "batch": batch, "characters_per_second": values}
+            for (who, batch), values in speeds.items()
+        ],
+        "loads": [_row(load, found) for load, found in tables.items()],
+    }
+    path = pathlib.Path(output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    _print(summary)
+
+
+def _page(url):
+    with urllib.request.urlopen(url, timeout=30) as response:
+        return response.read().decode()
+
+
+def _row(load, found):
+    """What the rounds of one load gave; latencies over all of them, in milliseconds."""
+    results = [result for result, _ in found]
+    latencies = 1e3 * np.concatenate([result.latencies for result in results])
+    firsts = 1e3 * np.concatenate([result.firsts for result in results])
+    return {
+        **load._asdict(),
+        "characters_per_second": [result.characters_per_second for result in results],
+        "latency_ms": _percentiles(latencies),
+        "first_character_ms": _percentiles(firsts),
+        "share_in_python": statistics.median(share for _, share in found),
+        "failures": sum(result.failures for result in results),
+    }
+
+
+def _percentiles(values):
+    if not len(values):
+        return {}
+    return {f"p{p}": float(np.percentile(values, p)) for p in (50, 95, 99)}
+
+
+def _spread(values):
+    median = statistics.median(values)
+    return f"{median:,.0f} ±{(max(values) - min(values)) / 2 / median:.0%}"
+
+
+def _print(summary):
+    console = rich.console.Console(width=140)
+    table = rich.table.Table(title=f"{summary['network']}; {summary['machine']}")
+    for column in ("", "rows", "char/s"):
+        table.add_column(column, justify="right" if column else "left")
+    for row in summary["in_process"]:
+        table.add_row(row["who"], str(row["batch"]), _spread(row["characters_per_second"]))
+    console.print(table)
+    table = rich.table.Table(title="over gRPC")
+    columns = ("clients", "piece", "char/s", "p50 ms", "p95", "p99", "first p50", "p99", "Python")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in summary["loads"]:
+        latency, first = row["latency_ms"], row["first_character_ms"]
+        table.add_row(
+            f"{row['arrivals']:g}/s" if row["arrivals"] else str(row["clients"]),
+            str(row["piece"]),
+            _spread(row["characters_per_second"]),
+            *(f"{latency.get(p, 0):,.1f}" for p in ("p50", "p95", "p99")),
+            *(f"{first.get(p, 0):,.1f}" for p in ("p50", "p99")),
+            f"{row['share_in_python']:.0%}",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
