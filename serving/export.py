@@ -32,7 +32,7 @@ def export(
     directory: str,
     documents: dict[str, str] | None = None,
     precision: Precision = "float32",
-    batching: Batching = Batching(),  # noqa: B008  a tuple, which nobody can change
+    batching: Batching | None = None,
 ) -> None:
     """Writes a SavedModel with the signatures of `ServedModel`.
 
@@ -42,7 +42,7 @@ def export(
       directory: where to.
       documents: texts for people by file name, to go among the assets.
       precision: of the kernels, and of what enters products with them.
-      batching: how requests are merged.
+      batching: how requests are merged; None for `Batching.usual_for` the model.
     """
     # A model trained by a strategy has mirrored variables; the export is to have plain ones.
     plain = CharacterModel(model.config, model.vocabulary_size, PLAIN._replace(dtype=precision))
@@ -50,7 +50,7 @@ def export(
     plain.freeze()
     files = {**(documents or {}), os.path.basename(VOCABULARY): alphabet.to_text()}
     with _written(files) as paths:
-        served = ServedModel(plain, alphabet, paths, batching)
+        served = ServedModel(plain, alphabet, paths, batching or Batching.usual_for(model))
         # Nobody trains a served model, and the hand-written gradients hold on to loops of theirs.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(served, directory, signatures=served.signatures(), options=options)

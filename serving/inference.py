@@ -1,7 +1,6 @@
 """What the methods of PredictionService do with the version that a request asks for."""
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -17,6 +16,7 @@ from tensorflow_serving.apis import (
 from serving.errors import RequestError
 from serving.manager import Manager
 from serving.servable import DEFAULT_SIGNATURE, Servable
+from serving.tensors import fill_proto
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 SIGNATURE_DEF = "signature_def"
@@ -32,7 +32,7 @@ def predict(manager: Manager, request: predict_pb2.PredictRequest) -> predict_pb
     response = predict_pb2.PredictResponse()
     _fill_spec(response.model_spec, request.model_spec, servable)
     for key, value in outputs.items():
-        response.outputs[key].CopyFrom(tf.make_tensor_proto(value))
+        fill_proto(response.outputs[key], value)
     return response
 
 

@@ -25,7 +25,7 @@ class Choices(NamedTuple):
 
 
 class Text(NamedTuple):
-    """A generated text.
+    """A generated text, or a piece of one.
 
     Attributes:
       text: what was added to the prompt.
@@ -86,18 +86,28 @@ def generate_request(
     states: np.ndarray | None = None,
     version: int | None = None,
 ) -> predict_pb2.PredictRequest:
-    """A request to continue prompts, or texts that have left the given states behind."""
+    """A request to continue prompts, or texts that have left the given states behind.
+
+    What is as the signature has it by default is left out.
+    """
     inputs = {
         "prompt": strings(prompts),
         "length": np.array([length], np.int32),
-        "temperature": np.array([choices.temperature], np.float32),
-        "top_k": np.array([choices.top_k], np.int32),
-        "top_p": np.array([choices.top_p], np.float32),
         "seed": choices.seed + np.arange(len(prompts), dtype=np.int64),
-        "stop": strings([choices.stop]),
-        "alternatives": np.array([choices.alternatives], np.int32),
-        "state": np.zeros([len(prompts), 0], np.float32) if states is None else states,
     }
+    default = Choices()
+    for name, dtype in (
+        ("temperature", np.float32),
+        ("top_k", np.int32),
+        ("top_p", np.float32),
+        ("alternatives", np.int32),
+    ):
+        if getattr(choices, name) != getattr(default, name):
+            inputs[name] = np.array([getattr(choices, name)], dtype)
+    if choices.stop:
+        inputs["stop"] = strings([choices.stop])
+    if states is not None:
+        inputs["state"] = states
     return predict_request(model_name, "generate", inputs, version)
 
 

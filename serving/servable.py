@@ -63,6 +63,10 @@ class Servable:
                 for name, signature in loaded.signature_def.items()
                 if not name.startswith("__")
             }
+            self._defaults = {
+                name: {key: tf.make_ndarray(value) for key, value in signature.defaults.items()}
+                for name, signature in self.signatures.items()
+            }
             self._warm_up(os.path.join(path, WARM_UP))
         except RequestError as error:
             raise self._fault(path, f"a warm-up request failed: {error}") from error
@@ -111,8 +115,8 @@ class Servable:
         signature = self.signature(signature_name)
         check_names(signature, inputs)
         arrays = {
-            name: _array(name, inputs.get(name, signature.defaults.get(name)), info)
-            for name, info in signature.inputs.items()
+            **self._defaults[signature_name or DEFAULT_SIGNATURE],
+            **{name: _array(name, inputs[name], signature.inputs[name]) for name in inputs},
         }
         _check_filter(signature, output_filter)
         return self.run(signature_name, arrays, tuple(output_filter))

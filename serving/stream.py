@@ -1,6 +1,6 @@
 """A text as a stream: small pieces, each asked for with the state that the one before has left."""
 
-import numpy as np
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from model.sampling import MAX_LENGTH
@@ -30,25 +30,27 @@ class Stream:
             prompt.encode("utf-8", "surrogateescape") if isinstance(prompt, str) else prompt
         )
         self._unread = self._text
-        self._state: np.ndarray | None = None
+        self._state: tensor_pb2.TensorProto | None = None
         self._version: int | None = None
         self.request = self._made()
 
     def _made(self) -> predict_pb2.PredictRequest | None:
         if not self._left:
             return None
-        states = None if self._state is None else self._state[None]
         length = min(self._next, self._left)
-        return generate_request(
-            self._model_name, [self._unread], length, self._choices, states, self._version
+        request = generate_request(
+            self._model_name, [self._unread], length, self._choices, version=self._version
         )
+        if self._state is not None:
+            request.inputs["state"].CopyFrom(self._state)
+        return request
 
     def take(self, response: predict_pb2.PredictResponse) -> Text:
         """The piece that an answer holds; `request` becomes the one after it."""
         (piece,) = texts_of(response)
         self._text += piece.text
         self._unread = b""
-        self._state = piece.state
+        self._state = response.outputs["state"]
         self._version = response.model_spec.version.value
         self._left = 0 if piece.stopped else self._left - len(piece.log_probabilities)
         self._next = self._piece

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import PROJECT, words
+from conftest import PROJECT, run_module, words
 
 TINY = ["--layers", "2", "--units", "16", "--batch", "4", "--window", "6"]
 
@@ -48,3 +48,22 @@ def test_learning_curves_are_drawn(tmp_path):
     done = run("learning_curves", str(corpus), "--steps", "20", "--output", str(output))
     assert done.returncode == 0, done.stderr
     assert output.read_text().endswith("</svg>\n")
+
+
+def test_serving_measures_a_server_under_load(tmp_path):
+    output = tmp_path / "serving.json"
+    finished = run_module(
+        "benchmarks.serving", "--layers", 1, "--units", 16, "--clients", "1,3", "--pieces", 4,
+        "--arrivals", 20, "--seconds", 1, "--rounds", 1, "--no_torch", "--output", output,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    found = json.loads(output.read_text())
+    assert {row["batch"] for row in found["in_process"]} == {1, 64}
+    assert [(row["clients"], row["arrivals"]) for row in found["loads"]] == [
+        (1, 0),
+        (3, 0),
+        (256, 20),
+    ]
+    for row in found["loads"]:
+        assert min(row["characters_per_second"]) > 0 and row["failures"] == 0
+        assert row["latency_ms"]["p50"] <= row["latency_ms"]["p99"]

@@ -127,6 +127,10 @@ def test_the_other_commands_have_options_that_exist(command):
         from benchmarks.train_step import main
 
         main.make_context("train_step", arguments[3:])
+    elif arguments[:3] == ["python", "-m", "benchmarks.serving"]:
+        from benchmarks.serving import main
+
+        main.make_context("serving", arguments[3:])
     elif arguments[0] == "make":
         assert arguments[1] in ("run", "bench")
         from pipeline.settings import preset_names
