@@ -173,7 +173,7 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
         peers = {}
         for dtype in ("float32", "bfloat16") if torch else ():
             peers[dtype] = stack.enter_context(contextlib.closing(Torch(layers, units, dtype)))
-        characters = max(PIECE, int(64 * (1000 / units) ** 2 / 16) * PIECE)
+        characters = min(1024, int(64 * (1000 / units) ** 2) // PIECE * PIECE)
         steps = rounds * (len(loads) + 2 * (1 + len(peers)))
         for load in loads:  # graphs and connections are made before anything is timed
             run(address, load._replace(seconds=1.0))

@@ -13,8 +13,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 from model.alphabet import Alphabet
 from model.character_model import CharacterModel
 from model.execution import PLAIN
+from serving.batching import Batching
 from serving.protocol import predict_request
-from serving.served_model import Batching, ServedModel
+from serving.served_model import ServedModel
 
 VOCABULARY = os.path.join("assets", "vocabulary.txt")
 WARM_UP = os.path.join("assets.extra", "tf_serving_warmup_requests")

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -10,8 +9,8 @@ import tensorflow as tf
 from model import inspection, sampling
 from model.alphabet import PADDING, Alphabet
 from model.character_model import CharacterModel, CharacterState, character_losses
-from model.transforms import shape_of
 from serving import text_state
+from serving.batching import Batching
 from serving.checks import (
     Check,
     all_hold,
@@ -20,40 +19,11 @@ from serving.checks import (
     one_or_all,
     require,
 )
+from serving.turns import Turns
 
 MAX_INSPECTED = 1000
 CLASSES = 10
-LARGE = 4_000_000  # weights
 TEXT_FEATURE = "text"
-
-
-class Batching(NamedTuple):
-    """How requests that arrive together are merged within the graph.
-
-    Attributes:
-      max_batch_size: most rows of a merged batch.
-      timeout_micros: how long a row waits for others where a thread is free.
-      threads: merged batches that run at once, per signature.
-      max_enqueued_batches: batches that wait; more are refused as UNAVAILABLE.
-      turn: characters that a row generates before it makes room for others.
-    """
-
-    max_batch_size: int = 64
-    timeout_micros: int = 0
-    threads: int = 2
-    max_enqueued_batches: int = 1000
-    turn: int = 4
-
-    @classmethod
-    def usual_for(cls, model: CharacterModel) -> "Batching":
-        """What did best under load, of what was tried on two cores.
-
-        Products with large kernels fill all cores, and a batch that is full is worth a short wait;
-        with small ones a second batch fills the gaps of the first.
-        """
-        if model.count_params() < LARGE:
-            return cls()
-        return cls(timeout_micros=2000, threads=1, turn=8)
 
 
 @dataclasses.dataclass
@@ -89,6 +59,7 @@ class ServedModel(tf.Module):
         self._alphabet = alphabet
         self._batching = batching
         self._mark = text_state.fingerprint(model, alphabet.to_text())
+        self._turns = Turns(model, alphabet, self._mark, batching)
 
     @property
     def _model(self):
@@ -222,7 +193,7 @@ class ServedModel(tf.Module):
         with tf.control_dependencies([require(checks)]):
             begun = text_state.begun(given.pop("state"), rows, self._model, self._mark)
             given = {name: for_rows(values, rows) for name, values in given.items()}
-        ids, characters, stopped, scores, likeliest, likeliest_scores, state = self._in_turns(
+        ids, characters, stopped, scores, likeliest, likeliest_scores, state = self._turns.take(
             {**given, "prompt": tf.identity(prompt), "state": begun}
         )
         longest = tf.reduce_max(tf.concat([characters, [0]], axis=0))
@@ -235,90 +206,6 @@ class ServedModel(tf.Module):
             "alternative_log_probabilities": likeliest_scores[:, :longest],
             "state": state,
         }
-
-    def _in_turns(self, row_inputs):
-        """Generates a few characters at a time, so that nobody waits for long texts of others.
-
-        Returns:
-          As `_generate_rows`, for the whole length; at least `Batching.turn` columns.
-        """
-        turn = self._batching.turn
-        rows = tf.shape(row_inputs["prompt"])[0]
-        most = tf.minimum(len(self._alphabet.symbols), row_inputs["alternatives"])
-        k = tf.reduce_max(tf.concat([most, [0]], axis=0))
-        size = text_state.state_size(self._model)
-
-        def take_turn(number, prompt, left, characters, stopped, state, columns):
-            del stopped
-            now = {**row_inputs, "prompt": prompt, "length": tf.minimum(left, turn), "state": state}
-            made = self._generate_merged(*(now[name] for name in _ROW_INPUTS))
-            ids, added, stopped, scores, likeliest, likeliest_scores, state = made
-            # What leaves a merged batch has lost its shape, and is as wide as others made it.
-            padded = (
-                _columns(tf.ensure_shape(ids, [None] * 2), turn, PADDING),
-                _columns(tf.ensure_shape(scores, [None] * 2), turn, 0.0),
-                _columns(tf.ensure_shape(likeliest, [None] * 3)[:, :, :k], turn, PADDING),
-                _columns(tf.ensure_shape(likeliest_scores, [None] * 3)[:, :, :k], turn, 0.0),
-            )
-            columns = [one.write(number, part) for one, part in zip(columns, padded, strict=True)]
-            stopped = tf.ensure_shape(stopped, [None])
-            left = tf.where(stopped, 0, tf.maximum(left - turn, 0))
-            characters += tf.ensure_shape(added, [None])
-            state = tf.ensure_shape(state, [None, size])
-            return number + 1, tf.fill([rows], ""), left, characters, stopped, state, columns
-
-        columns = [
-            tf.TensorArray(dtype, size=0, dynamic_size=True, element_shape=[None] * rank)
-            for dtype, rank in ((tf.int32, 2), (tf.float32, 2), (tf.int32, 3), (tf.float32, 3))
-        ]
-        _, _, _, characters, stopped, state, columns = tf.while_loop(
-            lambda number, _, left, *__: (number == 0) | tf.reduce_any(left > 0),
-            take_turn,
-            (
-                tf.constant(0),
-                row_inputs["prompt"],
-                row_inputs["length"],
-                tf.zeros([rows], tf.int32),
-                tf.fill([rows], False),
-                row_inputs["state"],
-                columns,
-            ),
-            parallel_iterations=1,
-        )
-        ids, scores, likeliest, likeliest_scores = (_side_by_side(one.stack()) for one in columns)
-        return ids, characters, stopped, scores, likeliest, likeliest_scores, state
-
-    @tf.function(autograph=False)
-    def _generate_merged(self, *inputs):
-        # One function for both signatures, so that their requests merge with each other.
-        return self._merged(self._generate_rows, *inputs)
-
-    def _generate_rows(
-        self, prompt, length, temperature, top_k, top_p, seed, stop, alternatives, state
-    ):
-        """`sampling.generate` for the rows of all requests, which are known to be valid."""
-        stop_ids = self._alphabet.encode(stop)
-        missing = sampling.MAX_STOP - tf.shape(stop_ids)[1]
-        stop_ids = tf.pad(stop_ids, [[0, 0], [0, tf.maximum(missing, 0)]], constant_values=PADDING)
-        stop_lengths = tf.reduce_sum(tf.cast(stop_ids != PADDING, tf.int32), axis=1)
-        generated = sampling.generate(
-            self._model,
-            self._alphabet.encode(prompt),
-            length,
-            sampling.Choice(temperature, top_k, top_p, seed),
-            _at_the_end(stop_ids, stop_lengths),
-            tf.minimum(tf.reduce_max(alternatives), len(self._alphabet.symbols)),
-            text_state.unpack(state, self._model),
-        )
-        return [
-            generated.ids,
-            generated.lengths,
-            generated.stopped,
-            generated.log_probabilities,
-            generated.alternatives,
-            generated.alternative_log_probabilities,
-            text_state.pack(generated.state, self._mark),
-        ]
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "text")])
     def score(self, text):
@@ -333,7 +220,7 @@ class ServedModel(tf.Module):
             end of a row.
         """
         text = self._checked_text(text)
-        bits, scores = self._merged(
+        bits, scores = self._batching.merged(
             lambda text: sampling.score(self._model, self._alphabet.encode(text)), text
         )
         longest = tf.shape(self._alphabet.encode(text))[1]
@@ -353,7 +240,7 @@ class ServedModel(tf.Module):
           embedding: `[batch, layers * units]`, float32.
         """
         text = self._checked_text(text)
-        embedding = self._merged(
+        embedding = self._batching.merged(
             lambda text: sampling.embed(self._model, self._alphabet.encode(text)), text
         )
         config = self._model.config
@@ -438,18 +325,6 @@ class ServedModel(tf.Module):
         """The state for `evaluate_window` before the first window."""
         return tuple(self._model.initial_state(streams))
 
-    def _merged(self, function, *tensors):
-        """Runs a function on the rows of all requests that arrive at the same time."""
-        batching = self._batching
-        merge = tf.nondifferentiable_batch_function(
-            batching.threads,
-            batching.max_batch_size,
-            batching.timeout_micros,
-            max_enqueued_batches=batching.max_enqueued_batches,
-            autograph=False,
-        )
-        return merge(function)(*tensors)
-
     def _is_readable(self, name, text, limit):
         """Checks that texts have known characters, and not too many."""
         ids = self._alphabet.encode(text)
@@ -480,40 +355,6 @@ def _defaults():
     }
 
 
-_ROW_INPUTS = (
-    "prompt",
-    "length",
-    "temperature",
-    "top_k",
-    "top_p",
-    "seed",
-    "stop",
-    "alternatives",
-    "state",
-)
-
-
-def _columns(values, count, padding):
-    """`[batch, columns, ...]` with as many columns as told, padded or cut."""
-    missing = [[0, 0], [0, count], *[[0, 0]] * (len(values.shape) - 2)]
-    return tf.pad(values, missing, constant_values=padding)[:, :count]
-
-
-def _side_by_side(parts):
-    """`[parts, batch, columns, ...]` as `[batch, parts * columns, ...]`."""
-    count, batch, columns, *rest = shape_of(parts)
-    turned = tf.transpose(parts, [1, 0, *range(2, len(parts.shape))])
-    return tf.reshape(turned, [batch, count * columns, *rest])
-
-
 def _text_of(examples):
     feature = tf.io.FixedLenFeature([], tf.string)
     return tf.io.parse_example(examples, {TEXT_FEATURE: feature})[TEXT_FEATURE]
-
-
-def _at_the_end(ids, lengths):
-    """Rows `[batch, MAX_STOP]` with their ids moved to the end."""
-    before = sampling.MAX_STOP - lengths
-    positions = tf.range(sampling.MAX_STOP) - before[:, None]
-    moved = tf.gather(ids, tf.maximum(positions, 0), batch_dims=1)
-    return tf.where(positions < 0, PADDING, moved)

@@ -13,8 +13,8 @@ from model import sampling
 from model.alphabet import PADDING, Alphabet
 from model.character_model import CharacterModel
 from model.config import ModelConfig
+from serving.batching import Batching
 from serving.export import WARM_UP, export
-from serving.served_model import Batching
 
 
 class Loaded:

@@ -1,0 +1,56 @@
+"""Requests that arrive together, merged within the graph, whoever serves it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from model.character_model import CharacterModel
+
+LARGE = 4_000_000  # weights
+
+
+class Batching(NamedTuple):
+    """How requests that arrive together are merged within the graph.
+
+    Attributes:
+      max_batch_size: most rows of a merged batch.
+      timeout_micros: how long a row waits for others where a thread is free.
+      threads: merged batches that run at once, per signature.
+      max_enqueued_batches: batches that wait; more are refused as UNAVAILABLE.
+      turn: characters that a row generates before it makes room for others.
+    """
+
+    max_batch_size: int = 64
+    timeout_micros: int = 0
+    threads: int = 2
+    max_enqueued_batches: int = 1000
+    turn: int = 4
+
+    @classmethod
+    def usual_for(cls, model: CharacterModel) -> "Batching":
+        """What did best under load, of what was tried on two cores.
+
+        Products with large kernels fill all cores, and a batch that is full is worth a short wait;
+        with small ones a second batch fills the gaps of the first.
+        """
+        if model.count_params() < LARGE:
+            return cls()
+        return cls(timeout_micros=2000, threads=1, turn=8)
+
+    def merged(
+        self, function: Callable[..., list[tf.Tensor]], *tensors: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Runs a function on the rows of all requests that arrive at the same time.
+
+        What it returns has lost its shape, and other dimensions than the first may be as wide as
+        others' rows made them.
+        """
+        merge = tf.nondifferentiable_batch_function(
+            self.threads,
+            self.max_batch_size,
+            self.timeout_micros,
+            max_enqueued_batches=self.max_enqueued_batches,
+            autograph=False,
+        )
+        return merge(function)(*tensors)
