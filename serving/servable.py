@@ -1,5 +1,6 @@
 """One version of a model, loaded and called as TensorFlow Serving loads and calls it."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops a SavedModel over code points has
 from google.protobuf import message
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -19,6 +20,8 @@ from serving.export import WARM_UP
 
 DEFAULT_SIGNATURE = "serving_default"
 TAG = "serve"
+MAX_ELEMENTS = 2**26  # of an input
+_DTYPES = set(types_pb2.DataType.values()) - {types_pb2.DT_INVALID}
 
 
 class Servable:
@@ -116,7 +119,7 @@ class Servable:
         check_names(signature, inputs)
         arrays = {
             **self._defaults[signature_name or DEFAULT_SIGNATURE],
-            **{name: _array(name, inputs[name], signature.inputs[name]) for name in inputs},
+            **{name: tensor_of(name, inputs[name], signature.inputs[name]) for name in inputs},
         }
         _check_filter(signature, output_filter)
         return self.run(signature_name, arrays, tuple(output_filter))
@@ -196,15 +199,21 @@ def _joined(names):
     return ",".join(sorted(names))
 
 
-def _array(name, proto, info):
+def tensor_of(
+    name: str, proto: tensor_pb2.TensorProto, info: meta_graph_pb2.TensorInfo
+) -> np.ndarray:
     """The array of a TensorProto, which is to be of the dtype and the shape of a TensorInfo."""
     if proto.dtype != info.dtype:
-        expected, given = (
-            tf.as_dtype(dtype).name if dtype else "nothing" for dtype in (info.dtype, proto.dtype)
-        )
+        given = types_pb2.DataType.Name(proto.dtype) if proto.dtype in _DTYPES else "no dtype"
+        expected = tf.as_dtype(info.dtype).name
         raise RequestError(
-            "INVALID_ARGUMENT", f"input {name} expects {expected}, the request has {given}"
+            "INVALID_ARGUMENT",
+            f"input {name} expects {expected}, the request has {given.lower().removeprefix('dt_')}",
         )
+    sizes = [dim.size for dim in proto.tensor_shape.dim]
+    # One value may stand for all of a shape, however large.
+    if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
+        raise RequestError("INVALID_ARGUMENT", f"tensor parsing error: {name}")
     try:
         array = tf.make_ndarray(proto)
     except (ValueError, TypeError) as error:
