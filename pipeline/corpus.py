@@ -27,6 +27,13 @@ ENWIK8_SIZE = 100_000_000
 # As published at http://mattmahoney.net/dc/textdata.html
 ENWIK8_SHA1 = "57b8363b814821dc9d47aa4d41f58733519076b2"
 
+LICENSES = {
+    "stdlib": "the Python Software Foundation License Version 2 (SPDX: PSF-2.0)",
+    "enwik8": "the GNU Free Documentation License and, since 2009, Creative Commons "
+    "Attribution-ShareAlike 3.0 (SPDX: GFDL-1.2-or-later, CC-BY-SA-3.0)",
+}
+"""Licences of the corpora that have a name of their own."""
+
 
 class Source(NamedTuple):
     """One file of a corpus.

@@ -16,7 +16,7 @@ import tensorflow as tf
 from model import sampling
 from model.alphabet import Alphabet
 from model.errors import InputError
-from pipeline import schema_gen
+from pipeline import model_card, schema_gen
 from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.checkpoints import Checkpoints, InitialWeights, write_architecture
 from pipeline.learner import Learner
@@ -69,7 +69,7 @@ def run(
         )
 
     def write(directory: str) -> Outcome:
-        training = Training(directory, examples.path, alphabet, settings, strategy)
+        training = Training(directory, examples, alphabet, settings, strategy)
         return training.run(initial)
 
     parameters = {
@@ -119,7 +119,7 @@ class Training:
     def __init__(
         self,
         directory: str,
-        examples: str,
+        examples: Artifact,
         alphabet: Alphabet,
         settings: Settings,
         strategy: tf.distribute.Strategy,
@@ -128,8 +128,9 @@ class Training:
         self._alphabet = alphabet
         self._settings = settings
         self._config = config = settings.training
-        self._train_split = Split.open(examples, "train", alphabet)
-        self._eval_split = Split.open(examples, "eval", alphabet)
+        self._corpus = examples.manifest.counters["corpus"]
+        self._train_split = Split.open(examples.path, "train", alphabet)
+        self._eval_split = Split.open(examples.path, "eval", alphabet)
         self._epoch_steps = self._train_split.windows_per_epoch(config.batch_size, config.window)
         self._steps = config.steps or config.epochs * self._epoch_steps
         self._learner = Learner(
@@ -148,10 +149,6 @@ class Training:
         with progress_bar("Training", unit="characters") as progress:
             done = self._loop(state, first, progress)
         self._checkpoints.restore_best()
-        saved_model = os.path.join(self._directory, SAVED_MODEL)
-        if tf.io.gfile.exists(saved_model):
-            tf.io.gfile.rmtree(saved_model)
-        export(self._learner.model, self._alphabet, saved_model)
         best = float(self._checkpoints.best_loss)
         counters = {
             "steps": done,
@@ -161,6 +158,11 @@ class Training:
             "checkpoint": f"checkpoints/best/ckpt-{int(self._checkpoints.step)}",
             "validation_nats": round(best, 5),
         }
+        saved_model = os.path.join(self._directory, SAVED_MODEL)
+        if tf.io.gfile.exists(saved_model):
+            tf.io.gfile.rmtree(saved_model)
+        card = model_card.documents(self._settings.model, self._alphabet, self._corpus, counters)
+        export(self._learner.model, self._alphabet, saved_model, card)
         return Outcome(counters, f"{best:.4f} nats per character in validation, {done:,} steps")
 
     def _loop(self, state, first, progress):

@@ -75,12 +75,18 @@ def test_the_payloads_are_where_tfx_has_them(finished_run):
         "Evaluator/*/BLESSED",
         "InfraValidator/*/INFRA_BLESSED",
         "serving/words/1/saved_model.pb",
+        "serving/words/1/assets/LICENSE.md",
     ):
         assert len(list(root.glob(pattern))) == 1, pattern
     (metrics,) = root.glob("Evaluator/*/metrics.json")
     measured = json.loads(metrics.read_text())
     assert measured["characters"] == 4000 and measured["unknown_characters"] == 0
     assert 0 < measured["bits_per_character"] < measured["entropy_order_0_bits"]
+    card = (root / "serving/words/1/assets/model_card.md").read_text()
+    (manifest,) = root.glob("Trainer/*/manifest.json")
+    counters = json.loads(manifest.read_text())["counters"]
+    assert f"{counters['validation_nats']:.4f} nats" in card
+    assert "# A character model of words" in card
 
 
 def test_a_second_run_is_cached(finished_run):
