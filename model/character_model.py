@@ -138,9 +138,7 @@ class CharacterModel(keras.Model):
             last = tf.gather(with_previous, lengths, batch_dims=1)
         return self._logits(outputs), CharacterState(last, hidden, memory)
 
-    def stepper(
-        self, packed: Packed | None = None
-    ) -> Callable[[CharacterState], tuple[tf.Tensor, Step]]:
+    def stepper(self) -> Callable[[CharacterState], tuple[tf.Tensor, Step]]:
         """A function to be called in a loop, which feeds the previous character.
 
         It takes a state and returns the logits of the next character, `[batch, vocabulary_size]`,

@@ -75,6 +75,12 @@ class Address(NamedTuple):
     timeout: float = 60.0
     credentials: grpc.ChannelCredentials | None = None
 
+    def channel(self, library):
+        """A channel of `grpc` or of `grpc.aio`."""
+        if self.credentials:
+            return library.secure_channel(self.server, self.credentials, _OPTIONS)
+        return library.insecure_channel(self.server, _OPTIONS)
+
     def refused(self, error: grpc.RpcError) -> ServerError:
         """What a failed call is to the user."""
         code = error.code().name
@@ -95,11 +101,7 @@ class Client:
 
     def __init__(self, address: Address):
         self._address = address
-        if address.credentials:
-            channel = grpc.secure_channel(address.server, address.credentials, _OPTIONS)
-        else:
-            channel = grpc.insecure_channel(address.server, _OPTIONS)
-        self._channel = channel
+        self._channel = channel = address.channel(grpc)
         self._answered = False
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self._model = model_service_pb2_grpc.ModelServiceStub(channel)
@@ -184,11 +186,7 @@ class AsyncClient:
 
     def __init__(self, address: Address):
         self._address = address
-        if address.credentials:
-            channel = grpc.aio.secure_channel(address.server, address.credentials, _OPTIONS)
-        else:
-            channel = grpc.aio.insecure_channel(address.server, _OPTIONS)
-        self._channel = channel
+        self._channel = channel = address.channel(grpc.aio)
         self._answered = False
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 

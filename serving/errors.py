@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+_NAMES = {value: name for name, value in vars(tf.errors).items() if name.isupper()}
+
 
 class RequestError(Exception):
     """A request that cannot be answered; `code` is the name of a gRPC status code."""
@@ -14,11 +16,8 @@ class RequestError(Exception):
 
 def of_graph(error: tf.errors.OpError) -> RequestError:
     """What a graph refused, in one line, without the nodes that TensorFlow puts around it."""
-    names = {
-        value: name for name, value in vars(tf.errors).items() if name.isupper() and value != 0
-    }
     lines = [line.strip() for line in error.message.splitlines()]
     assertions = [line for line in lines if "assertion failed" in line]
     plain = [line for line in lines if line and not line.startswith(("[[", "Graph execution"))]
     text = (assertions or plain[-1:] or ["unknown"])[0].split(" [[")[0].strip()
-    return RequestError(names.get(error.error_code, "UNKNOWN"), text)
+    return RequestError(_NAMES.get(error.error_code, "UNKNOWN"), text)

@@ -40,25 +40,23 @@ def classify(
     manager: Manager, request: classification_pb2.ClassificationRequest
 ) -> classification_pb2.ClassificationResponse:
     """Classify."""
-    _require_spec(request)
-    servable = manager.servable(request.model_spec)
-    response = classification_pb2.ClassificationResponse()
-    _fill_spec(response.model_spec, request.model_spec, servable)
-    examples = _examples(request.input)
-    response.result.CopyFrom(classified(servable, request.model_spec, examples))
-    return response
+    return _of_examples(manager, request, classified, classification_pb2.ClassificationResponse())
 
 
 def regress(
     manager: Manager, request: regression_pb2.RegressionRequest
 ) -> regression_pb2.RegressionResponse:
     """Regress."""
+    return _of_examples(manager, request, regressed, regression_pb2.RegressionResponse())
+
+
+def _of_examples(manager, request, infer, response):
+    """Fills in the response to a request for one signature on tf.Examples."""
     _require_spec(request)
     servable = manager.servable(request.model_spec)
-    response = regression_pb2.RegressionResponse()
     _fill_spec(response.model_spec, request.model_spec, servable)
     examples = _examples(request.input)
-    response.result.CopyFrom(regressed(servable, request.model_spec, examples))
+    response.result.CopyFrom(infer(servable, request.model_spec, examples))
     return response
 
 

@@ -19,7 +19,7 @@ from serving.checks import (
     one_or_all,
     require,
 )
-from serving.turns import Turns
+from serving.turns import INPUTS, Turns
 
 MAX_INSPECTED = 1000
 CLASSES = 10
@@ -83,17 +83,7 @@ class ServedModel(tf.Module):
 
         @tf.function(
             autograph=False,
-            input_signature=[
-                tf.TensorSpec([None], tf.string, "prompt"),
-                tf.TensorSpec([None], tf.int32, "length"),
-                tf.TensorSpec([None], tf.float32, "temperature"),
-                tf.TensorSpec([None], tf.int32, "top_k"),
-                tf.TensorSpec([None], tf.float32, "top_p"),
-                tf.TensorSpec([None], tf.int64, "seed"),
-                tf.TensorSpec([None], tf.string, "stop"),
-                tf.TensorSpec([None], tf.int32, "alternatives"),
-                tf.TensorSpec([None, None], tf.float32, "state"),
-            ],
+            input_signature=list(INPUTS.values()),
         )
         def generate(
             prompt,
@@ -114,17 +104,11 @@ class ServedModel(tf.Module):
 
     def _default_signature(self):
         default = _defaults()
+        rest = {name: default[name] for name in ("stop", "alternatives", "state")}
 
         @tf.function(
             autograph=False,
-            input_signature=[
-                tf.TensorSpec([None], tf.string, "prompt"),
-                tf.TensorSpec([None], tf.int32, "length"),
-                tf.TensorSpec([None], tf.float32, "temperature"),
-                tf.TensorSpec([None], tf.int32, "top_k"),
-                tf.TensorSpec([None], tf.float32, "top_p"),
-                tf.TensorSpec([None], tf.int64, "seed"),
-            ],
+            input_signature=[spec for name, spec in INPUTS.items() if name not in rest],
         )
         def serving_default(
             prompt,
@@ -134,8 +118,7 @@ class ServedModel(tf.Module):
             top_p=default["top_p"],
             seed=default["seed"],
         ):
-            rest = (default[name] for name in ("stop", "alternatives", "state"))
-            outputs = self.generate(prompt, length, temperature, top_k, top_p, seed, *rest)
+            outputs = self.generate(prompt, length, temperature, top_k, top_p, seed, **rest)
             return {name: outputs[name] for name in ("text", "log_probabilities", "state")}
 
         return serving_default

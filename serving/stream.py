@@ -4,7 +4,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from model.sampling import MAX_LENGTH
-from serving.protocol import Choices, Text, generate_request, texts_of
+from serving.protocol import Choices, Text, generate_request, strings, texts_of
 
 
 class Stream:
@@ -26,9 +26,7 @@ class Stream:
         self._piece = piece
         self._left = length
         self._next = 1
-        self._text = (
-            prompt.encode("utf-8", "surrogateescape") if isinstance(prompt, str) else prompt
-        )
+        (self._text,) = strings([prompt])
         self._unread = self._text
         self._state: tensor_pb2.TensorProto | None = None
         self._version: int | None = None

@@ -10,17 +10,18 @@ from model.transforms import shape_of
 from serving import text_state
 from serving.batching import Batching
 
-_ROW_INPUTS = (
-    "prompt",
-    "length",
-    "temperature",
-    "top_k",
-    "top_p",
-    "seed",
-    "stop",
-    "alternatives",
-    "state",
-)
+INPUTS = {
+    "prompt": tf.TensorSpec([None], tf.string, "prompt"),
+    "length": tf.TensorSpec([None], tf.int32, "length"),
+    "temperature": tf.TensorSpec([None], tf.float32, "temperature"),
+    "top_k": tf.TensorSpec([None], tf.int32, "top_k"),
+    "top_p": tf.TensorSpec([None], tf.float32, "top_p"),
+    "seed": tf.TensorSpec([None], tf.int64, "seed"),
+    "stop": tf.TensorSpec([None], tf.string, "stop"),
+    "alternatives": tf.TensorSpec([None], tf.int32, "alternatives"),
+    "state": tf.TensorSpec([None, None], tf.float32, "state"),
+}
+"""What `ServedModel.generate` takes, in order."""
 
 
 class Turns:
@@ -54,7 +55,7 @@ class Turns:
         def take_turn(number, prompt, left, characters, stopped, state, columns):
             del stopped
             now = {**row_inputs, "prompt": prompt, "length": tf.minimum(left, turn), "state": state}
-            made = self._merged(*(now[name] for name in _ROW_INPUTS))
+            made = self._merged(*(now[name] for name in INPUTS))
             ids, added, stopped, scores, likeliest, likeliest_scores, state = made
             padded = (
                 _columns(tf.ensure_shape(ids, [None] * 2), turn, PADDING),
