@@ -14,15 +14,12 @@ from model.alphabet import Alphabet
 from model.character_model import CharacterModel
 from model.execution import PLAIN
 from serving.batching import Batching
-from serving.protocol import predict_request
+from serving.protocol import CLASSIFY, REGRESS, predict_request
 from serving.served_model import ServedModel
 
 VOCABULARY = os.path.join("assets", "vocabulary.txt")
 WARM_UP = os.path.join("assets.extra", "tf_serving_warmup_requests")
-METHODS = {
-    "classify": "tensorflow/serving/classify",
-    "regress": "tensorflow/serving/regress",
-}
+METHODS = {"classify": CLASSIFY, "regress": REGRESS}
 
 Precision = Literal["float32", "bfloat16"]
 

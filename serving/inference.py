@@ -15,10 +15,10 @@ from tensorflow_serving.apis import (
 
 from serving.errors import RequestError
 from serving.manager import Manager
+from serving.protocol import CLASSIFY, REGRESS
 from serving.servable import DEFAULT_SIGNATURE, Servable
 from serving.tensors import fill_proto
 
-CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 SIGNATURE_DEF = "signature_def"
 
 

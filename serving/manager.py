@@ -80,6 +80,7 @@ class Version:
         """Lets go of it; requests that have it finish."""
         self.state = State.END
         self.servable = None
+        self._tries = 0  # it may be wanted again
 
 
 class Model:

@@ -132,6 +132,7 @@ class Servable:
         Raises:
           RequestError: if the graph refuses the values.
         """
+        signature_name = signature_name or DEFAULT_SIGNATURE
         signature = self.signature(signature_name)
         outputs = outputs or tuple(sorted(signature.outputs))
         key = signature_name, outputs

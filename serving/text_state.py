@@ -34,8 +34,8 @@ def state_size(model: CharacterModel) -> int:
 def fingerprint(model: CharacterModel, vocabulary: str) -> np.ndarray:
     """`[2]`, float32; differs between models that differ in architecture, weights or vocabulary."""
     digest = hashlib.sha256(f"{model.config}\n{vocabulary}".encode())
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(weight.numpy()))
+    for weight in model.weights_in_use:
+        digest.update(weight.numpy().tobytes())
     bits = int.from_bytes(digest.digest()[:6], "big")
     return np.array(divmod(bits, _EXACT), np.float32)
 

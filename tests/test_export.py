@@ -178,7 +178,7 @@ def test_documents_and_vocabulary_are_assets(model, alphabet, tmp_path):
 def test_bfloat16_halves_the_kernels_and_scores_nearly_the_same(tmp_path):
     alphabet = Alphabet.of("bytes", LETTERS.encode())
     wide = CharacterModel(ModelConfig(layers=1, units=128), alphabet.size)
-    sizes, bits = [], []
+    sizes, bits, states = [], [], []
     for version, precision in enumerate(("float32", "bfloat16"), 1):
         path = tmp_path / str(version)
         export(wide, alphabet, str(path), precision=precision, batching=Batching(8))
@@ -186,5 +186,7 @@ def test_bfloat16_halves_the_kernels_and_scores_nearly_the_same(tmp_path):
         sizes.append(sum(map(os.path.getsize, files)))
         scored = Loaded(path)("score", {"text": np.array([b"abc abc"], object)})
         bits.append(scored["bits_per_character"][0])
+        states.append(Loaded(path)("generate", inputs(["a"]))["state"])
     assert sizes[1] < 0.55 * sizes[0]
+    assert (states[0][:, :2] != states[1][:, :2]).any()  # one does not go on from the other's
     assert bits[0] != bits[1] and abs(bits[0] - bits[1]) < 0.01 * bits[0]

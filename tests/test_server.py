@@ -226,6 +226,11 @@ def test_a_new_version_replaces_the_old_one(model, alphabet, tmp_path):
         (tmp_path / "3" / "saved_model.pb").write_bytes(b"no model")
         assert any("3 cannot be loaded" in line for line in iter(process.stderr.readline, ""))
         predict(channel, "generate", inputs(["a"]), version=2)
+        shutil.rmtree(tmp_path / "3")
+        shutil.rmtree(tmp_path / "2")  # back to the version before
+        available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+        wait_until(lambda: status(channel).model_version_status[-1].state == available)
+        predict(channel, "generate", inputs(["a"]), version=1)
     finally:
         process.kill()
         process.wait()
