@@ -1,5 +1,6 @@
 """How requests fail."""
 
+import click
 import tensorflow as tf
 
 _NAMES = {value: name for name, value in vars(tf.errors).items() if name.isupper()}
@@ -12,6 +13,12 @@ class RequestError(Exception):
         super().__init__(text)
         self.code = code
         self.message = text
+
+
+def unexpected(error: Exception) -> RequestError:
+    """What to tell a client of an error that nobody thought of; the log has its type in a line."""
+    click.echo(f"internal error: {type(error).__name__}", err=True)
+    return RequestError("INTERNAL", "internal error")
 
 
 def of_graph(error: tf.errors.OpError) -> RequestError:

@@ -193,20 +193,26 @@ class Manager:
     def refresh(self) -> None:
         """Brings what is loaded in line with what is under the base paths."""
         with self._changing:
-            for model in list(self._models.values()):
-                model.refresh(self._report)
+            self._refresh()
+
+    def _refresh(self):
+        for model in list(self._models.values()):
+            model.refresh(self._report)
 
     def reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
         """Serves other models, or the same ones otherwise.
+
+        Labels are looked at once the models are loaded; where one is refused, all stay as they were.
 
         Raises:
           RequestError: if a label names a version that is not available.
           InputError: if the configuration contradicts itself.
         """
-        self._configure(config)
-        self.refresh()
-        unchecked = self._options.allow_version_labels_for_unavailable_models
-        self._set_labels(config, check=not unchecked)
+        with self._changing:
+            self._configure(config)
+            self._refresh()
+            unchecked = self._options.allow_version_labels_for_unavailable_models
+            self._set_labels(config, check=not unchecked)
 
     def model(self, name: str) -> Model | None:
         """The model of this name."""

@@ -18,7 +18,7 @@ from werkzeug import exceptions
 from werkzeug.wrappers import Request, Response
 
 from model.errors import InputError
-from serving import inference, json_tensors
+from serving import errors, inference, json_tensors
 from serving.errors import RequestError
 from serving.manager import Manager
 from serving.metrics import Metrics
@@ -86,9 +86,11 @@ class Application:
         try:
             response = self._answer(request)
         except RequestError as error:
-            response = _as_json({"error": error.message}, _HTTP_STATUS.get(error.code, 500))
+            response = _refused(error)
         except exceptions.HTTPException as error:
             response = _as_json({"error": error.name}, error.code)
+        except Exception as error:
+            response = _refused(errors.unexpected(error))
         return response(environ, start_response)
 
     def _answer(self, request):
@@ -151,6 +153,10 @@ class Application:
             }
         result = inference.regressed(self._manager.servable(spec), spec, examples)
         return {"results": [one.value for one in result.regressions]}
+
+
+def _refused(error):
+    return _as_json({"error": error.message}, _HTTP_STATUS.get(error.code, 500))
 
 
 def _spec(match):

@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from model.errors import InputError
-from serving import inference, rest
+from serving import errors, inference, rest
 from serving.base_path import require_versions
 from serving.errors import RequestError
 from serving.manager import Manager, Options
@@ -99,9 +99,8 @@ def _answered(context, answer: Callable):
         return answer()
     except RequestError as error:
         context.abort(grpc.StatusCode[error.code], error.message)
-    except Exception as error:  # whatever it is, a client is told in a line and the server goes on
-        _log(f"internal error: {type(error).__name__}")
-        context.abort(grpc.StatusCode.INTERNAL, "internal error")
+    except Exception as error:
+        context.abort(grpc.StatusCode.INTERNAL, errors.unexpected(error).message)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):

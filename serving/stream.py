@@ -6,6 +6,8 @@ from tensorflow_serving.apis import predict_pb2
 from model.sampling import MAX_LENGTH
 from serving.protocol import Choices, Text, generate_request, strings, texts_of
 
+_WITHIN_CODE_POINTS = bytes(range(0x80, 0xC0))  # in UTF-8
+
 
 class Stream:
     """What to ask for next, and what the answers mean; for clients of any kind.
@@ -60,6 +62,8 @@ class Stream:
         if code != "NOT_FOUND" or self._version is None:
             return False
         self._version = self._state = None
-        self._unread = self._text[-MAX_LENGTH:]
+        self._unread = self._text
+        if len(self._text) > MAX_LENGTH:  # cut, but not within a code point
+            self._unread = self._text[-MAX_LENGTH:].lstrip(_WITHIN_CODE_POINTS)
         self.request = self._made()
         return True
