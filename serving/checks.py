@@ -59,6 +59,20 @@ def for_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     return tf.broadcast_to(values, tf.concat([[rows], tf.shape(values)[1:]], axis=0))
 
 
+def first_of(values: tf.Tensor) -> tf.Tensor:
+    """The first of values that are known to be all the same; 0 if there are none."""
+    return tf.concat([values, tf.zeros([1], values.dtype)], axis=0)[0]
+
+
+def is_one_of(name: str, values: tf.Tensor, count: int) -> list[Check]:
+    """Whether values are all the same, and -1 or an index below `count`."""
+    possible = (values >= -1) & (values < count)
+    return [
+        all_hold(values, possible, name, f"must be from 0 to {count - 1}, or -1 for all"),
+        all_hold(values, values == first_of(values), name, "must be the same for all texts"),
+    ]
+
+
 def choices_are_possible(given: dict[str, tf.Tensor]) -> list[Check]:
     """What the numbers of a request to `generate` are to be."""
     limit = sampling.MAX_LENGTH
@@ -81,7 +95,7 @@ def all_hold(values: tf.Tensor, valid: tf.Tensor, name: str, words: str) -> Chec
 
     def problem():
         invalid = tf.boolean_mask(values, tf.logical_not(valid))
-        first = tf.concat([invalid, tf.zeros([1], values.dtype)], axis=0)[0]
+        first = first_of(invalid)
         shown = tf.strings.as_string(first, shortest=first.dtype.is_floating)
         return tf.strings.join([name, " ", shown, " ", words])
 

@@ -202,7 +202,7 @@ class Manager:
     def reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
         """Serves other models, or the same ones otherwise.
 
-        Labels are looked at once the models are loaded; where one is refused, all stay as they were.
+        Labels are looked at once the models are loaded; if one is refused, all stay as they were.
 
         Raises:
           RequestError: if a label names a version that is not available.

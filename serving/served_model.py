@@ -15,7 +15,9 @@ from serving.checks import (
     Check,
     all_hold,
     choices_are_possible,
+    first_of,
     for_rows,
+    is_one_of,
     one_or_all,
     require,
 )
@@ -72,7 +74,7 @@ class ServedModel(tf.Module):
             "generate": self._generate_signature(),
             "score": self.score,
             "embed": self.embed,
-            "inspect": self.inspect,
+            "inspect": self._inspect_signature(),
             "classify": self.classify,
             "regress": self.regress,
         }
@@ -122,6 +124,22 @@ class ServedModel(tf.Module):
             return {name: outputs[name] for name in ("text", "log_probabilities", "state")}
 
         return serving_default
+
+    def _inspect_signature(self):
+        everything = tf.constant([-1])
+
+        @tf.function(
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec([None], tf.string, "text"),
+                tf.TensorSpec([None], tf.int32, "layer"),
+                tf.TensorSpec([None], tf.int32, "unit"),
+            ],
+        )
+        def inspect(text, layer=everything, unit=everything):
+            return self.inspect(text, layer, unit)
+
+        return inspect
 
     @tf.function(autograph=False)
     def generate(
@@ -229,18 +247,28 @@ class ServedModel(tf.Module):
         config = self._model.config
         return {"embedding": tf.ensure_shape(embedding, [None, config.layers * config.units])}
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "text")])
-    def inspect(self, text):
+    @tf.function(autograph=False)
+    def inspect(self, text, layer, unit) -> dict[str, tf.Tensor]:
         """Memories, gates and their saturation; see `inspection.Inspection`.
 
         Args:
           text: string, of at most `MAX_INSPECTED` characters.
+          layer: int32, counted from 0; -1 for all; the same for all texts.
+          unit: int32, likewise.
 
         Returns:
           memories, gates, saturation.
         """
-        text = self._checked_text(text, MAX_INSPECTED)
-        return inspection.inspect(self._model, self._alphabet.encode(text))._asdict()
+        config = self._model.config
+        checks = [
+            *self._is_readable("text", text, MAX_INSPECTED),
+            *is_one_of("layer", layer, config.layers),
+            *is_one_of("unit", unit, config.units),
+        ]
+        with tf.control_dependencies([require(checks)]):
+            ids = self._alphabet.encode(text)
+        found = inspection.inspect(self._model, ids, first_of(layer), first_of(unit))
+        return found._asdict()
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def classify(self, inputs):

@@ -140,6 +140,10 @@ def test_score_embed_and_inspect_equal_the_model(loaded, model, alphabet):
     longest = int(tf.reduce_sum(tf.cast(ids != PADDING, tf.int32), axis=1)[0])
     assert inspected["memories"].shape == (2, longest, 2, 12)
     assert inspected["gates"].shape == (2, longest, 2, 2, 4, 12)
+    unit = loaded("inspect", {"text": text, "layer": np.array([1]), "unit": np.array([5])})
+    np.testing.assert_allclose(
+        unit["memories"], inspected["memories"][:, :, 1:2, 5:6], rtol=1e-5, atol=1e-7
+    )
 
 
 def test_classify_and_regress_take_examples(loaded):

@@ -210,6 +210,17 @@ def test_inspection_shows_what_the_net_remembers(model):
     np.testing.assert_allclose(found.saturation[0], np.stack([low, high], -1), rtol=1e-5)
 
 
+def test_one_layer_and_unit_of_an_inspection_are_those_of_the_whole(model):
+    ids = tf.constant([[0, 1, 2, 1], [2, 0, PADDING, PADDING]])
+    whole = inspect(model, ids)
+    one = inspect(model, ids, 1, 5)
+    np.testing.assert_allclose(one.memories, whole.memories[:, :, 1:2, 5:6], rtol=1e-6)
+    np.testing.assert_allclose(one.gates, whole.gates[:, :, 1:2, ..., 5:6], rtol=1e-6)
+    gates = one.gates[0, :, 0, :, :3, 0].numpy()
+    shares = np.stack([(gates < 0.1).mean(axis=0), (gates > 0.9).mean(axis=0)], -1)
+    np.testing.assert_allclose(one.saturation[0, 0], shares, rtol=1e-5)
+
+
 def test_an_embedding_is_what_the_whole_text_has_left(model):
     ids = tf.constant([[0, 1, 2], [2, PADDING, PADDING]])
     state = read(model, ids, initial_state(model, 2)).characters

@@ -157,6 +157,14 @@ def test_metadata_status_and_health(server):
         ({"prompt": np.array([b"a" * 10_001], object)}, "INVALID_ARGUMENT", "limit of 10000"),
         ({"name": "others"}, "NOT_FOUND", "Servable not found for request: Latest(others)"),
         ({"version": 9}, "NOT_FOUND", "Servable not found for request: Specific(letters, 9)"),
+        (
+            {
+                "signature": "inspect",
+                "values": {"text": np.array([b"a"]), "unit": np.array([12], np.int32)},
+            },
+            "INVALID_ARGUMENT",
+            "unit 12 must be from 0 to 11, or -1 for all",
+        ),
         ({"signature": "none"}, "FAILED_PRECONDITION", 'key "none" not found'),
     ],
 )
@@ -164,7 +172,7 @@ def test_what_is_wrong_with_a_request_is_said(server, change, code, words):
     channel, _ = server
     arguments = {"signature": "generate", "values": inputs(["a"])}
     for key, value in change.items():
-        if key in ("name", "version", "signature"):
+        if key in ("name", "version", "signature", "values"):
             arguments[key] = value
         elif value is None:
             del arguments["values"][key]
