@@ -17,79 +17,76 @@ def commands():
     """Serve a character model, and ask one that is served."""
 
 
+def _flag(name, default, help_text):
+    """A boolean as tensorflow_model_server takes it: `--name`, `--name=true` or `--name=false`."""
+    return click.option(
+        f"--{name}", type=bool, is_flag=False, flag_value=True, default=default,
+        show_default=True, help=help_text,
+    )  # fmt: skip
+
+
+def _value(name, default, help_text):
+    shown = default not in ("", None)
+    return click.option(f"--{name}", default=default, show_default=shown, help=help_text)
+
+
 @commands.command()
-@click.option("--port", default=8500, show_default=True, help="Port for gRPC; 0 for none.")
-@click.option("--grpc_socket_path", default="", help="UNIX socket for gRPC.")
-@click.option("--grpc_max_threads", default=64, show_default=True, help="gRPC requests at once.")
-@click.option("--rest_api_port", default=0, show_default=True, help="Port for REST; 0 for none.")
-@click.option(
-    "--rest_api_num_threads", default=64, show_default=True, help="REST requests at once."
+@_value("port", 8500, "Port for gRPC; 0 for none.")
+@_value("grpc_socket_path", "", "UNIX socket for gRPC.")
+@_value("grpc_max_threads", 64, "gRPC requests at once.")
+@_value("grpc_channel_arguments", "", "Options of gRPC's core: name=value,name=value.")
+@_value("rest_api_port", 0, "Port for REST and the playground; 0 for none.")
+@_value("rest_api_num_threads", 64, "REST requests at once.")
+@_value("rest_api_timeout_in_ms", 30_000, "How long an answer over REST may take.")
+@_value("model_name", "default", "What requests call it.")
+@_value("model_base_path", "", "Directory with a directory per version.")
+@_value("model_config_file", "", "A ModelServerConfig; it takes the place of the two above.")
+@_value(
+    "model_config_file_poll_wait_seconds",
+    0.0,
+    "Seconds between readings of --model_config_file; 0 for one reading.",
 )
-@click.option("--model_name", default="default", show_default=True, help="What requests call it.")
-@click.option("--model_base_path", default="", help="Directory with a directory per version.")
-@click.option(
-    "--model_config_file", default="", help="A ModelServerConfig, in place of the two above."
+@_value(
+    "file_system_poll_wait_seconds", 1.0, "Seconds between looks for a new version; 0 for none."
 )
-@click.option(
-    "--model_config_file_poll_wait_seconds",
-    default=0.0,
-    show_default=True,
-    help="Seconds between readings of --model_config_file; 0 for one reading.",
+@_value("max_num_load_retries", 5, "How often a version that cannot be loaded is tried again.")
+@_value("load_retry_interval_micros", 60_000_000, "Microseconds between these.")
+@_flag(
+    "allow_version_labels_for_unavailable_models",
+    False,
+    "Whether a label may name a version that is not loaded yet.",
 )
-@click.option(
-    "--file_system_poll_wait_seconds",
-    default=1.0,
-    show_default=True,
-    help="Seconds between looks for a new version; 0 for no looks.",
+@_flag("enable_model_warmup", True, "Whether a version answers its warm-up requests first.")
+@_flag(
+    "enable_batching",
+    False,
+    "Without effect: this project's models merge requests within the graph.",
 )
-@click.option(
-    "--max_num_load_retries",
-    default=5,
-    show_default=True,
-    help="How often a version that cannot be loaded is tried again.",
-)
-@click.option(
-    "--load_retry_interval_micros",
-    default=60_000_000,
-    show_default=True,
-    help="Microseconds between these.",
-)
-@click.option(
-    "--allow_version_labels_for_unavailable_models",
-    default=False,
-    show_default=True,
-    help="Whether a label may name a version that is not loaded yet.",
-)
-@click.option(
-    "--tensorflow_session_parallelism",
-    default=0,
-    show_default=True,
-    help="Threads of TensorFlow; 0 for one per core.",
-)
-@click.option("--ssl_config_file", default="", help="An SSLConfig: keys for TLS.")
-@click.option("--monitoring_config_file", default="", help="A MonitoringConfig: metrics at REST.")
+@_value("batching_parameters_file", "", "A BatchingParameters; read for its mistakes only.")
+@_value("tensorflow_session_parallelism", 0, "Threads of TensorFlow; 0 for one per core.")
+@_value("tensorflow_intra_op_parallelism", 0, "Threads of one op; 0 for as many as above.")
+@_value("tensorflow_inter_op_parallelism", 0, "Ops at once; 0 for as many as above.")
+@_value("ssl_config_file", "", "An SSLConfig: keys for TLS.")
+@_value("monitoring_config_file", "", "A MonitoringConfig: metrics at REST.")
 def serve(
     model_name,
     model_base_path,
     model_config_file,
     model_config_file_poll_wait_seconds,
     file_system_poll_wait_seconds,
-    max_num_load_retries,
-    load_retry_interval_micros,
-    allow_version_labels_for_unavailable_models,
-    tensorflow_session_parallelism,
+    batching_parameters_file,
     ssl_config_file,
     monitoring_config_file,
-    **listening,
+    **flags,
 ):
     """Serve the newest versions of models, with the flags of tensorflow_model_server."""
-    import tensorflow as tf
-
     from serving import config_files, server
     from serving.manager import Options
 
-    if bool(model_base_path) == bool(model_config_file):
-        raise click.UsageError("give either --model_base_path or --model_config_file")
+    if not model_base_path and not model_config_file:
+        raise click.UsageError("give --model_base_path or --model_config_file")
+    if batching_parameters_file:
+        config_files.read_batching(batching_parameters_file)
 
     def config():
         if model_config_file:
@@ -100,21 +97,32 @@ def serve(
     if monitoring_config_file:
         monitoring_path = config_files.read_monitoring_path(monitoring_config_file)
     credentials = config_files.read_credentials(ssl_config_file) if ssl_config_file else None
-    session = tf.compat.v1.ConfigProto(
-        inter_op_parallelism_threads=tensorflow_session_parallelism,
-        intra_op_parallelism_threads=tensorflow_session_parallelism,
-    )
     server.serve(
         config,
-        Options(
-            max_num_load_retries,
-            load_retry_interval_micros,
-            allow_version_labels_for_unavailable_models,
-            session,
-        ),
-        server.Listening(**listening, credentials=credentials, monitoring_path=monitoring_path),
+        _of(Options, flags, session=_session(**flags)),
+        _of(server.Listening, flags, credentials=credentials, monitoring_path=monitoring_path),
         file_system_poll_wait_seconds,
         model_config_file_poll_wait_seconds,
+    )
+
+
+def _of(kind, flags, **others):
+    """A NamedTuple whose fields are flags, but for some others."""
+    return kind(**{name: flags[name] for name in kind._fields if name in flags}, **others)
+
+
+def _session(
+    tensorflow_session_parallelism,
+    tensorflow_intra_op_parallelism,
+    tensorflow_inter_op_parallelism,
+    **_,
+):
+    import tensorflow as tf
+
+    usual = tensorflow_session_parallelism
+    return tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=tensorflow_intra_op_parallelism or usual,
+        inter_op_parallelism_threads=tensorflow_inter_op_parallelism or usual,
     )
 
 

@@ -16,17 +16,33 @@ from model.errors import InputError
 _PACKAGE = "tensorflow.serving"
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
-# The API package of TensorFlow Serving leaves these out: message, and its fields in order.
+# The API package of TensorFlow Serving leaves these out: message, and its fields in order, of which
+# those in a list may be repeated.
 _MESSAGES = {
     "SSLConfig": (("server_key", str), ("server_cert", str), ("custom_ca", str),
                   ("client_verify", bool)),
     "PrometheusConfig": (("enable", bool), ("path", str)),
     "MonitoringConfig": (("prometheus_config", "PrometheusConfig"),),
+    "Int64Value": (("value", int),),
+    "BoolValue": (("value", bool),),
+    "StringValue": (("value", str),),
+    "BatchingParameters": (
+        ("max_batch_size", "Int64Value"), ("batch_timeout_micros", "Int64Value"),
+        ("max_enqueued_batches", "Int64Value"), ("num_batch_threads", "Int64Value"),
+        ("thread_pool_name", "StringValue"), ("allowed_batch_sizes", [int]),
+        ("pad_variable_length_inputs", bool), ("max_execution_batch_size", "Int64Value"),
+        ("enable_large_batch_splitting", "BoolValue"),
+    ),
 }  # fmt: skip
 
 
 def _message_classes():
     field_types = descriptor_pb2.FieldDescriptorProto
+    scalars = {
+        bool: field_types.TYPE_BOOL,
+        int: field_types.TYPE_INT64,
+        str: field_types.TYPE_STRING,
+    }
     file = descriptor_pb2.FileDescriptorProto(
         name="server_configuration_files.proto", package=_PACKAGE, syntax="proto3"
     )
@@ -34,10 +50,12 @@ def _message_classes():
         described = file.message_type.add(name=name)
         for number, (field, kind) in enumerate(fields, 1):
             one = described.field.add(name=field, number=number, label=field_types.LABEL_OPTIONAL)
+            if isinstance(kind, list):
+                one.label, (kind,) = field_types.LABEL_REPEATED, kind
             if isinstance(kind, str):
                 one.type, one.type_name = field_types.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
             else:
-                one.type = field_types.TYPE_BOOL if kind is bool else field_types.TYPE_STRING
+                one.type = scalars[kind]
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {
@@ -95,6 +113,15 @@ def read_monitoring_path(path: str) -> str:
     return (prometheus.path or METRICS_PATH) if prometheus.enable else ""
 
 
+def read_batching(path: str) -> message.Message:
+    """The BatchingParameters of a file for `--batching_parameters_file`.
+
+    Raises:
+      InputError: if it cannot be read or is no such file.
+    """
+    return _parsed(path, _CLASSES["BatchingParameters"](), "--batching_parameters_file")
+
+
 def _parsed(path, target: message.Message, flag):
     try:
         with tf.io.gfile.GFile(path) as file:
@@ -105,5 +132,5 @@ def _parsed(path, target: message.Message, flag):
         problem = str(error).splitlines()[0]
         kind = target.DESCRIPTOR.name
         raise InputError(
-            f"{path} is no {kind} in protobuf's text format ({problem}); mend it"
+            f"Invalid protobuf file: '{path}' ({problem}); it is to be a {kind} as text"
         ) from error

@@ -15,7 +15,7 @@ from model.character_model import CharacterModel
 from model.execution import PLAIN
 from serving.batching import Batching
 from serving.protocol import CLASSIFY, REGRESS, predict_request
-from serving.served_model import ServedModel
+from serving.served_model import TEXT_FEATURE, ServedModel
 
 VOCABULARY = os.path.join("assets", "vocabulary.txt")
 WARM_UP = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -81,12 +81,21 @@ def _write_warm_up(directory, alphabet):
         "generate": {"prompt": text, "length": np.array([2], np.int32)},
         **{signature: {"text": text} for signature in ("score", "embed", "inspect")},
     }
+    logs = []
+    for signature, inputs in requests.items():
+        logs.append(prediction_log_pb2.PredictionLog())
+        logs[-1].predict_log.request.CopyFrom(predict_request("", signature, inputs))
+    example = tf.train.Example()
+    example.features.feature[TEXT_FEATURE].bytes_list.value.extend(text)
+    for signature in METHODS:
+        logs.append(prediction_log_pb2.PredictionLog())
+        request = getattr(logs[-1], f"{signature}_log").request
+        request.model_spec.signature_name = signature
+        request.input.example_list.examples.append(example)
     path = os.path.join(directory, WARM_UP)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as writer:
-        for signature, inputs in requests.items():
-            log = prediction_log_pb2.PredictionLog()
-            log.predict_log.request.CopyFrom(predict_request("", signature, inputs))
+        for log in logs:
             writer.write(log.SerializeToString())
 
 

@@ -1,18 +1,17 @@
 """What the methods of PredictionService do with the version that a request asks for."""
 
-import numpy as np
 from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
-    input_pb2,
     model_pb2,
     predict_pb2,
     regression_pb2,
 )
 
+from serving import examples
 from serving.errors import RequestError
 from serving.manager import Manager
 from serving.protocol import CLASSIFY, REGRESS
@@ -40,14 +39,16 @@ def classify(
     manager: Manager, request: classification_pb2.ClassificationRequest
 ) -> classification_pb2.ClassificationResponse:
     """Classify."""
-    return _of_examples(manager, request, classified, classification_pb2.ClassificationResponse())
+    return _of_examples(
+        manager, request, examples.classified, classification_pb2.ClassificationResponse()
+    )
 
 
 def regress(
     manager: Manager, request: regression_pb2.RegressionRequest
 ) -> regression_pb2.RegressionResponse:
     """Regress."""
-    return _of_examples(manager, request, regressed, regression_pb2.RegressionResponse())
+    return _of_examples(manager, request, examples.regressed, regression_pb2.RegressionResponse())
 
 
 def _of_examples(manager, request, infer, response):
@@ -55,8 +56,8 @@ def _of_examples(manager, request, infer, response):
     _require_spec(request)
     servable = manager.servable(request.model_spec)
     _fill_spec(response.model_spec, request.model_spec, servable)
-    examples = _examples(request.input)
-    response.result.CopyFrom(infer(servable, request.model_spec, examples))
+    given = examples.serialized(request.input)
+    response.result.CopyFrom(infer(servable, request.model_spec, given))
     return response
 
 
@@ -75,7 +76,7 @@ def multi_inference(
             "All ModelSpecs in a MultiInferenceRequest must access the same model name.",
         )
     servable = manager.servable(request.tasks[0].model_spec)
-    examples = _examples(request.input)
+    given = examples.serialized(request.input)
     response = inference_pb2.MultiInferenceResponse()
     seen = set()
     for task in request.tasks:
@@ -90,10 +91,10 @@ def multi_inference(
         result = response.results.add()
         _fill_spec(result.model_spec, task.model_spec, servable)
         if task.method_name == CLASSIFY:
-            answer = classified(servable, task.model_spec, examples)
+            answer = examples.classified(servable, task.model_spec, given)
             result.classification_result.CopyFrom(answer)
         else:
-            answer = regressed(servable, task.model_spec, examples)
+            answer = examples.regressed(servable, task.model_spec, given)
             result.regression_result.CopyFrom(answer)
     return response
 
@@ -159,83 +160,3 @@ def _fill_spec(spec: model_pb2.ModelSpec, asked: model_pb2.ModelSpec, servable: 
     spec.name = asked.name
     spec.version.value = servable.version
     spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
-
-
-def _examples(given: input_pb2.Input) -> list[bytes]:
-    """The serialized tf.Examples of a request, each with the context that they share."""
-    kind = given.WhichOneof("kind")
-    examples = getattr(given, kind).examples if kind else []
-    if not examples:
-        raise RequestError("INVALID_ARGUMENT", "Input is empty.")
-    # The concatenation of two messages' serializations is that of the two merged.
-    context = b""
-    if kind == "example_list_with_context":
-        context = given.example_list_with_context.context.SerializeToString()
-    return [context + example.SerializeToString() for example in examples]
-
-
-def _signature(servable, spec, method, kind):
-    name = spec.signature_name or DEFAULT_SIGNATURE
-    if name not in servable.signatures:
-        raise RequestError("INVALID_ARGUMENT", f"No signature was found with the name: {name}")
-    signature = servable.signatures[name]
-    if signature.method_name != method:
-        raise RequestError(
-            "INVALID_ARGUMENT",
-            f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}",
-        )
-    if list(signature.inputs) != ["inputs"]:
-        raise RequestError("INVALID_ARGUMENT", "Expected one input Tensor.")
-    return name
-
-
-def _run(servable, name, examples, outputs):
-    results = servable.run(name, {"inputs": np.array(examples, object)}, outputs)
-    for output, values in results.items():
-        if len(values) != len(examples):
-            raise RequestError(
-                "INVALID_ARGUMENT",
-                f"Expected {output} output batch size of {len(examples)}. Got: {len(values)}",
-            )
-    return results
-
-
-def classified(
-    servable: Servable, spec: model_pb2.ModelSpec, examples: list[bytes]
-) -> classification_pb2.ClassificationResult:
-    """What a signature for classification makes of serialized tf.Examples."""
-    name = _signature(servable, spec, CLASSIFY, "classification")
-    outputs = tuple(
-        key for key in ("classes", "scores") if key in servable.signatures[name].outputs
-    )
-    results = _run(servable, name, examples, outputs)
-    response = classification_pb2.ClassificationResult()
-    for row in range(len(examples)):
-        classes = response.classifications.add().classes
-        labels = results["classes"][row] if "classes" in results else None
-        scores = results["scores"][row] if "scores" in results else None
-        for at in range(len(labels if labels is not None else scores)):
-            one = classes.add()
-            if labels is not None:
-                one.label = labels[at].decode("utf-8", "replace")
-            if scores is not None:
-                one.score = scores[at]
-    return response
-
-
-def regressed(
-    servable: Servable, spec: model_pb2.ModelSpec, examples: list[bytes]
-) -> regression_pb2.RegressionResult:
-    """What a signature for regression makes of serialized tf.Examples."""
-    name = _signature(servable, spec, REGRESS, "regression")
-    values = _run(servable, name, examples, ("outputs",))["outputs"]
-    if values.size != len(examples):
-        raise RequestError(
-            "INVALID_ARGUMENT",
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{list(values.shape)}",
-        )
-    response = regression_pb2.RegressionResult()
-    for value in values.reshape(-1):
-        response.regressions.add(value=value)
-    return response

@@ -14,6 +14,7 @@ from model.errors import InputError
 from serving.base_path import versions
 from serving.errors import RequestError
 from serving.servable import Servable
+from serving.warm_up import warm_up
 
 State = get_model_status_pb2.ModelVersionStatus.State
 
@@ -26,6 +27,7 @@ class Options(NamedTuple):
       load_retry_interval_micros: at least so long after the last time.
       allow_version_labels_for_unavailable_models: whether a label may name a version that is not
         loaded yet.
+      enable_model_warmup: whether a version answers its warm-up requests first.
       session: of TensorFlow.
       observe: is told a model's name, its method and the seconds that TensorFlow took.
     """
@@ -33,6 +35,7 @@ class Options(NamedTuple):
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
     allow_version_labels_for_unavailable_models: bool = False
+    enable_model_warmup: bool = True
     session: tf.compat.v1.ConfigProto | None = None
     observe: Callable[[str, str, float], None] = lambda *_: None
 
@@ -68,9 +71,12 @@ class Version:
         self.state = State.LOADING
         self._tries += 1
         try:
-            self.servable = Servable(
+            servable = Servable(
                 self._path, self.name, self.number, options.session, options.observe
             )
+            if options.enable_model_warmup:
+                warm_up(servable, self._path)
+            self.servable = servable
             self.state, self.problem = State.AVAILABLE, ""
         except InputError as error:
             self.state, self.problem = State.END, str(error)

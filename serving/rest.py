@@ -6,6 +6,7 @@
 import contextlib
 import json
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ import waitress
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 from werkzeug import exceptions
+from werkzeug.middleware.shared_data import SharedDataMiddleware
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from model.errors import InputError
-from serving import errors, inference, json_tensors
+from serving import deadline, errors, examples, inference, json_tensors
 from serving.errors import RequestError
 from serving.manager import Manager
 from serving.metrics import Metrics
@@ -43,6 +46,9 @@ _HTTP_STATUS = {
 }
 _MAX_VERSION = 2**63 - 1
 
+PLAYGROUND = "/playground"  # a page on which to try the models
+_PAGE = os.path.join(os.path.dirname(__file__), "playground")
+
 
 @contextlib.contextmanager
 def serving_at(application: "Application", port: int, threads: int) -> Iterator[None]:
@@ -54,7 +60,7 @@ def serving_at(application: "Application", port: int, threads: int) -> Iterator[
     logging.getLogger("waitress").setLevel(logging.CRITICAL)
     try:
         server = waitress.create_server(
-            application,
+            SharedDataMiddleware(application, {PLAYGROUND: _PAGE}, cache_timeout=0),
             host="0.0.0.0",
             port=port,
             threads=threads,
@@ -76,7 +82,9 @@ def serving_at(application: "Application", port: int, threads: int) -> Iterator[
 class Application:
     """The WSGI application."""
 
-    def __init__(self, manager: Manager, metrics: Metrics, monitoring_path: str):
+    def __init__(self, manager: Manager, metrics: Metrics, monitoring_path: str, timeout: float):
+        """Takes where the metrics are to be, and seconds that an answer may take."""
+        self._timeout = timeout
         self._manager = manager
         self._metrics = metrics
         self._monitoring_path = monitoring_path
@@ -97,12 +105,19 @@ class Application:
         path = request.path
         if self._monitoring_path and path == self._monitoring_path:
             return Response(self._metrics.page(), content_type="text/plain")
+        if path.rstrip("/") == PLAYGROUND:
+            return redirect(f"{request.root_path}{PLAYGROUND}/index.html")
+        if path == f"{PLAYGROUND}/models":
+            return _as_json({"models": [model.config.name for model in self._manager]})
         # The path as it was sent: an encoded slash belongs to a name.
         raw = request.environ.get("REQUEST_URI", path).split("?")[0]
         if request.method == "POST" and (match := _INFERENCE.fullmatch(raw)):
             method = match["method"].lower()
             spec = _spec(match)
-            with self._metrics.request(spec.name, method.capitalize(), "REST"):
+            with (
+                self._metrics.request(spec.name, method.capitalize(), "REST"),
+                deadline.within(self._timeout),
+            ):
                 return _as_json(self._infer(method, spec, request.get_data()))
         if request.method in ("GET", "HEAD") and (match := _MODEL.fullmatch(raw)):
             if not match["name"]:
@@ -142,16 +157,16 @@ class Application:
             inputs, by_row = json_tensors.inputs(parsed, servable.signatures[name])
             outputs = servable.predict(name, inputs, ())
             return json_tensors.outputs(outputs, by_row)
-        examples = json_tensors.examples(parsed)
+        given = json_tensors.examples(parsed)
         if method == "classify":
-            result = inference.classified(self._manager.servable(spec), spec, examples)
+            result = examples.classified(self._manager.servable(spec), spec, given)
             return {
                 "results": [
                     [[one.label, one.score] for one in row.classes]
                     for row in result.classifications
                 ]
             }
-        result = inference.regressed(self._manager.servable(spec), spec, examples)
+        result = examples.regressed(self._manager.servable(spec), spec, given)
         return {"results": [one.value for one in result.regressions]}
 
 

@@ -1,22 +1,19 @@
 """One version of a model, loaded and called as TensorFlow Serving loads and calls it."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops a SavedModel over code points has
-from google.protobuf import message
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
-from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow.python.client import pywrap_tf_session
 
 from model.errors import InputError
-from serving import errors
+from serving import deadline, errors
 from serving.errors import RequestError
-from serving.export import WARM_UP
 
 DEFAULT_SIGNATURE = "serving_default"
 TAG = "serve"
@@ -40,7 +37,7 @@ class Servable:
         session_config: tf.compat.v1.ConfigProto | None,
         observe: Callable[[str, str, float], None],
     ):
-        """Loads a version and answers its warm-up requests.
+        """Loads a version.
 
         Args:
           path: its directory.
@@ -50,17 +47,18 @@ class Servable:
           observe: is told the name, the method and the seconds of each call.
 
         Raises:
-          InputError: if it cannot be loaded or fails one of those.
+          InputError: if it cannot be loaded.
         """
         self.version = version
         self._name = name
         self._observe = observe
-        self._callables = {}
+        self._tensors = {}
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config)
         try:
             with graph.as_default():
                 loaded = tf.compat.v1.saved_model.load(self._session, [TAG], path)
+            self._session._extend_graph()
             self.signatures: dict[str, meta_graph_pb2.SignatureDef] = {
                 name: signature
                 for name, signature in loaded.signature_def.items()
@@ -70,22 +68,10 @@ class Servable:
                 name: {key: tf.make_ndarray(value) for key, value in signature.defaults.items()}
                 for name, signature in self.signatures.items()
             }
-            self._warm_up(os.path.join(path, WARM_UP))
-        except RequestError as error:
-            raise self._fault(path, f"a warm-up request failed: {error}") from error
-        except (tf.errors.OpError, OSError, ValueError, RuntimeError, message.Error) as error:
-            raise self._fault(path, str(error).splitlines()[0]) from error
-
-    def _fault(self, path, problem):
-        self._session.close()
-        return InputError(f"{path} cannot be loaded ({problem}); push it again")
-
-    def _warm_up(self, path):
-        if tf.io.gfile.exists(path):
-            for record in tf.data.TFRecordDataset(path):
-                log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-                request = log.predict_log.request
-                self.predict(request.model_spec.signature_name, request.inputs, ())
+        except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
+            self._session.close()
+            problem = str(error).splitlines()[0]
+            raise InputError(f"{path} cannot be loaded ({problem}); push it again") from error
 
     def signature(self, name: str) -> meta_graph_pb2.SignatureDef:
         """The definition of a signature; an empty name is the default one.
@@ -130,28 +116,36 @@ class Servable:
         """Calls a signature with arrays for all its inputs, which are taken to fit.
 
         Raises:
-          RequestError: if the graph refuses the values.
+          RequestError: if the graph refuses the values, or has no answer before it is due.
         """
         signature_name = signature_name or DEFAULT_SIGNATURE
         signature = self.signature(signature_name)
         outputs = outputs or tuple(sorted(signature.outputs))
-        key = signature_name, outputs
-        if key not in self._callables:
-            # What the public `make_callable` adds to this takes as long as a short request.
-            self._callables[key] = self._session._make_callable_from_options(
-                config_pb2.CallableOptions(
-                    feed=[signature.inputs[name].name for name in sorted(signature.inputs)],
-                    fetch=[signature.outputs[name].name for name in outputs],
-                )
-            )
+        feeds = {self._tensor(info): arrays[name] for name, info in signature.inputs.items()}
+        fetches = [self._tensor(signature.outputs[name]) for name in outputs]
         begun = time.perf_counter()
         try:
-            results = self._callables[key](*(arrays[name] for name in sorted(signature.inputs)))
+            results = self._run(feeds, fetches, deadline.milliseconds_left())
         except tf.errors.OpError as error:
             raise errors.of_graph(error) from error
         method = signature.method_name.rsplit("/", 1)[-1].capitalize()
         self._observe(self._name, method, time.perf_counter() - begun)
         return dict(zip(outputs, results, strict=True))
+
+    def _tensor(self, info):
+        if info.name not in self._tensors:
+            tensor = self._session.graph.get_tensor_by_name(info.name)
+            self._tensors[info.name] = tensor._as_tf_output()
+        return self._tensors[info.name]
+
+    def _run(self, feeds, fetches, milliseconds):
+        # What the public `Session.run` adds to this takes as long as a short request.
+        options = config_pb2.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
+        buffer = pywrap_tf_session.TF_NewBufferFromString(options)
+        try:
+            return self._session._call_tf_sessionrun(buffer, feeds, fetches, [], None)
+        finally:
+            pywrap_tf_session.TF_DeleteBuffer(buffer)
 
 
 def check_names(signature: meta_graph_pb2.SignatureDef, inputs: Iterable[str]) -> None:

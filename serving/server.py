@@ -4,12 +4,12 @@ It has the protocol and the flags of `tensorflow_model_server`, for machines tha
 """
 
 import contextlib
-import dataclasses
 import signal
 import threading
 import time
 from collections.abc import Callable
 from concurrent import futures
+from typing import NamedTuple
 
 import click
 import grpc
@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from model.errors import InputError
-from serving import errors, inference, rest
+from serving import deadline, errors, inference, rest
 from serving.base_path import require_versions
 from serving.errors import RequestError
 from serving.manager import Manager, Options
@@ -35,27 +35,53 @@ from serving.protocol import MAX_MESSAGE_BYTES
 SECONDS_TO_FINISH = 30.0  # given to running requests when the server is told to stop
 
 
-@dataclasses.dataclass(frozen=True)
-class Listening:
+class Listening(NamedTuple):
     """Where and how a server listens; the names are those of tensorflow_model_server's flags.
 
     Attributes:
       port: for gRPC; 0 for none.
       grpc_socket_path: a UNIX socket for gRPC; empty for none.
       grpc_max_threads: gRPC requests answered at once; more are refused.
+      grpc_channel_arguments: options of gRPC's C core, as in "grpc.max_connection_age_ms=2000",
+        with commas between them.
       credentials: for TLS; None for none.
       rest_api_port: for REST; 0 for none.
       rest_api_num_threads: REST requests answered at once.
+      rest_api_timeout_in_ms: how long an answer to a REST request may take.
       monitoring_path: where REST has the metrics; empty for nowhere.
     """
 
     port: int
     grpc_socket_path: str
     grpc_max_threads: int
+    grpc_channel_arguments: str
     credentials: grpc.ServerCredentials | None
     rest_api_port: int
     rest_api_num_threads: int
+    rest_api_timeout_in_ms: int
     monitoring_path: str
+
+    @property
+    def channel_arguments(self) -> list[tuple[str, int | str]]:
+        """What `grpc_channel_arguments` says; what is an integer, as one.
+
+        Raises:
+          InputError: if it is no list of such options.
+        """
+        pairs = [part.partition("=") for part in self.grpc_channel_arguments.split(",") if part]
+        if not all(name and equals for name, equals, _ in pairs):
+            raise InputError(
+                f"--grpc_channel_arguments {self.grpc_channel_arguments} is not of the form "
+                "name=value,name=value; mend it"
+            )
+        return [(name, _number_or_text(value)) for name, _, value in pairs]
+
+
+def _number_or_text(value):
+    try:
+        return int(value)
+    except ValueError:
+        return value
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -94,9 +120,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 def _answered(context, answer: Callable):
     """Answers, or turns `RequestError` into the status it stands for."""
     if not context.is_active():  # it has waited for a thread longer than its client for it
-        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        context.abort(grpc.StatusCode.CANCELLED, "Cancelled")
     try:
-        return answer()
+        with deadline.within(context.time_remaining()):
+            return answer()
     except RequestError as error:
         context.abort(grpc.StatusCode[error.code], error.message)
     except Exception as error:
@@ -159,7 +186,12 @@ def serve(
     server, healthy = _grpc_server(manager, metrics, listening)
     with contextlib.ExitStack() as running:
         if listening.rest_api_port:
-            application = rest.Application(manager, metrics, listening.monitoring_path)
+            application = rest.Application(
+                manager,
+                metrics,
+                listening.monitoring_path,
+                listening.rest_api_timeout_in_ms / 1000,
+            )
             running.enter_context(
                 rest.serving_at(
                     application, listening.rest_api_port, listening.rest_api_num_threads
@@ -203,6 +235,7 @@ def _grpc_server(manager, metrics, listening):
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),
+            *listening.channel_arguments,
         ],
         maximum_concurrent_rpcs=listening.grpc_max_threads,
     )

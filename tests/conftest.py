@@ -2,11 +2,13 @@
 
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import servers
 import tensorflow as tf
 
 from model.alphabet import Alphabet
@@ -66,10 +68,10 @@ def schema(store, examples):
 LETTERS = "abc é\n"
 
 
-@pytest.fixture(scope="module", params=["bytes", "unicode"])
-def kind(request):
-    """What a character is."""
-    return request.param
+@pytest.fixture(scope="module")
+def kind():
+    """What a character is; where it matters a test module has both."""
+    return "bytes"
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +90,22 @@ def model(alphabet):
 @pytest.fixture(scope="module")
 def base_path(model, alphabet, tmp_path_factory):
     """The model as version 1."""
-    path = tmp_path_factory.mktemp("served")
-    export(model, alphabet, str(path / "1"))
+    path = servers.base_path() or tmp_path_factory.mktemp("served")
+    if not (path / "1").exists():
+        export(model, alphabet, str(path / "1"))
     return path
+
+
+@pytest.fixture(scope="module")
+def server(request):
+    """The model behind a server, which ends well when it is told to."""
+    if servers.is_elsewhere():
+        yield servers.elsewhere()
+        return
+    with servers.running(*servers.of(request.getfixturevalue("base_path"))) as running:
+        yield running
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(40) == 0
 
 
 def inputs(prompts, length=8, temperature=1.0, top_k=0, top_p=1.0, seed=7, alternatives=0):
@@ -118,6 +133,17 @@ def run_module(*arguments, **options):
         timeout=300,
         **options,
     )
+
+
+def pytest_addoption(parser):
+    """Which server is tested."""
+    parser.addoption("--server", default=servers.EMBEDDED, help=servers.__doc__)
+    parser.addoption("--server_base_path", help="Where the server at host:port has its model.")
+
+
+def pytest_configure(config):
+    """Passes that on."""
+    servers.configure(config.getoption("--server"), config.getoption("--server_base_path"))
 
 
 def pytest_collection_modifyitems(items):

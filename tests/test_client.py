@@ -2,50 +2,20 @@
 
 import asyncio
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
-from conftest import PROJECT, run_module
+from conftest import run_module
+from servers import of, running
 
-from serving.client import Address, AsyncClient, Client, ServerError
+from serving.client import Address, AsyncClient, Client
 from serving.launch import free_port
 from serving.protocol import Choices
 
 
-@pytest.fixture(scope="module")
-def kind():
-    """One alphabet is enough here."""
-    return "bytes"
-
-
-def start(base_path, port):
-    """Starts a server and waits until it can be asked."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving", "serve", f"--port={port}", "--model_name=letters",
-         f"--model_base_path={base_path}", "--file_system_poll_wait_seconds=0.1"],
-        cwd=PROJECT, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    with Client(Address(f"127.0.0.1:{port}", "letters")) as client:
-        while True:
-            try:
-                assert client.available_versions()
-                return process
-            except ServerError:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def address(base_path):
-    port = free_port()
-    process = start(base_path, port)
-    yield Address(f"127.0.0.1:{port}", "letters")
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+@pytest.fixture
+def address(server):
+    return Address(server.address, "letters")
 
 
 def test_a_stream_is_the_text_at_once(address):
@@ -81,24 +51,17 @@ def test_streams_side_by_side_are_those_alone(address):
 
 def test_a_stream_outlives_a_new_version_and_a_killed_server(base_path, tmp_path):
     shutil.copytree(base_path / "1", tmp_path / "1")
-    port = free_port()
-    process = start(tmp_path, port)
-    try:
-        with Client(Address(f"127.0.0.1:{port}", "letters")) as client:
-            pieces = client.stream("ab", 60, piece=4)
-            read = len(next(pieces).log_probabilities)
-            shutil.copytree(base_path / "1", tmp_path / ".2")
-            (tmp_path / ".2").rename(tmp_path / "2")
-            while client.available_versions() != [2]:
-                time.sleep(0.1)
-            read += len(next(pieces).log_probabilities)
-            process.kill()
-            process.wait()
-            process = start(tmp_path, port)
+    with running(*of(tmp_path)) as server, Client(Address(server.address, "letters")) as client:
+        pieces = client.stream("ab", 60, piece=4)
+        read = len(next(pieces).log_probabilities)
+        shutil.copytree(base_path / "1", tmp_path / ".2")
+        (tmp_path / ".2").rename(tmp_path / "2")
+        while client.available_versions() != [2]:
+            time.sleep(0.1)
+        read += len(next(pieces).log_probabilities)
+        server.kill()
+        with running(*of(tmp_path), port=server.port):
             assert read + sum(len(piece.log_probabilities) for piece in pieces) == 60
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_the_command_line_streams_what_it_samples(address):

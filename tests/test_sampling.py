@@ -25,6 +25,12 @@ from model.sampling import (
 TEXTS = ["", "abba", "a"]
 
 
+@pytest.fixture(scope="module", params=["bytes", "unicode"])
+def kind(request):
+    """What a character is."""
+    return request.param
+
+
 @pytest.fixture(params=["grid", "stacked"], scope="module")
 def model(request):
     return CharacterModel(ModelConfig(kind=request.param, layers=2, units=8), 3)

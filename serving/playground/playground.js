@@ -1,0 +1,153 @@
+// The page: what is chosen in the form is asked of the server and shown as it comes.
+
+import { Model, models } from "./server.js";
+import { MOST_BITS, Text } from "./text.js";
+
+const MOST_INSPECTED = 1000; // characters that `inspect` takes
+
+const field = Object.fromEntries(
+  [...document.querySelectorAll("[id]")].map((element) => [element.id, element]),
+);
+const text = new Text(field.text, field.alternatives);
+let model = null;
+let version = null; // that wrote the text
+let running = null;
+let memories = null; // of the last characters, see `Model.memories`
+let inspecting = false;
+
+function complain(error) {
+  field.problem.textContent = error?.message ?? "";
+  field.problem.hidden = !error;
+}
+
+// Does something of which a failure is shown.
+async function attempt(action) {
+  try {
+    complain(null);
+    await action();
+  } catch (error) {
+    if (error.name !== "AbortError") complain(error);
+  }
+}
+
+async function showModels() {
+  const names = await models();
+  field.model.replaceChildren(...names.map((name) => new Option(name)));
+  await showVersions();
+}
+
+async function showVersions() {
+  model = new Model(field.model.value);
+  const versions = await model.versions();
+  const newest = new Option("newest", "");
+  field.version.replaceChildren(newest, ...versions.map((number) => new Option(number)));
+}
+
+function choices() {
+  const values = ["temperature", "top_k", "top_p", "seed"].map((name) => [
+    name,
+    [field[name].valueAsNumber],
+  ]);
+  return { ...Object.fromEntries(values), stop: [field.stop.value] };
+}
+
+async function generate() {
+  const prompt = field.prompt.value;
+  running = new AbortController();
+  field.halt.disabled = false;
+  field.generate.disabled = true;
+  text.clear();
+  memories = null;
+  field.figures.textContent = "";
+  try {
+    version = Number(field.version.value) || (await model.versions())[0];
+    if (prompt) text.add(await model.score(version, prompt), "prompt");
+    shade();
+    await follow(
+      model.generate(version, prompt, field.length.valueAsNumber, choices(), running.signal),
+    );
+  } finally {
+    running = null;
+    field.halt.disabled = true;
+    field.generate.disabled = false;
+    shade();
+  }
+}
+
+// Shows pieces as they come, and how fast that is.
+async function follow(pieces) {
+  const begun = performance.now();
+  let count = 0;
+  let nats = 0;
+  for await (const piece of pieces) {
+    text.add(piece);
+    shade();
+    count += piece.length;
+    nats -= piece.reduce((sum, one) => sum + one.logProbability, 0);
+    const speed = (1000 * count) / (performance.now() - begun);
+    const mean = count ? nats / count / Math.LN2 : 0;
+    field.figures.textContent =
+      `version ${version}: ${count} characters, ${speed.toFixed(0)} per second, ` +
+      `${mean.toFixed(2)} bits each`;
+  }
+}
+
+function shade() {
+  const byMemory = field.request.elements.shade.value === "memory";
+  const [low, , high] = field.scale.children;
+  field.scale.classList.toggle("memory", byMemory);
+  [low.textContent, high.textContent] = byMemory ? ["−", "+"] : ["0", `${MOST_BITS} bits`];
+  field.layer.disabled = field.unit.disabled = !byMemory;
+  if (!byMemory) text.shadeBySurprise();
+  else if (memories) showMemories();
+  if (byMemory && !running) attempt(inspect);
+}
+
+function showMemories() {
+  const layer = field.layer.valueAsNumber;
+  const values = memories.map((layers) => layers[layer] ?? 0);
+  const most = Math.max(...values.map(Math.abs)) || 1; // a memory may count beyond 1
+  const [low, , high] = field.scale.children;
+  [low.textContent, high.textContent] = [`−${most.toFixed(1)}`, `+${most.toFixed(1)}`];
+  text.shadeBy(values.map((value) => value / most));
+}
+
+// Asks for the chosen memory cell, unless that is under way.
+async function inspect() {
+  const characters = text.characters.slice(-MOST_INSPECTED);
+  if (inspecting || !characters.length) return;
+  const unit = field.unit.valueAsNumber || 0;
+  inspecting = true;
+  try {
+    const bytes = characters.flatMap((one) => [...one.bytes]);
+    memories = await model.memories(version, bytes, unit);
+    field.layer.max = memories[0].length - 1;
+    field.unit.max = (await model.size()) / memories[0].length - 1;
+    showMemories();
+  } finally {
+    inspecting = false;
+  }
+  if (unit !== (field.unit.valueAsNumber || 0)) await inspect();
+}
+
+function showValues() {
+  for (const output of document.querySelectorAll("label output")) {
+    const { id, value } = document.getElementById(output.htmlFor.value);
+    output.textContent = id === "top_k" && value === "0" ? "all" : value;
+  }
+}
+
+field.request.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!running) attempt(generate);
+});
+field.halt.addEventListener("click", () => running?.abort());
+field.model.addEventListener("change", () => attempt(showVersions));
+field.layer.addEventListener("input", () => memories && showMemories());
+field.unit.addEventListener("input", () => attempt(inspect));
+for (const radio of field.request.elements.shade) radio.addEventListener("change", shade);
+field.request.addEventListener("input", showValues);
+
+showValues();
+shade();
+attempt(showModels);
