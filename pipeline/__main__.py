@@ -40,6 +40,25 @@ def _serving_options(command):
     return command
 
 
+def _batching_options(command):
+    """How a pushed model is to merge requests, where that is to be otherwise than exported."""
+    helps = {
+        "num_batch_threads": (1, "Merged batches that run at once; as exported by default."),
+        "batch_timeout_micros": (0, "How long a row waits for others; as exported by default."),
+        "max_batch_size": (1, "Most rows of a merged batch of requests; as exported by default."),
+    }
+
+    @functools.wraps(command)
+    def wrapper(*arguments, **options):
+        given = {name: options.pop(name) for name in helps}
+        batching = {name: value for name, value in given.items() if value is not None}
+        return command(*arguments, batching=batching, **options)
+
+    for name, (least, help_text) in helps.items():
+        wrapper = click.option(f"--{name}", type=click.IntRange(least), help=help_text)(wrapper)
+    return wrapper
+
+
 def _corpus_option(command):
     return click.option(
         "--corpus", default=DEFAULT_CORPUS, show_default=True, help=f"The text: {CORPUS_HELP}."
@@ -109,6 +128,7 @@ def _listed(text):
 @click.option(
     "--sample_characters", default=PROMPT_LENGTH, show_default=True, help="0 for no sample."
 )
+@_batching_options
 @_beam_arguments
 @_stage
 def run(
@@ -123,6 +143,7 @@ def run(
     eval_streams,
     prompt,
     sample_characters,
+    batching,
     beam_options,
     **overrides,
 ):
@@ -143,6 +164,7 @@ def run(
         eval_streams,
         init_from,
         _listed(devices),
+        batching,
         beam_options,
     )
     if served.not_blessed:
@@ -257,8 +279,9 @@ def infra_validator(store):
 
 @commands.command("pusher")
 @_serving_options
+@_batching_options
 @_stage
-def pusher(store, serving_dir, model_name):
+def pusher(store, serving_dir, model_name, batching):
     """Copy the blessed model into the serving directory, as its next version."""
     from pipeline import evaluator, infra_validator, trainer
     from pipeline import pusher as stage
@@ -268,7 +291,7 @@ def pusher(store, serving_dir, model_name):
     infra_blessing = store.latest(infra_validator.STAGE)
     stage.require_blessed(model, evaluation, infra_blessing)
     base_path = _base_path(store, serving_dir, model_name)
-    stage.run(store, model, evaluation, infra_blessing, base_path)
+    stage.run(store, model, evaluation, infra_blessing, base_path, batching)
 
 
 @commands.command("status")

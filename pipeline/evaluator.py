@@ -1,6 +1,7 @@
 """Evaluator: the exported model on the whole eval split, and against the model pushed last.
 
-metrics.json                  the measures of this model and of the one it is compared with
+metrics.json                  the measures of this model, what quantizing it loses, and the measures
+                              of the model it is compared with
 BLESSED or NOT_BLESSED        the latter with the reason
 """
 
@@ -16,7 +17,7 @@ from pipeline import statistics_gen
 from pipeline.artifacts import Artifact, Outcome, Store, write_text
 from pipeline.progress import progress_bar
 from pipeline.pusher import Pushed
-from pipeline.trainer import SAVED_MODEL
+from pipeline.trainer import saved_models
 from pipeline.windows import Split
 from serving.export import read_alphabet
 
@@ -74,7 +75,11 @@ def run(
         raise InputError(f"eval_streams is {streams}; it must be at least 1")
 
     def write(directory: str) -> Outcome:
-        metrics = evaluate(model.file(SAVED_MODEL), examples.path, streams)
+        measured = {
+            precision: evaluate(path, examples.path, streams)
+            for precision, path in saved_models(model).items()
+        }
+        metrics = measured.pop("float32")
         against = evaluate(baseline.path, examples.path, streams) if baseline else None
         entropy = statistics_gen.read(statistics.path, "eval").entropies[0]
         objection = objections(metrics, against, entropy, baseline)
@@ -82,6 +87,7 @@ def run(
             **metrics._asdict(),
             "entropy_order_0_bits": entropy,
             "streams": streams,
+            "quantized": _losses(measured, metrics),
             "baseline": against and {"version": baseline.version, **against._asdict()},
         }
         write_text(os.path.join(directory, METRICS), json.dumps(content, indent=1) + "\n")
@@ -90,12 +96,23 @@ def run(
             f"{metrics.nats_per_character:.4f} nats, {metrics.bits_per_character:.4f} bits per "
             f"character, {metrics.accuracy:.1%} right, {'not blessed' if objection else 'blessed'}"
         )
+        for precision, quantized in content["quantized"].items():
+            figure += f"; {precision} {quantized['loss_in_bits']:+.5f} bits"
         return Outcome({**content, "not_blessed": objection}, figure)
 
     inputs = {"model": model, "examples": examples, "statistics": statistics}
     if baseline:
         inputs["baseline"] = baseline.fingerprint
     return store.produce(STAGE, __name__, inputs, {"streams": streams}, write)
+
+
+def _losses(quantized, metrics):
+    """The measures of quantized models, and how many bits per character each loses."""
+    full = metrics.bits_per_character
+    return {
+        precision: {**one._asdict(), "loss_in_bits": one.bits_per_character - full}
+        for precision, one in quantized.items()
+    }
 
 
 def objections(

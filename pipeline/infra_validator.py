@@ -10,7 +10,7 @@ import shutil
 import tensorflow as tf
 
 from pipeline.artifacts import Artifact, Outcome, Store, copy_tree, write_text
-from pipeline.trainer import SAVED_MODEL
+from pipeline.trainer import saved_models
 from serving.launch import TENSORFLOW_MODEL_SERVER, running_server
 
 STAGE = "InfraValidator"
@@ -42,22 +42,27 @@ def run(store: Store, model: Artifact) -> Artifact:
     kind = TENSORFLOW_MODEL_SERVER if shutil.which(TENSORFLOW_MODEL_SERVER) else "embedded server"
 
     def write(directory: str) -> Outcome:
-        base_path = os.path.join(directory, "versions")
-        copy_tree(model.file(SAVED_MODEL), os.path.join(base_path, "1"))
-        with running_server("candidate", base_path) as client:
-            signatures = set(client.metadata().signature_def)
-            (text,) = client.generate([""], LENGTH)
-            (score,) = client.score([text.text])
-        tf.io.gfile.rmtree(base_path)
-        if not signatures >= SIGNATURES:
-            raise InfraError(f"the served model lacks {', '.join(SIGNATURES - signatures)}")
-        total = -float(text.log_probabilities.sum()) / math.log(2)
-        if not math.isclose(total, score.bits_per_character * LENGTH, rel_tol=1e-3, abs_tol=1e-3):
-            raise InfraError(
-                f"the text was generated at {total:.3f} bits, but scores "
-                f"{score.bits_per_character * LENGTH:.3f}"
-            )
+        for saved_model in saved_models(model).values():
+            base_path = os.path.join(directory, "versions")
+            copy_tree(saved_model, os.path.join(base_path, "1"))
+            _ask(base_path)
+            tf.io.gfile.rmtree(base_path)
         write_text(os.path.join(directory, INFRA_BLESSED), kind + "\n")
         return Outcome({"server": kind}, f"answers over gRPC from the {kind}")
 
     return store.produce(STAGE, __name__, {"model": model}, {"server": kind}, write)
+
+
+def _ask(base_path):
+    with running_server("candidate", base_path) as client:
+        signatures = set(client.metadata().signature_def)
+        (text,) = client.generate([""], LENGTH)
+        (score,) = client.score([text.text])
+    if not signatures >= SIGNATURES:
+        raise InfraError(f"the served model lacks {', '.join(SIGNATURES - signatures)}")
+    total = -float(text.log_probabilities.sum()) / math.log(2)
+    if not math.isclose(total, score.bits_per_character * LENGTH, rel_tol=1e-3, abs_tol=1e-3):
+        raise InfraError(
+            f"the text was generated at {total:.3f} bits, but scores "
+            f"{score.bits_per_character * LENGTH:.3f}"
+        )

@@ -1,7 +1,7 @@
 """All stages after one another, and what can be said of their artifacts."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from model.errors import InputError
@@ -56,6 +56,7 @@ def run_all(
     eval_streams: int = 64,
     init_from: str = "",
     devices: Sequence[str] = (),
+    batching: Mapping[str, int] = {},
     beam_options: Sequence[str] = (),
 ) -> Served:
     """Runs every stage whose artifact is not there yet.
@@ -70,6 +71,7 @@ def run_all(
       eval_streams: see `evaluator.run`.
       init_from: see `trainer.run`.
       devices: see `trainer.run`.
+      batching: see `pusher.run`.
       beam_options: see `example_gen.run`.
 
     Raises:
@@ -92,7 +94,7 @@ def run_all(
     if not evaluator.blessed(evaluation):
         return Served(name, base_path, evaluation.manifest.counters["not_blessed"])
     infra_blessing = infra_validator.run(store, model)
-    pusher.run(store, model, evaluation, infra_blessing, base_path)
+    pusher.run(store, model, evaluation, infra_blessing, base_path, batching)
     return Served(name, base_path, "")
 
 

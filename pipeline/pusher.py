@@ -2,13 +2,20 @@
 
 <serving>/<model>/<version>/                 what a model server loads
 <serving>/<model>/<version>/lineage.json     where it came from
+<serving>/<model>.config                     for --model_config_file, with a label per precision
+
+A model that is quantized, too, becomes two versions, of which that in float32 is the newer one.
 """
 
+import itertools
 import json
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
 
 from model.errors import InputError
 from pipeline.artifacts import (
@@ -21,8 +28,9 @@ from pipeline.artifacts import (
     reason,
     write_text,
 )
-from pipeline.trainer import SAVED_MODEL
+from pipeline.trainer import saved_models
 from serving.base_path import versions
+from serving.batching import rebatch
 
 STAGE = "Pusher"
 LINEAGE = "lineage.json"
@@ -36,12 +44,16 @@ class Pushed(NamedTuple):
     Attributes:
       path: its directory.
       version: its number.
+      precision: of its kernels.
+      batching: what the Pusher changed of how it merges requests.
       fingerprint: of the Trainer artifact it is a copy of.
       evaluation: fingerprint of the Evaluator artifact that blessed it.
     """
 
     path: str
     version: int
+    precision: str
+    batching: dict[str, int]
     fingerprint: str
     evaluation: str
 
@@ -54,13 +66,26 @@ def pushed_versions(base_path: str) -> list[Pushed]:
         lineage = os.path.join(path, LINEAGE)
         if gfile.exists(lineage):
             content = json.loads(read_text(lineage))
-            found.append(Pushed(path, version, content["model"], content["evaluation"]))
+            found.append(
+                Pushed(
+                    path,
+                    version,
+                    content["precision"],
+                    content["batching"],
+                    content["model"],
+                    content["evaluation"],
+                )
+            )
     return found
 
 
 def pushed_before(base_path: str, model: Artifact) -> Pushed | None:
-    """The version pushed last, leaving out those that are this very model."""
-    others = [p for p in pushed_versions(base_path) if p.fingerprint != model.fingerprint]
+    """The version in float32 pushed last, leaving out those that are this very model."""
+    others = [
+        pushed
+        for pushed in pushed_versions(base_path)
+        if pushed.fingerprint != model.fingerprint and pushed.precision == "float32"
+    ]
     return others[-1] if others else None
 
 
@@ -85,6 +110,7 @@ def run(
     evaluation: Artifact,
     infra_blessing: Artifact,
     base_path: str,
+    batching: Mapping[str, int] = {},
 ) -> Artifact:
     """Pushes a model; one that is there already, as the newest version, is not pushed again.
 
@@ -94,6 +120,7 @@ def run(
       evaluation: from Evaluator, blessed.
       infra_blessing: from InfraValidator.
       base_path: `<serving>/<model>`.
+      batching: how requests are to be merged, otherwise than exported; see `batching.rebatch`.
 
     Returns:
       The artifact that says which version it became.
@@ -101,40 +128,70 @@ def run(
     Raises:
       InputError: if the serving directory cannot be written.
     """
-    existing = pushed_versions(base_path)
-    newest = existing[-1] if existing else None
-    is_newest = newest is not None and newest.fingerprint == model.fingerprint
-    version = newest.version if is_newest else max(versions(base_path), default=0) + 1
+    sources = saved_models(model)
+    first = _first_version(base_path, model, batching, len(sources))
+    lineage = {
+        "model": model.fingerprint,
+        "evaluation": evaluation.fingerprint,
+        "infra_blessing": infra_blessing.fingerprint,
+        "batching": dict(batching),
+        "root": store.root,
+    }
 
     def write(directory: str) -> Outcome:
-        path = os.path.join(base_path, str(version))
-        if not is_newest:
-            lineage = {
-                "model": model.fingerprint,
-                "evaluation": evaluation.fingerprint,
-                "infra_blessing": infra_blessing.fingerprint,
-                "root": store.root,
-            }
-            try:
-                _copy(model.file(SAVED_MODEL), path, lineage)
-            except (tf.errors.PermissionDeniedError, tf.errors.FailedPreconditionError) as error:
-                raise InputError(
-                    f"{base_path} cannot be written ({reason(error)}); choose --serving_dir"
-                ) from error
-        pushed = {"version": version, "path": path}
+        numbers = dict(zip(sources, itertools.count(first), strict=False))
+        try:
+            # The newest version first: a server that looks in between is not to go back and forth.
+            for precision, number in reversed(numbers.items()):
+                path = os.path.join(base_path, str(number))
+                if number not in versions(base_path):
+                    _copy(sources[precision], path, {**lineage, "precision": precision}, batching)
+            write_text(f"{base_path}.config", _config(base_path, numbers))
+        except (tf.errors.PermissionDeniedError, tf.errors.FailedPreconditionError) as error:
+            raise InputError(
+                f"{base_path} cannot be written ({reason(error)}); choose --serving_dir"
+            ) from error
+        newest = numbers["float32"]
+        path = os.path.join(base_path, str(newest))
+        pushed = {"version": newest, "path": path, "versions": numbers}
         write_text(os.path.join(directory, "pushed.json"), json.dumps(pushed) + "\n")
-        return Outcome(pushed, f"version {version} in {base_path}")
+        others = "".join(f", {name} {n}" for name, n in numbers.items() if n != newest)
+        return Outcome(pushed, f"version {newest}{others} in {base_path}")
 
     inputs = {"model": model, "evaluation": evaluation, "infra_blessing": infra_blessing}
-    parameters = {"base_path": base_path, "version": version}
+    parameters = {"base_path": base_path, "version": first, "batching": dict(batching)}
     return store.produce(STAGE, __name__, inputs, parameters, write)
 
 
-def _copy(source, destination, lineage):
+def _first_version(base_path, model, batching, count):
+    """The number of the first of the versions that a model becomes, or has become already."""
+    pushed = pushed_versions(base_path)
+    if pushed and (pushed[-1].fingerprint, pushed[-1].batching) == (model.fingerprint, batching):
+        return pushed[-1].version - count + 1
+    return max(versions(base_path), default=0) + 1
+
+
+def _config(base_path, numbers):
+    """A ModelServerConfig as text."""
+    config = model_server_config_pb2.ModelServerConfig()
+    one = config.model_config_list.config.add(
+        name=os.path.basename(base_path),
+        base_path=base_path if "://" in base_path else os.path.abspath(base_path),
+        model_platform="tensorflow",
+    )
+    one.model_version_policy.specific.versions.extend(numbers.values())
+    for precision, number in numbers.items():
+        one.version_labels[precision] = number
+    return text_format.MessageToString(config)
+
+
+def _copy(source, destination, lineage, batching):
     """Copies a SavedModel aside, then makes it appear whole."""
     aside = os.path.join(os.path.dirname(destination), ".pushing")
     if gfile.exists(aside):
         gfile.rmtree(aside)
     copy_tree(source, aside)
+    if batching:
+        rebatch(aside, batching)
     write_text(os.path.join(aside, LINEAGE), json.dumps(lineage, indent=1) + "\n")
     publish(aside, destination, last="saved_model.pb")

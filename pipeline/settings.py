@@ -58,6 +58,7 @@ class TrainingConfig:
       execution: how the net is computed; "auto" for the fastest.
       recompute: steps of the window whose gates are in memory at once, for windows of thousands of
         characters: the backward pass computes the others' again. Divides the window; 0 keeps all.
+      quantize: whether to export the model with bfloat16 kernels, too, which take half the memory.
       seed: of the initial weights and the dropout.
       sample_length: characters of the text written to TensorBoard at each validation.
       profile_steps: steps to profile for TensorBoard; 0 for none.
@@ -82,6 +83,7 @@ class TrainingConfig:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     execution: Execution = "auto"
     recompute: int = 0
+    quantize: bool = False
     seed: int = 0
     sample_length: int = 200
     profile_steps: int = 0

@@ -3,6 +3,7 @@
 checkpoints/, architecture.json     see `checkpoints`
 logs/                               for TensorBoard
 Format-Serving/                     the SavedModel; see `serving.export`
+Format-Serving-bfloat16/            the same with bfloat16 kernels, where `quantize` is set
 """
 
 import contextlib
@@ -24,10 +25,13 @@ from pipeline.progress import progress_bar
 from pipeline.settings import Settings
 from pipeline.training_log import TrainingLog
 from pipeline.windows import Split
-from serving.export import export
+from serving.export import Precision, export
 
 STAGE = "Trainer"
-SAVED_MODEL = "Format-Serving"
+SAVED_MODELS: dict[Precision, str] = {
+    "bfloat16": "Format-Serving-bfloat16",
+    "float32": "Format-Serving",
+}
 STEPS_PER_LOG = 10
 
 
@@ -81,6 +85,12 @@ def run(
     if initial:
         inputs["init_from"] = initial.fingerprint
     return store.produce(STAGE, __name__, inputs, parameters, write, resumable=True)
+
+
+def saved_models(model: Artifact) -> dict[Precision, str]:
+    """The SavedModels of an artifact by the precision of their kernels; float32 comes last."""
+    paths = {precision: model.file(name) for precision, name in SAVED_MODELS.items()}
+    return {precision: path for precision, path in paths.items() if tf.io.gfile.exists(path)}
 
 
 def make_strategy(devices: Sequence[str]) -> tf.distribute.MirroredStrategy:
@@ -158,11 +168,13 @@ class Training:
             "checkpoint": f"checkpoints/best/ckpt-{int(self._checkpoints.step)}",
             "validation_nats": round(best, 5),
         }
-        saved_model = os.path.join(self._directory, SAVED_MODEL)
-        if tf.io.gfile.exists(saved_model):
-            tf.io.gfile.rmtree(saved_model)
         card = model_card.documents(self._settings.model, self._alphabet, self._corpus, counters)
-        export(self._learner.model, self._alphabet, saved_model, card)
+        for precision, name in SAVED_MODELS.items():
+            path = os.path.join(self._directory, name)
+            if tf.io.gfile.exists(path):
+                tf.io.gfile.rmtree(path)
+            if precision == "float32" or self._config.quantize:
+                export(self._learner.model, self._alphabet, path, card, precision)
         return Outcome(counters, f"{best:.4f} nats per character in validation, {done:,} steps")
 
     def _loop(self, state, first, progress):

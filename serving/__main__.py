@@ -138,6 +138,7 @@ def _asks(command):
             help="Start a server for this base path, and stop it afterwards.",
         ),
         click.option("--model_name", default="stdlib", show_default=True, help="Which model."),
+        click.option("--version_label", default="", help="Which version; the newest by default."),
         click.option("--timeout", default=60.0, show_default=True, help="Seconds per request."),
         click.option("--ssl_ca_file", default="", help="PEM of who vouches for the server; TLS."),
     )
@@ -147,7 +148,7 @@ def _asks(command):
 
 
 @contextlib.contextmanager
-def _client(server, model_base_path, model_name, timeout, ssl_ca_file):
+def _client(server, model_base_path, model_name, version_label, timeout, ssl_ca_file):
     import grpc
 
     from serving.base_path import require_versions
@@ -163,7 +164,9 @@ def _client(server, model_base_path, model_name, timeout, ssl_ca_file):
     if ssl_ca_file:
         authority = pathlib.Path(ssl_ca_file).read_bytes()
         credentials = grpc.ssl_channel_credentials(authority)
-    address = Address(server or DEFAULT_SERVER, model_name, timeout, credentials)
+    address = Address(
+        server or DEFAULT_SERVER, model_name, timeout, credentials, version_label or None
+    )
     with Client(address) as client:
         yield client
 

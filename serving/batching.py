@@ -1,9 +1,11 @@
 """Requests that arrive together, merged within the graph, whoever serves it."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from model.character_model import CharacterModel
 
@@ -54,3 +56,24 @@ class Batching(NamedTuple):
             autograph=False,
         )
         return merge(function)(*tensors)
+
+
+def rebatch(directory: str, changes: Mapping[str, int]) -> None:
+    """Changes how a SavedModel merges requests.
+
+    Args:
+      directory: of the SavedModel.
+      changes: attributes of the ops that merge, such as "batch_timeout_micros", with new values.
+    """
+    path = os.path.join(directory, tf.saved_model.SAVED_MODEL_FILENAME_PB)
+    with tf.io.gfile.GFile(path, "rb") as file:
+        saved_model = saved_model_pb2.SavedModel.FromString(file.read())
+    for graph in saved_model.meta_graphs:
+        for function in graph.graph_def.library.function:
+            for node in function.node_def:
+                if node.op == "BatchFunction":
+                    for name, value in changes.items():
+                        node.attr[name].i = value
+    tf.io.gfile.remove(path)  # not every filesystem cuts a file that is written anew
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(saved_model.SerializeToString(deterministic=True))

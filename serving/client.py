@@ -68,12 +68,14 @@ class Address(NamedTuple):
       model_name: of the model.
       timeout: seconds that a request may take.
       credentials: for TLS, see `grpc.ssl_channel_credentials`; None for none.
+      version: a version's number or label; None for the newest.
     """
 
     server: str
     model_name: str
     timeout: float = 60.0
     credentials: grpc.ChannelCredentials | None = None
+    version: int | str | None = None
 
     def channel(self, library):
         """A channel of `grpc` or of `grpc.aio`."""
@@ -123,7 +125,9 @@ class Client:
         choices: Choices = Choices(),  # noqa: B008
     ) -> list[Text]:
         """Continues prompts."""
-        request = generate_request(self._address.model_name, prompts, length, choices)
+        request = generate_request(
+            self._address.model_name, prompts, length, choices, version=self._address.version
+        )
         return texts_of(self.predict(request))
 
     def stream(
@@ -134,7 +138,9 @@ class Client:
         piece: int = PIECE,
     ) -> Iterator[Text]:
         """Continues a prompt piece by piece, as the characters come; see `stream.Stream`."""
-        stream = Stream(self._address.model_name, prompt, length, piece, choices)
+        stream = Stream(
+            self._address.model_name, prompt, length, piece, choices, self._address.version
+        )
         while stream.request:
             try:
                 response = self.predict(stream.request)
@@ -146,12 +152,11 @@ class Client:
 
     def score(self, texts: Sequence[str | bytes]) -> list[Score]:
         """Scores texts."""
-        return _scores(self.predict(_score_request(self._address.model_name, texts)))
+        return _scores(self.predict(_text_request(self._address, "score", texts)))
 
     def embed(self, texts: Sequence[str | bytes]) -> np.ndarray:
         """Texts as feature vectors, `[texts, layers * units]`."""
-        inputs = {"text": strings(texts)}
-        response = self.predict(predict_request(self._address.model_name, "embed", inputs))
+        response = self.predict(_text_request(self._address, "embed", texts))
         return outputs_of(response)["embedding"]
 
     def metadata(self) -> get_model_metadata_pb2.SignatureDefMap:
@@ -213,7 +218,9 @@ class AsyncClient:
         choices: Choices = Choices(),  # noqa: B008
     ) -> list[Text]:
         """Continues prompts."""
-        request = generate_request(self._address.model_name, prompts, length, choices)
+        request = generate_request(
+            self._address.model_name, prompts, length, choices, version=self._address.version
+        )
         return texts_of(await self.predict(request))
 
     async def stream(
@@ -224,7 +231,9 @@ class AsyncClient:
         piece: int = PIECE,
     ) -> AsyncIterator[Text]:
         """Continues a prompt piece by piece, as the characters come; see `stream.Stream`."""
-        stream = Stream(self._address.model_name, prompt, length, piece, choices)
+        stream = Stream(
+            self._address.model_name, prompt, length, piece, choices, self._address.version
+        )
         while stream.request:
             try:
                 response = await self.predict(stream.request)
@@ -236,11 +245,12 @@ class AsyncClient:
 
     async def score(self, texts: Sequence[str | bytes]) -> list[Score]:
         """Scores texts."""
-        return _scores(await self.predict(_score_request(self._address.model_name, texts)))
+        return _scores(await self.predict(_text_request(self._address, "score", texts)))
 
 
-def _score_request(model_name, texts):
-    return predict_request(model_name, "score", {"text": strings(texts)})
+def _text_request(address, signature, texts):
+    inputs = {"text": strings(texts)}
+    return predict_request(address.model_name, signature, inputs, address.version)
 
 
 def _scores(response):

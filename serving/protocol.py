@@ -61,13 +61,15 @@ def predict_request(
     model_name: str,
     signature: str,
     inputs: Mapping[str, object],
-    version: int | None = None,
+    version: int | str | None = None,
 ) -> predict_pb2.PredictRequest:
-    """A request with arrays as inputs; for the newest version unless it names one."""
+    """A request with arrays as inputs, for the newest version or the one of a number or label."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model_name
     request.model_spec.signature_name = signature
-    if version is not None:
+    if isinstance(version, str):
+        request.model_spec.version_label = version
+    elif version is not None:
         request.model_spec.version.value = version
     for name, value in inputs.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
@@ -85,7 +87,7 @@ def generate_request(
     length: int,
     choices: Choices = Choices(),  # noqa: B008  a tuple, which nobody can change
     states: np.ndarray | None = None,
-    version: int | None = None,
+    version: int | str | None = None,
 ) -> predict_pb2.PredictRequest:
     """A request to continue prompts, or texts that have left the given states behind.
 

@@ -21,7 +21,13 @@ class Stream:
     """
 
     def __init__(
-        self, model_name: str, prompt: str | bytes, length: int, piece: int, choices: Choices
+        self,
+        model_name: str,
+        prompt: str | bytes,
+        length: int,
+        piece: int,
+        choices: Choices,
+        version: int | str | None = None,
     ):
         self._model_name = model_name
         self._choices = choices
@@ -31,7 +37,7 @@ class Stream:
         (self._text,) = strings([prompt])
         self._unread = self._text
         self._state: tensor_pb2.TensorProto | None = None
-        self._version: int | None = None
+        self._wanted = self._version = version
         self.request = self._made()
 
     def _made(self) -> predict_pb2.PredictRequest | None:
@@ -59,9 +65,9 @@ class Stream:
 
     def is_to_go_on_without(self, code: str) -> bool:
         """Whether to go on after a refusal, with a version that has to read the text first."""
-        if code != "NOT_FOUND" or self._version is None:
+        if code != "NOT_FOUND" or self._state is None:
             return False
-        self._version = self._state = None
+        self._version, self._state = self._wanted, None
         self._unread = self._text
         if len(self._text) > MAX_LENGTH:  # cut, but not within a code point
             self._unread = self._text[-MAX_LENGTH:].lstrip(_WITHIN_CODE_POINTS)

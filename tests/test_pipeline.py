@@ -2,15 +2,20 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 
 import pytest
 from conftest import PROJECT, run_module
+from servers import running
+from tensorflow.core.protobuf import saved_model_pb2
 
-from pipeline import orchestration
+from pipeline import evaluator, orchestration
 from pipeline.artifacts import Store
+from serving.client import Address, Client
+from serving.config_files import read_models
 
 OPTIONS = (
     "--train_fraction 0.9 --layers 1 --units 16 --batch_size 8 --window 20 --steps 60 "
@@ -127,3 +132,41 @@ def test_stages_run_by_themselves(finished_run, tmp_path):
     other.write_text("0123456789\n" * 1000)
     refused = run_module("pipeline", "example_validator", "--root", root, "--corpus", other)
     assert refused.returncode == 2 and "unseen characters" in refused.stderr
+
+
+def test_a_quantized_model_is_a_version_with_a_label(finished_run, tmp_path):
+    root, _, command = finished_run
+    push = "--serving_dir", tmp_path, "--max_batch_size", "8", "--batch_timeout_micros", "100"
+    finished = run_module("pipeline", *command, "--quantize", *push)
+    assert finished.returncode == 0, finished.stderr
+    assert "over gRPC" in finished.stdout and "words, version 2" in finished.stdout
+    evaluation = Store(str(root)).latest(evaluator.STAGE)
+    measured = json.loads(pathlib.Path(evaluation.file(evaluator.METRICS)).read_text())
+    loss = measured["quantized"]["bfloat16"]["loss_in_bits"]
+    assert 0 < abs(loss) < 0.02
+    assert f"bfloat16 {loss:+.5f} bits" in finished.stdout
+    (config,) = read_models(str(tmp_path / "words.config")).model_config_list.config
+    assert dict(config.version_labels) == {"bfloat16": 1, "float32": 2}
+    assert list(config.model_version_policy.specific.versions) == [1, 2]
+    for version in ("1", "2"):
+        content = (tmp_path / "words" / version / "saved_model.pb").read_bytes()
+        nodes = [
+            node
+            for graph in saved_model_pb2.SavedModel.FromString(content).meta_graphs
+            for function in graph.graph_def.library.function
+            for node in function.node_def
+            if node.op == "BatchFunction"
+        ]
+        sizes = {(n.attr["max_batch_size"].i, n.attr["batch_timeout_micros"].i) for n in nodes}
+        assert sizes == {(8, 100)}
+    flags = (
+        f"--model_config_file={tmp_path}/words.config",
+        "--model_config_file_poll_wait_seconds=1",
+    )
+    labels = "--allow_version_labels_for_unavailable_models"
+    with running(*flags, labels, name="words") as server:
+        with Client(Address(server.address, "words", version="bfloat16")) as client:
+            bits = [client.score(["the grid reads one letter"])[0].bits_per_character]
+        with Client(Address(server.address, "words", version="float32")) as client:
+            bits.append(client.score(["the grid reads one letter"])[0].bits_per_character)
+    assert bits[0] != bits[1] and abs(bits[0] - bits[1]) < 0.02 * bits[1]
