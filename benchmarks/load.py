@@ -39,12 +39,14 @@ class Served(NamedTuple):
       latencies: seconds of each request.
       firsts: seconds to the first character of each stream.
       failures: requests refused.
+      moved: streams that went on with another version, as theirs was gone.
     """
 
     characters_per_second: float
     latencies: np.ndarray
     firsts: np.ndarray
     failures: int
+    moved: int
 
 
 def run(address: Address, load: Load) -> Served:
@@ -53,7 +55,7 @@ def run(address: Address, load: Load) -> Served:
 
 
 async def _run(address, load):
-    latencies, firsts, counts, failures = [], [], [], []
+    latencies, firsts, counts, failures, moved = [], [], [], [], []
     begun = time.perf_counter()
     end = begun + load.seconds
 
@@ -66,6 +68,9 @@ async def _run(address, load):
             try:
                 piece = stream.take(await client.predict(stream.request))
             except ServerError as error:
+                if stream.is_to_go_on_without(error.code):
+                    moved.append(error)
+                    continue
                 failures.append(error)
                 return
             now = time.perf_counter()
@@ -97,4 +102,6 @@ async def _run(address, load):
 
             await asyncio.gather(*(closed() for _ in range(load.clients)))
     elapsed = time.perf_counter() - begun if load.arrivals else load.seconds
-    return Served(sum(counts) / elapsed, np.array(latencies), np.array(firsts), len(failures))
+    return Served(
+        sum(counts) / elapsed, np.array(latencies), np.array(firsts), len(failures), len(moved)
+    )

@@ -11,9 +11,7 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 from collections import defaultdict
 
 import click
@@ -22,11 +20,11 @@ import rich.console
 import rich.progress
 import rich.table
 
+from benchmarks.embedded_server import MODEL, exported, serving
 from benchmarks.load import Load, run
 from benchmarks.problem import VOCABULARY
 from benchmarks.train_step import machine
 
-MODEL = "bench"
 PIECE = 16
 METRIC = re.compile(r":tensorflow:serving:(request|runtime)_latency_sum\{[^}]*\} (\S+)")
 
@@ -86,58 +84,6 @@ class InProcess:
         return batch * characters / (time.perf_counter() - begun)
 
 
-@contextlib.contextmanager
-def served(layers: int, units: int, precision: str):
-    """Exports a network of random weights; yields its base path."""
-    import tensorflow as tf
-
-    from model.alphabet import Alphabet
-    from model.character_model import CharacterModel
-    from model.config import ModelConfig
-    from serving.export import export
-
-    tf.keras.utils.set_random_seed(0)
-    alphabet = Alphabet.of("bytes", range(VOCABULARY))
-    config = ModelConfig(layers=layers, units=units, tied="all")
-    with tempfile.TemporaryDirectory() as directory:
-        export(
-            CharacterModel(config, alphabet.size),
-            alphabet,
-            f"{directory}/1",
-            precision=precision,
-        )
-        yield directory
-
-
-@contextlib.contextmanager
-def server(base_path: str):
-    """Starts the embedded server; yields its gRPC address and the URL of its metrics."""
-    from serving.client import Address, Client, ServerError
-    from serving.launch import free_port
-
-    port, rest_port = free_port(), free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving", "serve", f"--port={port}", f"--model_name={MODEL}",
-         f"--rest_api_port={rest_port}", f"--model_base_path={base_path}",
-         "--grpc_max_threads=256"],
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    address = Address(f"127.0.0.1:{port}", MODEL)
-    try:
-        with Client(address) as client:
-            while True:
-                with contextlib.suppress(ServerError):
-                    if client.available_versions():
-                        break
-                if process.poll() is not None:
-                    raise click.ClickException("the server ended before it could be asked")
-                time.sleep(0.2)
-        yield address, f"http://127.0.0.1:{rest_port}/monitoring/prometheus/metrics"
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def share_in_python(before: str, after: str) -> float:
     """Of the time that requests took in the server, the share outside of TensorFlow."""
     spent = defaultdict(float)
@@ -167,8 +113,8 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
         loads.append(Load(256, PIECE, seconds, arrivals))
     speeds, tables = defaultdict(list), defaultdict(list)
     with contextlib.ExitStack() as stack:
-        base_path = stack.enter_context(served(layers, units, precision))
-        address, metrics = stack.enter_context(server(base_path))
+        base_path = stack.enter_context(exported(layers, units, precision))
+        server = stack.enter_context(serving(base_path))
         in_process = InProcess(f"{base_path}/1")
         peers = {}
         for dtype in ("float32", "bfloat16") if torch else ():
@@ -176,7 +122,7 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
         characters = min(1024, int(64 * (1000 / units) ** 2) // PIECE * PIECE)
         steps = rounds * (len(loads) + 2 * (1 + len(peers)))
         for load in loads:  # graphs and connections are made before anything is timed
-            run(address, load._replace(seconds=1.0))
+            run(server.address, load._replace(seconds=1.0))
         progress = stack.enter_context(
             rich.progress.Progress(console=rich.console.Console(stderr=True))
         )
@@ -190,9 +136,9 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
                     speeds[f"PyTorch {dtype}", batch].append(peer.speed(batch, part))
                     progress.advance(task)
             for load in loads:
-                before = _page(metrics)
-                found = run(address, load)
-                tables[load].append((found, share_in_python(before, _page(metrics))))
+                before = server.metrics()
+                found = run(server.address, load)
+                tables[load].append((found, share_in_python(before, server.metrics())))
                 progress.advance(task)
     summary = {
         "network": f"{layers}x{units}, {precision}",
@@ -207,11 +153,6 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     _print(summary)
-
-
-def _page(url):
-    with urllib.request.urlopen(url, timeout=30) as response:
-        return response.read().decode()
 
 
 def _row(load, found):

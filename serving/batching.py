@@ -41,12 +41,13 @@ class Batching(NamedTuple):
         return cls(timeout_micros=2000, threads=1, turn=8)
 
     def merged(
-        self, function: Callable[..., list[tf.Tensor]], *tensors: tf.Tensor
+        self, name: str, function: Callable[..., list[tf.Tensor]], *tensors: tf.Tensor
     ) -> list[tf.Tensor]:
         """Runs a function on the rows of all requests that arrive at the same time.
 
-        What it returns has lost its shape, and other dimensions than the first may be as wide as
-        others' rows made them.
+        Those under one name wait in one queue, so each function is to have a name of its own. What
+        it returns has lost its shape, and other dimensions than the first may be as wide as others'
+        rows made them.
         """
         merge = tf.nondifferentiable_batch_function(
             self.threads,
@@ -55,7 +56,8 @@ class Batching(NamedTuple):
             max_enqueued_batches=self.max_enqueued_batches,
             autograph=False,
         )
-        return merge(function)(*tensors)
+        with tf.name_scope(name):  # by this TensorFlow tells queues apart
+            return merge(function)(*tensors)
 
 
 def rebatch(directory: str, changes: Mapping[str, int]) -> None:

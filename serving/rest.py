@@ -46,6 +46,7 @@ _HTTP_STATUS = {
 }
 _MAX_VERSION = 2**63 - 1
 
+MAX_CONNECTIONS = 5000  # those that say nothing for two minutes are closed
 PLAYGROUND = "/playground"  # a page on which to try the models
 _PAGE = os.path.join(os.path.dirname(__file__), "playground")
 
@@ -65,6 +66,8 @@ def serving_at(application: "Application", port: int, threads: int) -> Iterator[
             port=port,
             threads=threads,
             max_request_body_size=MAX_MESSAGE_BYTES,
+            connection_limit=MAX_CONNECTIONS,
+            asyncore_use_poll=True,
             clear_untrusted_proxy_headers=True,
             ident=None,
         )

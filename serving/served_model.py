@@ -222,7 +222,7 @@ class ServedModel(tf.Module):
         """
         text = self._checked_text(text)
         bits, scores = self._batching.merged(
-            lambda text: sampling.score(self._model, self._alphabet.encode(text)), text
+            "score", lambda text: sampling.score(self._model, self._alphabet.encode(text)), text
         )
         longest = tf.shape(self._alphabet.encode(text))[1]
         return {
@@ -242,7 +242,7 @@ class ServedModel(tf.Module):
         """
         text = self._checked_text(text)
         embedding = self._batching.merged(
-            lambda text: sampling.embed(self._model, self._alphabet.encode(text)), text
+            "embed", lambda text: sampling.embed(self._model, self._alphabet.encode(text)), text
         )
         config = self._model.config
         return {"embedding": tf.ensure_shape(embedding, [None, config.layers * config.units])}

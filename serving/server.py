@@ -231,11 +231,12 @@ def _log(line):
 def _grpc_server(manager, metrics, listening):
     server = grpc.server(
         futures.ThreadPoolExecutor(listening.grpc_max_threads),
+        # Of two options with one name gRPC takes the first.
         options=[
+            *listening.channel_arguments,
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),
-            *listening.channel_arguments,
         ],
         maximum_concurrent_rpcs=listening.grpc_max_threads,
     )

@@ -94,7 +94,7 @@ class Turns:
     @tf.function(autograph=False)
     def _merged(self, *inputs):
         # One function for both signatures, so that their requests merge with each other.
-        return self._batching.merged(self._turn, *inputs)
+        return self._batching.merged("generate", self._turn, *inputs)
 
     def _turn(self, prompt, length, temperature, top_k, top_p, seed, stop, alternatives, state):
         """`sampling.generate` for the rows of all requests, which are known to be valid."""

@@ -67,3 +67,17 @@ def test_serving_measures_a_server_under_load(tmp_path):
     for row in found["loads"]:
         assert min(row["characters_per_second"]) > 0 and row["failures"] == 0
         assert row["latency_ms"]["p50"] <= row["latency_ms"]["p99"]
+
+
+def test_endurance_counts_what_fails_and_what_memory_grows(tmp_path):
+    output = tmp_path / "endurance.json"
+    finished = run_module(
+        "benchmarks.endurance", "--layers", 1, "--units", 16, "--clients", 2, "--requests", 300,
+        "--kills", 1, "--minutes", 0.1, "--seconds", 2, "--output", output,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    found = json.loads(output.read_text())
+    assert found["rolling_versions"]["requests"] >= 300
+    assert found["kills"]["longest_outage_s"] > 1
+    assert all(found[part]["failed_requests"] == 0 for part in ("rolling_versions", "kills"))
+    assert found["full_load"]["memory_mib"][0] > 100

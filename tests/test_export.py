@@ -110,6 +110,33 @@ def test_a_stop_string_ends_the_text(loaded):
     assert found["stopped"].tolist() == [True]
 
 
+def at_the_same_time(loaded, asked):
+    """The answers to requests, each a signature and its inputs."""
+    together = [None] * len(asked)
+
+    def ask(n):
+        together[n] = loaded(*asked[n])
+
+    threads = [threading.Thread(target=ask, args=[n]) for n in range(len(asked))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return together
+
+
+def test_signatures_do_not_get_into_each_others_batches(loaded):
+    text = {"text": np.array([b"abc", b"ab"], object)}
+    kinds = [("score", text), ("embed", text), ("generate", inputs(["a", "b"]))]
+    alone = [loaded(*kind) for kind in kinds]
+    for _ in range(5):
+        together = at_the_same_time(loaded, kinds * 8)
+        for one, other in zip(alone * 8, together, strict=True):
+            for name in one:
+                if one[name].dtype == np.float32:
+                    np.testing.assert_allclose(one[name], other[name], atol=1e-5)
+
+
 def test_requests_at_the_same_time_answer_as_alone(loaded):
     """They are merged within the graph; each has other prompts, lengths and seeds."""
     requests = [
@@ -117,16 +144,7 @@ def test_requests_at_the_same_time_answer_as_alone(loaded):
         for n in range(24)
     ]
     alone = [loaded("generate", request) for request in requests]
-    together = [None] * len(requests)
-
-    def ask(n):
-        together[n] = loaded("generate", requests[n])
-
-    threads = [threading.Thread(target=ask, args=[n]) for n in range(len(requests))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together = at_the_same_time(loaded, [("generate", request) for request in requests])
     for one, other in zip(alone, together, strict=True):
         assert one["text"].tolist() == other["text"].tolist()
         assert one["alternatives"].shape == other["alternatives"].shape

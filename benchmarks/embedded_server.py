@@ -1,0 +1,83 @@
+"""A server for the benchmarks: a network of random weights behind the embedded server."""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import click
+
+from benchmarks.problem import VOCABULARY
+from serving.client import Address, Client, ServerError
+from serving.launch import free_port
+
+MODEL = "bench"
+
+
+class Server(NamedTuple):
+    """A server that runs.
+
+    Attributes:
+      address: for gRPC.
+      rest_port: for REST.
+      process: its own.
+    """
+
+    address: Address
+    rest_port: int
+    process: subprocess.Popen
+
+    def metrics(self) -> str:
+        """Its metrics."""
+        url = f"http://127.0.0.1:{self.rest_port}/monitoring/prometheus/metrics"
+        with urllib.request.urlopen(url, timeout=30) as response:
+            return response.read().decode()
+
+
+@contextlib.contextmanager
+def exported(layers: int, units: int, precision: str) -> Iterator[str]:
+    """Exports a network of random weights as version 1; yields its base path."""
+    import tensorflow as tf
+
+    from model.alphabet import Alphabet
+    from model.character_model import CharacterModel
+    from model.config import ModelConfig
+    from serving.export import export
+
+    tf.keras.utils.set_random_seed(0)
+    alphabet = Alphabet.of("bytes", range(VOCABULARY))
+    config = ModelConfig(layers=layers, units=units, tied="all")
+    with tempfile.TemporaryDirectory() as directory:
+        network = CharacterModel(config, alphabet.size)
+        export(network, alphabet, f"{directory}/1", precision=precision)
+        yield directory
+
+
+@contextlib.contextmanager
+def serving(base_path: str, port: int = 0) -> Iterator[Server]:
+    """Starts the embedded server at a port, 0 for any, and waits until it can be asked."""
+    port, rest_port = port or free_port(), free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving", "serve", f"--port={port}", f"--model_name={MODEL}",
+         f"--rest_api_port={rest_port}", f"--model_base_path={base_path}",
+         "--grpc_max_threads=256"],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    address = Address(f"127.0.0.1:{port}", MODEL)
+    try:
+        with Client(address) as client:
+            while True:
+                with contextlib.suppress(ServerError):
+                    if client.available_versions():
+                        break
+                if process.poll() is not None:
+                    raise click.ClickException("the server ended before it could be asked")
+                time.sleep(0.2)
+        yield Server(address, rest_port, process)
+    finally:
+        process.terminate()
+        process.wait()

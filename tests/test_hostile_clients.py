@@ -1,0 +1,97 @@
+"""Clients that send rubbish, vanish, or do not read, while others are answered."""
+
+import json
+import os
+import random
+import socket
+import threading
+
+import grpc
+import numpy as np
+import pytest
+from conftest import inputs
+from servers import of, predict, predict_request, rest, running
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+LIMIT = 100_000  # bytes of a message
+
+
+@pytest.fixture(scope="module")
+def server(base_path):
+    limit = f"--grpc_channel_arguments=grpc.max_receive_message_length={LIMIT}"
+    with running(*of(base_path), limit) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def others_are_answered(server):
+    """After each test."""
+    lines = server.log.count("\n")
+    yield
+    outputs, _ = predict(server.channel, "generate", inputs(["ab"], 5))
+    assert outputs["characters"] == [5]
+    assert rest(server, "/v1/models/letters")[0] == 200
+    added = server.log.splitlines()[lines:]
+    assert len(added) <= 1 and "Traceback" not in server.log
+
+
+def http(body, length=None):
+    size = len(body) if length is None else length
+    head = f"POST /v1/models/letters:predict HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"
+    return head.encode() + body
+
+
+def test_bytes_at_random(server):
+    for port in (server.port, server.rest_port):
+        for _ in range(50):
+            with socket.create_connection((server.host, port)) as connection:
+                connection.sendall(os.urandom(random.randint(1, 3000)))
+        preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        for _ in range(20):
+            with socket.create_connection((server.host, port)) as connection:
+                connection.sendall(preface + os.urandom(random.randint(1, 3000)))
+
+
+def test_requests_that_are_never_finished(server):
+    half = http(b'{"instances": [', 1000)
+    connections = [socket.create_connection((server.host, server.rest_port)) for _ in range(100)]
+    for connection in connections:
+        connection.sendall(half)
+    predict(server.channel, "generate", inputs(["ab"], 5))
+    assert rest(server, "/v1/models/letters")[0] == 200
+    for connection in connections:
+        connection.close()
+
+
+def test_readers_that_do_not_read(server):
+    columns = {"prompt": ["a"], "length": [2000], "alternatives": [6]}
+    body = http(json.dumps({"signature_name": "generate", "inputs": columns}).encode())
+    connections = [socket.create_connection((server.host, server.rest_port)) for _ in range(70)]
+    for connection in connections:
+        connection.sendall(body)
+    predict(server.channel, "generate", inputs(["ab"], 5))
+    code, said = rest(
+        server, "/v1/models/letters:predict", {"signature_name": "score", "inputs": ["a"]}
+    )
+    assert code == 200, said
+    for connection in connections:
+        connection.close()
+
+
+def test_clients_that_vanish(server):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(server.channel)
+    futures = [
+        stub.Predict.future(predict_request("generate", inputs(["a"], 2000)), timeout=60)
+        for _ in range(30)
+    ]
+    threading.Event().wait(0.3)
+    for future in futures:
+        future.cancel()
+
+
+def test_messages_that_are_too_large(server):
+    with pytest.raises(grpc.RpcError, match="RESOURCE_EXHAUSTED"):
+        predict(server.channel, "score", {"text": np.array([b"a" * 2 * LIMIT], object)})
+    with socket.create_connection((server.host, server.rest_port)) as connection:
+        connection.sendall(http(b"{", 2**31))
+        assert b" 413 " in connection.recv(100)
