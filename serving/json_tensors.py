@@ -186,7 +186,8 @@ def _leaf(value, dtype):
             return value
     elif isinstance(value, int | float) and not isinstance(value, bool):
         if dtype.is_floating:
-            if math.isfinite(value) and abs(value) > dtype.max:
+            # Compared as Python numbers, of which integers have any size.
+            if abs(value) > float(dtype.max) and abs(value) != math.inf:
                 raise _invalid(
                     f"Cannot convert JSON value: {_shown(value)} to {dtype.name} without loss of "
                     "precision."

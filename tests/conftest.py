@@ -97,12 +97,14 @@ def base_path(model, alphabet, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(request):
+def server(base_path):
     """The model behind a server, which ends well when it is told to."""
     if servers.is_elsewhere():
-        yield servers.elsewhere()
+        found = servers.elsewhere()
+        servers.wait_until(lambda: servers.AVAILABLE in servers.states(found.channel).values())
+        yield found
         return
-    with servers.running(*servers.of(request.getfixturevalue("base_path"))) as running:
+    with servers.running(*servers.of(base_path)) as running:
         yield running
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(40) == 0

@@ -41,6 +41,7 @@ LEAVES = (
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
+    | st.integers(1, 400).map(lambda digits: -(10**digits))
     | st.floats()
     | st.text(max_size=8)
     | st.fixed_dictionaries({"b64": st.text(max_size=8) | st.integers()})

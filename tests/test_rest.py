@@ -54,6 +54,10 @@ def test_rest_errors_are_json(server, path, body, code):
         ({"inputs": {"prompt": [True]}}, "is not of expected type: string"),
         ({"inputs": {"length": [1]}}, "Missing named input: prompt"),
         ({"inputs": {"prompt": ["a"], "temperature": [1e300]}}, "without loss of precision"),
+        (
+            {"inputs": {"prompt": ["a"], "temperature": [10**400]}},
+            "without loss of precision",
+        ),
         ({"signature_name": 3}, "'signature_name' key must be a string value"),
         ({"signature_name": "none", "inputs": ["a"]}, '"none" not found in signature def'),
     ],
