@@ -203,6 +203,9 @@ def serve(
         running.callback(lambda: server.stop(SECONDS_TO_FINISH).wait())
         running.callback(healthy.enter_graceful_shutdown)
         _log(f"Running gRPC ModelServer at 0.0.0.0:{listening.port} ...")
+        if listening.rest_api_port:
+            at = f"localhost:{listening.rest_api_port}"
+            _log(f"Exporting HTTP/REST API at:{at}, playground at http://{at}{rest.PLAYGROUND} ...")
         waits = [seconds for seconds in (poll_seconds, config_poll_seconds) if seconds]
         read = time.monotonic()
         while not stop.wait(min(waits, default=None)):

@@ -89,6 +89,15 @@ def test_clients_that_vanish(server):
         future.cancel()
 
 
+def test_more_requests_than_threads_are_refused_at_once(base_path):
+    with running(*of(base_path), "--grpc_max_threads=2") as server:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(server.channel)
+        request = predict_request("generate", inputs(["a"], 2000))
+        futures = [stub.Predict.future(request, timeout=60) for _ in range(8)]
+        codes = [future.code().name for future in futures]
+        assert codes.count("OK") >= 2 and set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
+
+
 def test_messages_that_are_too_large(server):
     with pytest.raises(grpc.RpcError, match="RESOURCE_EXHAUSTED"):
         predict(server.channel, "score", {"text": np.array([b"a" * 2 * LIMIT], object)})
