@@ -304,6 +304,16 @@ def status(root):
     print_status(Store(root), datetime.datetime.now(datetime.UTC))
 
 
+@commands.command("verify")
+@click.option("--remove/--keep", default=False, help="Remove what is damaged; a run makes it anew.")
+@_stage
+def verify(store, remove):
+    """Hold every artifact against the checksums of its manifest."""
+    from pipeline import verification
+
+    verification.verify(store, remove)
+
+
 @commands.command("lineage")
 @_root_option
 @_serving_options

@@ -23,6 +23,7 @@ from model.errors import InputError
 from pipeline import code_version
 
 MANIFEST = "manifest.json"
+FORMAT = 1
 FINGERPRINT_LENGTH = 16
 
 gfile = tf.io.gfile
@@ -57,6 +58,7 @@ class Manifest:
       counters: see `Outcome`.
       figure: see `Outcome`.
       checksums: SHA-256 of each file, by its path relative to the directory.
+      format: of the manifest itself.
     """
 
     stage: str
@@ -70,6 +72,7 @@ class Manifest:
     counters: Mapping[str, Any]
     figure: str
     checksums: Mapping[str, str]
+    format: int = FORMAT
 
 
 class Artifact(NamedTuple):
@@ -135,10 +138,28 @@ class Store:
 
     def all(self, stage: str) -> list[Artifact]:
         """The complete artifacts of a stage, oldest first."""
-        found = []
-        for path in gfile.glob(os.path.join(self.root, stage, "*", MANIFEST)):
-            found.append(_read(os.path.dirname(path)))
+        found = [_read(path) for path in self.paths(stage)]
         return sorted(found, key=lambda artifact: artifact.manifest.started)
+
+    def paths(self, stage: str = "*") -> list[str]:
+        """The directories of the complete artifacts of a stage, or of all."""
+        manifests = gfile.glob(os.path.join(self.root, stage, "*", MANIFEST))
+        return sorted(map(os.path.dirname, manifests))
+
+    def damage(self, path: str) -> dict[str, str]:
+        """The files of an artifact's directory that are not as its manifest has them, and why."""
+        try:
+            checksums = _read(path).manifest.checksums
+        except InputError:
+            return {os.path.join(path, MANIFEST): "is damaged, or of a later version"}
+        found = {}
+        for name, checksum in checksums.items():
+            file = os.path.join(path, name)
+            if not gfile.exists(file):
+                found[file] = "is missing"
+            elif _checksum(file) != checksum:
+                found[file] = "is not what was written"
+        return found
 
     def latest(self, stage: str) -> Artifact:
         """The artifact of a stage that was used or written last.
@@ -202,6 +223,8 @@ class Store:
             if not resumable or not any(files for _, _, files in gfile.walk(partial)):
                 gfile.rmtree(partial)
             raise
+        # A resumed attempt may find the manifest of one that was killed before it was published.
+        names = [name for name in _files(partial) if name != MANIFEST]
         manifest = Manifest(
             stage=stage,
             fingerprint=fingerprint,
@@ -213,7 +236,7 @@ class Store:
             seconds=round(time.monotonic() - clock, 3),
             counters=dict(outcome.counters),
             figure=outcome.figure,
-            checksums={name: _checksum(os.path.join(partial, name)) for name in _files(partial)},
+            checksums={name: _checksum(os.path.join(partial, name)) for name in names},
         )
         text = json.dumps(dataclasses.asdict(manifest), indent=2)
         write_text(os.path.join(partial, MANIFEST), text + "\n")
@@ -283,7 +306,17 @@ def reason(error: Exception) -> str:
 
 
 def _read(path):
-    return Artifact(path, Manifest(**json.loads(read_text(os.path.join(path, MANIFEST)))))
+    manifest = os.path.join(path, MANIFEST)
+    try:
+        content = json.loads(read_text(manifest))
+        if content.get("format", FORMAT) <= FORMAT:
+            return Artifact(path, Manifest(**content))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{manifest} is damaged; remove {path} and run the stage again") from error
+    raise InputError(
+        f"{manifest} is of a later version of this project (format {content['format']}); use that "
+        "version, or another --root"
+    )
 
 
 def _files(directory):

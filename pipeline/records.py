@@ -20,6 +20,7 @@ from model.errors import InputError
 from pipeline.artifacts import read_text
 
 SPLITS = ("train", "eval")
+SHARD_PREFIX = "data_tfrecord-"
 
 
 class Shard(NamedTuple):
@@ -46,7 +47,7 @@ def split_directory(examples: str, split: str) -> str:
 
 def shard_name(index: int, count: int) -> str:
     """The file name of a shard."""
-    return f"data_tfrecord-{index:05d}-of-{count:05d}"
+    return f"{SHARD_PREFIX}{index:05d}-of-{count:05d}"
 
 
 def serialize(text: bytes, source: str, offset: int) -> bytes:

@@ -3,11 +3,13 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 from conftest import PROJECT, run_module
 from servers import running
 from tensorflow.core.protobuf import saved_model_pb2
@@ -170,3 +172,45 @@ def test_a_quantized_model_is_a_version_with_a_label(finished_run, tmp_path):
         with Client(Address(server.address, "words", version="float32")) as client:
             bits.append(client.score(["the grid reads one letter"])[0].bits_per_character)
     assert bits[0] != bits[1] and abs(bits[0] - bits[1]) < 0.02 * bits[1]
+
+
+def test_damage_is_found_named_and_mended(finished_run, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(finished_run[0], root)
+    assert run_module("pipeline", "verify", "--root", root).stdout.endswith("0 damaged\n")
+    (shard,) = root.glob("ExampleGen/*/Split-train/data_tfrecord-*")
+    content = bytearray(shard.read_bytes())
+    content[-100] ^= 1
+    shard.write_bytes(content)
+    (report,) = list(root.glob("ExampleValidator/*/report.txt"))[:1]
+    report.unlink()
+    (manifest,) = root.glob("SchemaGen/*/manifest.json")
+    manifest.write_text(manifest.read_text()[:-50])
+    found = run_module("pipeline", "verify", "--root", root)
+    assert found.returncode == 2 and found.stderr.startswith("error: 3 of ")
+    (whole,) = finished_run[0].glob("ExampleGen/*/Split-train/data_tfrecord-*")
+    records = sum(1 for _ in tf.data.TFRecordDataset(str(whole)))
+    told = f"{shard} is not what was written: record {records - 1} (counted from 0) is damaged"
+    for line in (told, f"{report} is missing", f"{manifest} is damaged"):
+        assert line in found.stdout
+    refused = run_module("pipeline", "status", "--root", root)
+    assert refused.returncode == 2 and f"{manifest} is damaged" in refused.stderr
+
+    removed = run_module("pipeline", "verify", "--remove", "--root", root)
+    assert removed.returncode == 0 and "3 removed" in removed.stdout
+    corpus = "--corpus", finished_run[2][2], "--train_fraction", "0.9"
+    for stage in ("example_gen", "statistics_gen", "schema_gen", "example_validator"):
+        options = corpus if stage == "example_gen" else ()
+        again = run_module("pipeline", stage, "--root", root, *options)
+        assert again.returncode == 0, again.stderr
+    assert run_module("pipeline", "verify", "--root", root).stdout.endswith("0 damaged\n")
+
+
+def test_a_manifest_of_a_later_version_is_said_to_be_one(finished_run, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(finished_run[0] / "SchemaGen", root / "SchemaGen")
+    (manifest,) = root.glob("SchemaGen/*/manifest.json")
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "format": content["format"] + 1, "new": 1}))
+    refused = run_module("pipeline", "status", "--root", root)
+    assert refused.returncode == 2 and "is of a later version" in refused.stderr
