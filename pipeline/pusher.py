@@ -70,8 +70,8 @@ def pushed_versions(base_path: str) -> list[Pushed]:
                 Pushed(
                     path,
                     version,
-                    content["precision"],
-                    content["batching"],
+                    content.get("precision", "float32"),  # what those before had
+                    content.get("batching", {}),
                     content["model"],
                     content["evaluation"],
                 )

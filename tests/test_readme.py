@@ -19,11 +19,22 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from conftest import PROJECT, words
 
+from benchmarks import endurance, train_step
+from benchmarks import serving as serving_benchmark
+from pipeline.__main__ import commands as pipeline_commands
+from pipeline.settings import preset_names
+from serving.__main__ import commands as serving_commands
+
 README = (PROJECT / "README.md").read_text()
 SHORT = (
     "--batch_size 16 --window 20 --steps 150 --warmup_steps 0 --units 16 --validate_every 150 "
     "--validation_characters 500"
 )
+BENCHMARKS = {
+    "benchmarks.endurance": endurance.main,
+    "benchmarks.serving": serving_benchmark.main,
+    "benchmarks.train_step": train_step.main,
+}
 SERVERS = {
     "make serve": "http://localhost:8501/v1/models/stdlib",
     "make tensorboard": "http://localhost:6006",
@@ -116,27 +127,28 @@ def test_every_command_of_the_readme_works(checkout):
 def test_the_other_commands_have_options_that_exist(command):
     arguments = shlex.split(command.split("#")[0])
     if arguments[:3] == ["python", "-m", "pipeline"]:
-        from pipeline.__main__ import commands as group
-
         own, _, beam_options = " ".join(arguments[3:]).partition(" -- ")
-        name, *options = shlex.split(own)
-        group.get_command(None, name).make_context(name, options)
+        parse(pipeline_commands, shlex.split(own))
         unknown = PipelineOptions(shlex.split(beam_options)).get_all_options(drop_default=True)
         assert not beam_options or unknown["runner"] in beam_options
-    elif arguments[:3] == ["python", "-m", "benchmarks.train_step"]:
-        from benchmarks.train_step import main
-
-        main.make_context("train_step", arguments[3:])
-    elif arguments[:3] == ["python", "-m", "benchmarks.serving"]:
-        from benchmarks.serving import main
-
-        main.make_context("serving", arguments[3:])
+    elif arguments[:3] == ["python", "-m", "serving"]:
+        parse(serving_commands, arguments[3:])
+    elif arguments[:2] == ["python", "-m"]:
+        BENCHMARKS[arguments[2]].make_context(arguments[2], arguments[3:])
     elif arguments[0] == "make":
         assert arguments[1] in ("run", "bench")
-        from pipeline.settings import preset_names
-
-        given = dict(argument.split("=") for argument in arguments[2:])
+        given = dict(argument.split("=", 1) for argument in arguments[2:])
         assert given.get("PRESET", "demo") in preset_names()
-    else:
-        assert arguments[:2] == ["docker", "run"]
+        if "ARGS" in given:
+            parse(pipeline_commands, ["run", *shlex.split(given["ARGS"])])
+    elif arguments[:2] == ["docker", "run"]:
         assert "tensorflow/serving" in arguments
+    else:
+        assert arguments[0] in ("docker", "kubectl")
+        assert (PROJECT / next(part for part in arguments if "serving/deploy" in part)).exists()
+
+
+def parse(group, arguments):
+    """Parses the arguments of a group of commands, which fails where an option does not exist."""
+    name, *options = arguments
+    group.get_command(None, name).make_context(name, options)

@@ -23,7 +23,10 @@ async function ask(path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw new ServerError(0, "The server does not answer; start it again.");
   }
-  const answer = await response.json().catch(() => ({}));
+  const answer = await response.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return {}; // what is no JSON comes with a status that says enough
+  });
   if (!response.ok) throw new ServerError(response.status, answer.error ?? response.statusText);
   return answer;
 }
