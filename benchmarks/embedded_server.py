@@ -13,6 +13,7 @@ import click
 
 from benchmarks.problem import VOCABULARY
 from serving.client import Address, Client, ServerError
+from serving.config_files import METRICS_PATH
 from serving.launch import free_port
 
 MODEL = "bench"
@@ -33,7 +34,7 @@ class Server(NamedTuple):
 
     def metrics(self) -> str:
         """Its metrics."""
-        url = f"http://127.0.0.1:{self.rest_port}/monitoring/prometheus/metrics"
+        url = f"http://127.0.0.1:{self.rest_port}{METRICS_PATH}"
         with urllib.request.urlopen(url, timeout=30) as response:
             return response.read().decode()
 

@@ -26,7 +26,7 @@ def _flag(name, default, help_text):
 
 
 def _value(name, default, help_text):
-    shown = default not in ("", None)
+    shown = default != ""
     return click.option(f"--{name}", default=default, show_default=shown, help=help_text)
 
 

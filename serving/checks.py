@@ -60,7 +60,7 @@ def for_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
 
 
 def first_of(values: tf.Tensor) -> tf.Tensor:
-    """The first of values that are known to be all the same; 0 if there are none."""
+    """The first of values; 0 if there are none."""
     return tf.concat([values, tf.zeros([1], values.dtype)], axis=0)[0]
 
 

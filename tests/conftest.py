@@ -1,6 +1,5 @@
 """Shared by all tests: small corpora, and examples made from them by the real stages."""
 
-import pathlib
 import random
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from pipeline import corpus, example_gen, schema_gen, statistics_gen
 from pipeline.artifacts import Store
 from serving.export import export
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
+PROJECT = servers.PROJECT
 WORDS = ("the", "grid", "lstm", "reads", "one", "letter", "after", "another", "and", "writes")
 
 

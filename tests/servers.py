@@ -7,7 +7,6 @@ after that.
 
 import contextlib
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from tensorflow_serving.apis import (
 
 from serving.launch import free_port
 
-PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
 EMBEDDED = "embedded"
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 _chosen = {"server": EMBEDDED, "base_path": None}

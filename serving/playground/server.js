@@ -6,14 +6,6 @@ const ROOT = new URL("..", import.meta.url);
 
 const encoder = new TextEncoder();
 
-// A refusal, in the server's words.
-export class ServerError extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
-
 async function ask(path, body, signal) {
   const options = body ? { method: "POST", body: JSON.stringify(body) } : {};
   let response;
@@ -21,13 +13,13 @@ async function ask(path, body, signal) {
     response = await fetch(new URL(path, ROOT), { ...options, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ServerError(0, "The server does not answer; start it again.");
+    throw new Error("The server does not answer; start it again.");
   }
   const answer = await response.json().catch((error) => {
     if (error.name === "AbortError") throw error;
     return {}; // what is no JSON comes with a status that says enough
   });
-  if (!response.ok) throw new ServerError(response.status, answer.error ?? response.statusText);
+  if (!response.ok) throw new Error(answer.error ?? response.statusText);
   return answer;
 }
 

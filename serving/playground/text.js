@@ -59,7 +59,7 @@ export class Text {
   // Shades by how little each character was expected.
   shadeBySurprise() {
     for (const [span, characters] of this.spans) {
-      const total = characters.reduce((sum, one) => sum + bits(one.logProbability ?? 0), 0);
+      const total = characters.reduce((sum, one) => sum + bits(one.logProbability), 0);
       shade(span, Math.min(1, total / MOST_BITS));
     }
   }
@@ -105,9 +105,7 @@ function shade(span, value) {
 function table({ bytes, logProbability, alternatives }) {
   const made = document.createElement("table");
   const caption = made.createCaption();
-  caption.textContent = look(bytes);
-  if (logProbability === undefined) return made;
-  caption.textContent += `, ${bits(logProbability).toFixed(2)} bits`;
+  caption.textContent = `${look(bytes)}, ${bits(logProbability).toFixed(2)} bits`;
   const same = (other) => look(other.bytes) === look(bytes);
   const rows = [...alternatives];
   if (!rows.some(same)) rows.push({ bytes, logProbability });
