@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import servers
 import yaml
-from conftest import PROJECT, inputs
+from conftest import PROJECT, inputs, run_module
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from serving import config_files
@@ -51,8 +51,7 @@ def test_the_configurations_of_the_server_are_read():
 
 def test_compose_follows_its_schema_and_mounts_what_is_there():
     path = DEPLOY / "docker-compose.yaml"
-    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
-    checked = subprocess.run(command, capture_output=True, text=True)
+    checked = run_module("check_jsonschema", "--builtin-schema", "vendor.compose-spec", path)
     assert checked.returncode == 0, checked.stdout
     for service in read("docker-compose.yaml")["services"].values():
         for volume in service["volumes"]:
