@@ -11,21 +11,25 @@ ARGS   ?=
 VENV   := .venv
 READY  := $(VENV)/.installed
 BIN    := $(VENV)/bin
+FLINK  := .flink
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format tensorboard serve bench clean
+.PHONY: help run test test-flink lint format tensorboard serve bench clean
 
 help: ## List the targets and the variables
 	@echo "make TARGET [CORPUS=$(CORPUS)] [PRESET=$(PRESET)] [ROOT=$(ROOT)] [ARGS=\"--steps 100\"]"
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
 run: $(READY) ## Run every stage on CORPUS with PRESET, serve the model, print a text it wrote
 	@$(BIN)/python -m pipeline run --corpus "$(CORPUS)" --preset "$(PRESET)" --root "$(ROOT)" $(ARGS)
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-flink: $(READY) $(FLINK)/.installed ## Run the data stages on a Flink cluster, and kill parts of it
+	$(BIN)/python -m pytest tests/test_flink.py --flink "$(FLINK)" $(ARGS)
 
 lint: $(READY) ## Check style and format
 	$(BIN)/ruff check .
@@ -45,8 +49,8 @@ serve: $(READY) ## Serve the model of CORPUS at ports 8500 (gRPC) and 8501 (REST
 bench: $(VENV)/.benchmarks ## Time training steps of this project and of PyTorch, JAX and Keras
 	$(BIN)/python -m benchmarks.suite $(ARGS)
 
-clean: ## Remove the virtual environment and all artifacts under ROOT
-	rm -rf $(VENV) "$(ROOT)"
+clean: ## Remove all that was installed and all artifacts under ROOT
+	rm -rf $(VENV) $(FLINK) "$(ROOT)"
 
 $(READY): requirements.txt constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed; install Python 3.11 or set PYTHON=" >&2; exit 2; }
@@ -56,4 +60,11 @@ $(READY): requirements.txt constraints.txt
 
 $(VENV)/.benchmarks: benchmarks/requirements.txt $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+$(FLINK)/.installed: tests/flink/requirements.txt tests/flink/pom.xml $(READY)
+	@{ command -v mvn && command -v java; } >/dev/null || { echo "error: Maven or Java is not installed; install Maven and Java 17" >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	  --target $(FLINK)/libraries -r tests/flink/requirements.txt
+	mvn --quiet --batch-mode -f tests/flink/pom.xml -Dtarget="$(CURDIR)/$(FLINK)/job-server" package
 	@touch $@

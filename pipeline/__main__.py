@@ -3,11 +3,19 @@
 import datetime
 import functools
 import os
+from typing import get_args
 
 import click
 
 from model.config import ModelConfig
-from pipeline.settings import CORPUS_HELP, DataConfig, TrainingConfig, load_preset, preset_names
+from pipeline.settings import (
+    CORPUS_HELP,
+    DataConfig,
+    MixUntil,
+    TrainingConfig,
+    load_preset,
+    preset_names,
+)
 from serving import command_line
 
 DEFAULT_ROOT = "runs"
@@ -59,10 +67,40 @@ def _batching_options(command):
     return wrapper
 
 
-def _corpus_option(command):
-    return click.option(
-        "--corpus", default=DEFAULT_CORPUS, show_default=True, help=f"The text: {CORPUS_HELP}."
-    )(command)
+def _corpus_options(command):
+    """Gives a command the mixture that its options describe."""
+
+    @functools.wraps(command)
+    def wrapper(corpus, weights, mix_until, **options):
+        from pipeline.corpus import resolve_mixture
+
+        return command(text=resolve_mixture(corpus, weights, mix_until), **options)
+
+    for option in (
+        click.option(
+            "--mix_until",
+            type=click.Choice(get_args(MixUntil)),
+            default=get_args(MixUntil)[0],
+            show_default=True,
+            help="Whether a mixture ends with the first corpus that ends, or with the last, those "
+            "that end earlier beginning anew.",
+        ),
+        click.option(
+            "--weights",
+            multiple=True,
+            type=float,
+            help="The share of each --corpus in the mixture, in any unit; equal by default.",
+        ),
+        click.option(
+            "--corpus",
+            multiple=True,
+            default=[DEFAULT_CORPUS],
+            show_default=True,
+            help=f"The text: {CORPUS_HELP}. Given several times, a mixture.",
+        ),
+    ):
+        wrapper = option(wrapper)
+    return wrapper
 
 
 def _beam_arguments(command):
@@ -118,11 +156,10 @@ def _listed(text):
 
 
 @commands.command("run")
-@_corpus_option
+@_corpus_options
 @_preset_options(DataConfig, ModelConfig, TrainingConfig)
 @_train_options
 @_serving_options
-@click.option("--shards", default=0, help="Shards of the training split; 0 to choose by size.")
 @click.option("--eval_streams", default=64, show_default=True, help="Streams of the evaluation.")
 @click.option("--prompt", default="", help="What the sample at the end continues.")
 @click.option(
@@ -133,13 +170,12 @@ def _listed(text):
 @_stage
 def run(
     store,
-    corpus,
+    text,
     preset,
     init_from,
     devices,
     model_name,
     serving_dir,
-    shards,
     eval_streams,
     prompt,
     sample_characters,
@@ -152,15 +188,15 @@ def run(
     Options for Beam follow after `--`, as in `run -- --runner=FlinkRunner`.
     """
     from pipeline import orchestration
-    from pipeline.report import print_sample, print_warning
+    from pipeline.report import print_warning
+    from pipeline.sample import print_sample
 
     served = orchestration.run_all(
         store,
-        corpus,
+        text,
         load_preset(preset, overrides),
         serving_dir or os.path.join(store.root, "serving"),
         model_name,
-        shards,
         eval_streams,
         init_from,
         _listed(devices),
@@ -173,22 +209,19 @@ def run(
         print_sample(served, prompt, sample_characters)
 
 
-@commands.command("example_gen")
-@_corpus_option
+@commands.command("example_gen", cls=click.Command)
+@_corpus_options
 @_preset_options(DataConfig)
-@click.option("--shards", default=0, help="Shards of the training split; 0 to choose by size.")
 @_beam_arguments
 @_stage
-def example_gen(store, corpus, preset, shards, beam_options, **overrides):
-    """Shard a corpus into TFRecords, split by position."""
-    from pipeline import corpus as corpora
+def example_gen(store, text, preset, beam_options, **overrides):
+    """Shard a corpus into TFRecords, split in two."""
     from pipeline import example_gen as stage
 
-    data = load_preset(preset, overrides).data
-    stage.run(store, corpora.resolve(corpus), data.train_fraction, shards, beam_options)
+    stage.run(store, text, load_preset(preset, overrides).data, beam_options)
 
 
-@commands.command("statistics_gen")
+@commands.command("statistics_gen", cls=click.Command)
 @_preset_options(DataConfig)
 @_beam_arguments
 @_stage
@@ -201,7 +234,7 @@ def statistics_gen(store, preset, beam_options, **overrides):
     stage.run(store, store.latest(before.STAGE), alphabet, beam_options)
 
 
-@commands.command("schema_gen")
+@commands.command("schema_gen", cls=click.Command)
 @_stage
 def schema_gen(store):
     """Derive schema and vocabulary from the training statistics."""
@@ -211,7 +244,7 @@ def schema_gen(store):
     stage.run(store, store.latest(before.STAGE))
 
 
-@commands.command("example_validator")
+@commands.command("example_validator", cls=click.Command)
 @click.option("--corpus", default="", help="A new corpus to validate; default: the eval split.")
 @_stage
 def example_validator(store, corpus):
@@ -299,12 +332,13 @@ def pusher(store, serving_dir, model_name, batching):
 def status(root):
     """Print the stages with state, age, time taken and main figure."""
     from pipeline.artifacts import Store
+    from pipeline.orchestration import STAGES
     from pipeline.report import print_status
 
-    print_status(Store(root), datetime.datetime.now(datetime.UTC))
+    print_status(Store(root), STAGES, datetime.datetime.now(datetime.UTC))
 
 
-@commands.command("verify")
+@commands.command("verify", cls=click.Command)
 @click.option("--remove/--keep", default=False, help="Remove what is damaged; a run makes it anew.")
 @_stage
 def verify(store, remove):

@@ -3,30 +3,31 @@
     <root>/<Stage>/<fingerprint>/      a complete artifact, with its manifest.json
     <root>/.partial/<Stage>-<...>/     one that is being written
 
-All access goes through tf.io.gfile, so a root may be on any filesystem TensorFlow knows.
+A root may be on any filesystem TensorFlow knows.
 """
 
 import contextlib
 import dataclasses
 import datetime
 import hashlib
+import importlib.metadata
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import fasteners
-import tensorflow as tf
 
 from model.errors import InputError
-from pipeline import code_version
+from pipeline import code_version, files
+from pipeline.files import read_text, reason, write_text
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 FINGERPRINT_LENGTH = 16
-
-gfile = tf.io.gfile
+LIBRARIES = ("tensorflow", "tensorflow-text", "apache-beam")
 
 
 class Outcome(NamedTuple):
@@ -35,10 +36,12 @@ class Outcome(NamedTuple):
     Attributes:
       counters: numbers worth keeping.
       figure: the main one, in words, for `status`.
+      checksums: as in `Manifest`, of files whose writers have taken them already.
     """
 
     counters: Mapping[str, Any]
     figure: str
+    checksums: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,16 +119,16 @@ class Store:
           InputError: if the root cannot be written, or another run holds it.
         """
         try:
-            gfile.makedirs(self._partial)
+            files.makedirs(self._partial)
             probe = os.path.join(self._partial, ".probe")
             write_text(probe, "")
-            gfile.remove(probe)
-        except (tf.errors.OpError, OSError) as error:
+            files.remove(probe)
+        except OSError as error:
             raise InputError(
                 f"the pipeline root {self.root} cannot be written ({reason(error)}); "
                 "choose another with --root"
             ) from error
-        if "://" in self.root:
+        if not files.is_local(self.root):
             yield
             return
         lock = fasteners.InterProcessLock(os.path.join(self._partial, ".lock"))
@@ -143,7 +146,7 @@ class Store:
 
     def paths(self, stage: str = "*") -> list[str]:
         """The directories of the complete artifacts of a stage, or of all."""
-        manifests = gfile.glob(os.path.join(self.root, stage, "*", MANIFEST))
+        manifests = files.glob(os.path.join(self.root, stage, "*", MANIFEST))
         return sorted(map(os.path.dirname, manifests))
 
     def damage(self, path: str) -> dict[str, str]:
@@ -155,7 +158,7 @@ class Store:
         found = {}
         for name, checksum in checksums.items():
             file = os.path.join(path, name)
-            if not gfile.exists(file):
+            if not files.exists(file):
                 found[file] = "is missing"
             elif _checksum(file) != checksum:
                 found[file] = "is not what was written"
@@ -168,9 +171,9 @@ class Store:
           InputError: if there is none.
         """
         pointer = os.path.join(self.root, stage, "latest")
-        if gfile.exists(pointer):
+        if files.exists(pointer):
             path = os.path.join(self.root, stage, read_text(pointer))
-            if gfile.exists(os.path.join(path, MANIFEST)):
+            if files.exists(os.path.join(path, MANIFEST)):
                 return _read(path)
         command = "".join(f"_{c.lower()}" if c.isupper() else c for c in stage).lstrip("_")
         raise InputError(
@@ -179,7 +182,7 @@ class Store:
 
     def find(self, fingerprint: str) -> Artifact | None:
         """The artifact with this fingerprint."""
-        for path in gfile.glob(os.path.join(self.root, "*", fingerprint, MANIFEST)):
+        for path in files.glob(os.path.join(self.root, "*", fingerprint, MANIFEST)):
             return _read(os.path.dirname(path))
         return None
 
@@ -209,19 +212,19 @@ class Store:
         }
         fingerprint = fingerprint_of([stage, fingerprints, dict(parameters), code["digest"]])
         final = os.path.join(self.root, stage, fingerprint)
-        if gfile.exists(os.path.join(final, MANIFEST)):
+        if files.exists(os.path.join(final, MANIFEST)):
             return self._hand_on(_read(final), cached=True)
         partial = os.path.join(self._partial, f"{stage}-{fingerprint}")
         if not resumable:
-            for leftover in gfile.glob(os.path.join(self._partial, f"{stage}-*")):
-                gfile.rmtree(leftover)
-        gfile.makedirs(partial)
+            for leftover in files.glob(os.path.join(self._partial, f"{stage}-*")):
+                files.rmtree(leftover)
+        files.makedirs(partial)
         started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
         try:
             outcome = write(partial)
         except BaseException:
-            if not resumable or not any(files for _, _, files in gfile.walk(partial)):
-                gfile.rmtree(partial)
+            if not resumable or not _files(partial):
+                files.rmtree(partial)
             raise
         # A resumed attempt may find the manifest of one that was killed before it was published.
         names = [name for name in _files(partial) if name != MANIFEST]
@@ -231,12 +234,15 @@ class Store:
             inputs=fingerprints,
             parameters=dict(parameters),
             code=code,
-            versions={"tensorflow": tf.__version__},
+            versions={name: importlib.metadata.version(name) for name in LIBRARIES},
             started=started.isoformat(timespec="milliseconds"),
             seconds=round(time.monotonic() - clock, 3),
             counters=dict(outcome.counters),
             figure=outcome.figure,
-            checksums={name: _checksum(os.path.join(partial, name)) for name in names},
+            checksums={
+                name: outcome.checksums.get(name) or _checksum(os.path.join(partial, name))
+                for name in names
+            },
         )
         text = json.dumps(dataclasses.asdict(manifest), indent=2)
         write_text(os.path.join(partial, MANIFEST), text + "\n")
@@ -245,7 +251,7 @@ class Store:
 
     def _hand_on(self, artifact, cached):
         pointer = os.path.join(self.root, artifact.manifest.stage, "latest")
-        if not gfile.exists(pointer) or read_text(pointer) != artifact.fingerprint:
+        if not files.exists(pointer) or read_text(pointer) != artifact.fingerprint:
             write_text(pointer, artifact.fingerprint)
         self._report(artifact, cached)
         return artifact
@@ -257,52 +263,32 @@ def publish(source: str, destination: str, last: str) -> None:
     On a local filesystem that is one rename. Object stores have no directories to rename: there the
     file `last` is copied last, and readers take it for the sign that the rest is there.
     """
-    gfile.makedirs(os.path.dirname(destination))
-    if gfile.exists(destination):
-        gfile.rmtree(destination)
-    if "://" not in destination:
-        gfile.rename(source, destination)
+    files.makedirs(os.path.dirname(destination))
+    if files.exists(destination):
+        files.rmtree(destination)
+    if files.is_local(destination):
+        files.rename(source, destination)
         return
     names = _files(source)
     for name in sorted(names, key=lambda name: name == last):
         target = os.path.join(destination, name)
-        gfile.makedirs(os.path.dirname(target))
-        gfile.copy(os.path.join(source, name), target, overwrite=True)
-    gfile.rmtree(source)
+        files.makedirs(os.path.dirname(target))
+        files.copy(os.path.join(source, name), target)
+    files.rmtree(source)
 
 
 def copy_tree(source: str, destination: str) -> None:
     """Copies a directory."""
     for name in _files(source):
         target = os.path.join(destination, name)
-        gfile.makedirs(os.path.dirname(target))
-        gfile.copy(os.path.join(source, name), target, overwrite=True)
+        files.makedirs(os.path.dirname(target))
+        files.copy(os.path.join(source, name), target)
 
 
 def fingerprint_of(value: Any) -> str:
     """A fingerprint of anything that JSON can express."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
-
-
-def write_text(path: str, text: str) -> None:
-    """Writes a small text file so that it is never seen half-written."""
-    with gfile.GFile(path + ".tmp", "w") as file:
-        file.write(text)
-    gfile.rename(path + ".tmp", path, overwrite=True)
-
-
-def read_text(path: str) -> str:
-    """Reads a small text file."""
-    with gfile.GFile(path) as file:
-        return file.read()
-
-
-def reason(error: Exception) -> str:
-    """Why a file operation failed, in a few words."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(getattr(error, "message", error)).splitlines()[0].rsplit("; ", 1)[-1]
 
 
 def _read(path):
@@ -322,14 +308,14 @@ def _read(path):
 def _files(directory):
     return sorted(
         os.path.relpath(os.path.join(folder, name), directory)
-        for folder, _, names in gfile.walk(directory)
+        for folder, _, names in files.walk(directory)
         for name in names
     )
 
 
 def _checksum(path):
     digest = hashlib.sha256()
-    with gfile.GFile(path, "rb") as file:
+    with files.open_file(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return f"sha256:{digest.hexdigest()}"

@@ -18,12 +18,12 @@ from model.alphabet import Alphabet
 from model.character_model import CharacterModel, CharacterState
 from model.config import ModelConfig
 from model.errors import InputError
-from pipeline.artifacts import fingerprint_of, read_text, write_text
+from pipeline import files
+from pipeline.artifacts import fingerprint_of
+from pipeline.files import read_text, write_text
 from pipeline.learner import Learner
 
 ARCHITECTURE = "architecture.json"
-
-gfile = tf.io.gfile
 
 
 class Checkpoints:
@@ -136,14 +136,14 @@ class InitialWeights:
         """
         self.path = path
         directory = path.rstrip("/")
-        while directory and not gfile.exists(os.path.join(directory, ARCHITECTURE)):
+        while directory and not files.exists(os.path.join(directory, ARCHITECTURE)):
             parent = os.path.dirname(directory)
             directory = "" if parent == directory else parent
         candidates = [path, tf.train.latest_checkpoint(path)]
         if directory:
             best = os.path.join(directory, "checkpoints", "best")
             candidates.append(tf.train.latest_checkpoint(best))
-        found = [c for c in candidates if c and gfile.exists(c + ".index")]
+        found = [c for c in candidates if c and files.exists(c + ".index")]
         if not directory or not found:
             raise InputError(
                 f"there is no checkpoint in {path}; give the directory of a Trainer artifact"
@@ -154,8 +154,8 @@ class InitialWeights:
     @property
     def fingerprint(self) -> str:
         """Changes with the checkpoint."""
-        stat = gfile.stat(self._checkpoint + ".index")
-        return fingerprint_of([self._checkpoint, stat.length, stat.mtime_nsec])
+        stat = files.stat(self._checkpoint + ".index")
+        return fingerprint_of([self._checkpoint, *stat])
 
     def check(self, config: ModelConfig, alphabet: Alphabet) -> None:
         """Compares the architecture with the one that is to be trained.

@@ -8,17 +8,15 @@ import os
 import sysconfig
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, NamedTuple
 
 import requests
-import tensorflow as tf
 
 from model.errors import InputError
-from pipeline.artifacts import fingerprint_of, reason
-from pipeline.settings import CORPUS_HELP
-
-gfile = tf.io.gfile
+from pipeline import files
+from pipeline.artifacts import fingerprint_of
+from pipeline.settings import CORPUS_HELP, MixUntil
 
 BLOCK = 1 << 20
 
@@ -83,6 +81,70 @@ class Corpus(NamedTuple):
         return fingerprint_of([self.name, sources, self.url, self.size, self.sha1, self.version])
 
 
+class Mixture(NamedTuple):
+    """Several corpora, read in turns.
+
+    Attributes:
+      corpora: the corpora.
+      weights: the share of each, in any unit.
+      until: whether the text ends with the first corpus that ends, or with the last, those that end
+        earlier beginning anew.
+    """
+
+    corpora: tuple[Corpus, ...]
+    weights: tuple[float, ...]
+    until: MixUntil = "first_exhausted"
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> "Mixture":
+        """One corpus by itself."""
+        return cls((corpus,), (1.0,))
+
+    @property
+    def name(self) -> str:
+        """What a model of it is called."""
+        return "-".join(corpus.name for corpus in self.corpora)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the names of each corpus' sources begin with, so that no two are the same."""
+        if len(self.corpora) == 1:
+            return ("",)
+        return tuple(f"{number}-{corpus.name}/" for number, corpus in enumerate(self.corpora))
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any corpus; of one alone, its own."""
+        if len(self.corpora) == 1:
+            return self.corpora[0].fingerprint
+        parts = [corpus.fingerprint for corpus in self.corpora]
+        return fingerprint_of([parts, self.weights, self.until])
+
+
+def resolve_mixture(
+    texts: Sequence[str], weights: Sequence[float] = (), until: MixUntil = "first_exhausted"
+) -> Mixture:
+    """The mixture of corpora that a user names.
+
+    Args:
+      texts: what `resolve` takes.
+      weights: the share of each corpus; none for equal ones.
+      until: see `Mixture`.
+
+    Raises:
+      InputError: if there is no such corpus, or the weights do not fit.
+    """
+    weights = weights or [1.0] * len(texts)
+    if len(weights) != len(texts):
+        raise InputError(
+            f"there are {len(weights)} weights for {len(texts)} corpora; give one for each"
+        )
+    for weight in weights:
+        if not 0 < weight < float("inf"):
+            raise InputError(f"a weight is {weight}; weights must be above 0, and finite")
+    return Mixture(tuple(map(resolve, texts)), tuple(map(float, weights)), until)
+
+
 def resolve(text: str) -> Corpus:
     """The corpus that a user names.
 
@@ -96,14 +158,14 @@ def resolve(text: str) -> Corpus:
     if text.startswith(("http://", "https://")):
         return _at_url(text)
     try:
-        if gfile.isdir(text):
+        if files.isdir(text):
             sources = _in_directory(text)
         else:
-            paths = [text] if gfile.exists(text) else sorted(gfile.glob(text))
+            paths = [text] if files.exists(text) else files.glob(text)
             sources = [_source(os.path.basename(path), path) for path in paths]
-    except (tf.errors.OpError, OSError) as error:
-        raise InputError(f"the corpus {text} cannot be read: {reason(error)}") from error
-    if not sources and gfile.isdir(text):
+    except OSError as error:
+        raise InputError(f"the corpus {text} cannot be read: {files.reason(error)}") from error
+    if not sources and files.isdir(text):
         raise InputError(f"the directory {text} holds no text; give one with text files in it")
     if not sources:
         raise InputError(f"there is no corpus {text}; give {CORPUS_HELP}")
@@ -120,20 +182,19 @@ def _model_name(text):
 
 
 def _source(name, path):
-    stat = gfile.stat(path)
-    return Source(name, path, stat.length, stat.mtime_nsec)
+    return Source(name, path, *files.stat(path))
 
 
 def _standard_library():
     root = sysconfig.get_path("stdlib")
     sources = []
-    for folder, folders, files in os.walk(root):
+    for folder, folders, names in os.walk(root):
         # Not every installation has the tests, and site-packages is not the standard library.
         skipped = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
         folders[:] = sorted(set(folders) - skipped)
-        for file in files:
-            path = os.path.join(folder, file)
-            if file.endswith(".py") and os.path.isfile(path):
+        for name in names:
+            path = os.path.join(folder, name)
+            if name.endswith(".py") and os.path.isfile(path):
                 sources.append(_source(os.path.relpath(path, root), path))
     if not sources:
         raise InputError(f"{root} holds no Python sources; give another corpus with --corpus")
@@ -142,10 +203,10 @@ def _standard_library():
 
 def _in_directory(root):
     sources = []
-    for folder, _, files in gfile.walk(root):
-        for file in files:
-            path = os.path.join(folder, file)
-            if not file.startswith("."):
+    for folder, _, names in files.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            if not name.startswith("."):
                 sources.append(_source(os.path.relpath(path, root), path))
     return sorted(source for source in sources if source.size and _is_text(source))
 
@@ -154,7 +215,7 @@ def _is_text(source):
     """Whether a file is packed, or has no NUL byte at its beginning, which is git's rule."""
     if source.packing:
         return True
-    with gfile.GFile(source.path, "rb") as file:
+    with files.open_file(source.path, "rb") as file:
         return b"\0" not in file.read(8000)
 
 
@@ -191,7 +252,7 @@ def download(corpus: Corpus, directory: str, progress: Callable[[int, int], None
     try:
         with (
             requests.get(corpus.url, stream=True, timeout=60) as response,
-            gfile.GFile(path, "wb") as file,
+            files.open_file(path, "wb") as file,
         ):
             response.raise_for_status()
             total = int(response.headers.get("Content-Length", 0))
@@ -217,7 +278,7 @@ def unpack(source: Source, path: str) -> int:
     """
     size = 0
     try:
-        with gfile.GFile(source.path, "rb") as packed, gfile.GFile(path, "wb") as file:
+        with files.open_file(source.path, "rb") as packed, files.open_file(path, "wb") as file:
             for stream in _OPENERS[source.packing](packed):
                 while block := stream.read(BLOCK):
                     file.write(block)
@@ -261,6 +322,25 @@ _OPENERS: dict[str, Callable[[IO[bytes]], Iterator[IO[bytes]]]] = {
 }
 
 
+def require_unchanged(corpus: Corpus) -> None:
+    """Compares the files of a corpus with what they were when it was resolved.
+
+    Raises:
+      InputError: if one of them has another size or time of change.
+    """
+    for source in corpus.sources:
+        try:
+            now = files.stat(source.path)
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{source.path} was removed while it was read; run again when it is back"
+            ) from error
+        if now != (source.size, source.modified):
+            raise InputError(
+                f"{source.path} changed while it was read; run again when nothing writes to it"
+            )
+
+
 def check_content(corpus: Corpus, paths: list[str]) -> None:
     """Compares unpacked text with the size and checksum its corpus must have.
 
@@ -271,7 +351,7 @@ def check_content(corpus: Corpus, paths: list[str]) -> None:
         return
     digest, size = hashlib.sha1(usedforsecurity=False), 0
     for path in paths:
-        with gfile.GFile(path, "rb") as file:
+        with files.open_file(path, "rb") as file:
             while block := file.read(BLOCK):
                 digest.update(block)
                 size += len(block)

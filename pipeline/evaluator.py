@@ -13,8 +13,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model.errors import InputError
-from pipeline import statistics_gen
-from pipeline.artifacts import Artifact, Outcome, Store, write_text
+from pipeline import files, statistics_gen
+from pipeline.artifacts import Artifact, Outcome, Store
+from pipeline.files import write_text
 from pipeline.progress import progress_bar
 from pipeline.pusher import Pushed
 from pipeline.trainer import saved_models
@@ -136,7 +137,7 @@ def objections(
 
 def blessed(evaluation: Artifact) -> bool:
     """Whether an evaluation blessed its model."""
-    return tf.io.gfile.exists(evaluation.file(BLESSED))
+    return files.exists(evaluation.file(BLESSED))
 
 
 def evaluate(saved_model: str, examples: str, streams: int) -> Metrics:

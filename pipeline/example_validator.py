@@ -8,14 +8,14 @@ import os
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2
 
-from model.alphabet import name_of
 from model.errors import InputError
+from model.symbols import name_of
 from pipeline import corpus as corpora
-from pipeline import example_gen, schema_gen, statistics_gen
-from pipeline.artifacts import Artifact, Outcome, Store, write_text
+from pipeline import example_gen, files, schema_gen, statistics_gen
+from pipeline.artifacts import Artifact, Outcome, Store
+from pipeline.files import write_text
 from pipeline.records import split_directory
 from pipeline.statistics_gen import Statistics
 
@@ -126,7 +126,7 @@ def run(
 
     def write(directory: str) -> Outcome:
         expected = schema_gen.read_schema(schema.path)
-        alphabet = schema_gen.read_alphabet(schema.path)
+        alphabet = schema_gen.read_vocabulary(schema.path)
         baseline = statistics_gen.read(_statistics_of(store, schema), "train")
         lines, errors, warnings = [], 0, 0
         for split in splits:
@@ -155,7 +155,7 @@ def statistics_of_corpus(store: Store, corpus: str, schema: Artifact) -> Artifac
 
     They are kept in a root of their own, so that no later stage takes them for its newest input.
     """
-    alphabet = schema_gen.read_alphabet(schema.path)
+    alphabet = schema_gen.read_vocabulary(schema.path)
     apart = Store(os.path.join(store.root, "validated"))
     examples = example_gen.run(apart, corpora.resolve(corpus))
     return statistics_gen.run(apart, examples, alphabet.kind)
@@ -195,6 +195,6 @@ def _write_proto(directory, split, schema, anomalies):
                 description=anomaly.description,
             )
     target = split_directory(directory, split)
-    tf.io.gfile.makedirs(target)
-    with tf.io.gfile.GFile(os.path.join(target, "SchemaDiff.pb"), "wb") as file:
+    files.makedirs(target)
+    with files.open_file(os.path.join(target, "SchemaDiff.pb"), "wb") as file:
         file.write(proto.SerializeToString())

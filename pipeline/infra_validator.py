@@ -7,9 +7,9 @@ import math
 import os
 import shutil
 
-import tensorflow as tf
-
-from pipeline.artifacts import Artifact, Outcome, Store, copy_tree, write_text
+from pipeline import files
+from pipeline.artifacts import Artifact, Outcome, Store, copy_tree
+from pipeline.files import write_text
 from pipeline.trainer import saved_models
 from serving.launch import TENSORFLOW_MODEL_SERVER, running_server
 
@@ -46,7 +46,7 @@ def run(store: Store, model: Artifact) -> Artifact:
             base_path = os.path.join(directory, "versions")
             copy_tree(saved_model, os.path.join(base_path, "1"))
             _ask(base_path)
-            tf.io.gfile.rmtree(base_path)
+            files.rmtree(base_path)
         write_text(os.path.join(directory, INFRA_BLESSED), kind + "\n")
         return Outcome({"server": kind}, f"answers over gRPC from the {kind}")
 

@@ -17,7 +17,7 @@ from pipeline import (
 )
 from pipeline.artifacts import Artifact, Store
 from pipeline.checkpoints import InitialWeights
-from pipeline.corpus import resolve
+from pipeline.corpus import Mixture
 from pipeline.settings import Settings
 
 STAGES = (
@@ -48,11 +48,10 @@ class Served(NamedTuple):
 
 def run_all(
     store: Store,
-    corpus: str,
+    text: Mixture,
     settings: Settings,
     serving_dir: str,
     model_name: str = "",
-    shards: int = 0,
     eval_streams: int = 64,
     init_from: str = "",
     devices: Sequence[str] = (),
@@ -63,11 +62,10 @@ def run_all(
 
     Args:
       store: where artifacts are.
-      corpus: as the user names it.
+      text: what to train on.
       settings: the preset.
       serving_dir: where models are pushed to.
       model_name: what the model is called; empty for the name of the corpus.
-      shards: see `example_gen.run`.
       eval_streams: see `evaluator.run`.
       init_from: see `trainer.run`.
       devices: see `trainer.run`.
@@ -79,15 +77,13 @@ def run_all(
     """
     if init_from:
         InitialWeights(init_from)  # a mistake is said before the work begins, not after
-    resolved = resolve(corpus)
-    data = settings.data
-    examples = example_gen.run(store, resolved, data.train_fraction, shards, beam_options)
-    statistics = statistics_gen.run(store, examples, data.alphabet, beam_options)
+    examples = example_gen.run(store, text, settings.data, beam_options)
+    statistics = statistics_gen.run(store, examples, settings.data.alphabet, beam_options)
     schema = schema_gen.run(store, statistics)
-    trainer.require_enough_text(examples, schema_gen.read_alphabet(schema.path), settings)
+    trainer.require_enough_text(examples, schema, settings)
     example_validator.require_valid(example_validator.run(store, statistics, schema))
     model = trainer.run(store, examples, schema, settings, init_from, devices)
-    name = model_name or resolved.name
+    name = model_name or text.name
     base_path = os.path.join(serving_dir, name)
     baseline = pusher.pushed_before(base_path, model)
     evaluation = evaluator.run(store, model, examples, statistics, baseline, eval_streams)

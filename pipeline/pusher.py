@@ -13,29 +13,19 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from model.errors import InputError
-from pipeline.artifacts import (
-    Artifact,
-    Outcome,
-    Store,
-    copy_tree,
-    publish,
-    read_text,
-    reason,
-    write_text,
-)
+from pipeline import files
+from pipeline.artifacts import Artifact, Outcome, Store, copy_tree, publish
+from pipeline.files import read_text, reason, write_text
 from pipeline.trainer import saved_models
 from serving.base_path import versions
 from serving.batching import rebatch
 
 STAGE = "Pusher"
 LINEAGE = "lineage.json"
-
-gfile = tf.io.gfile
 
 
 class Pushed(NamedTuple):
@@ -64,7 +54,7 @@ def pushed_versions(base_path: str) -> list[Pushed]:
     for version in versions(base_path):
         path = os.path.join(base_path, str(version))
         lineage = os.path.join(path, LINEAGE)
-        if gfile.exists(lineage):
+        if files.exists(lineage):
             content = json.loads(read_text(lineage))
             found.append(
                 Pushed(
@@ -147,7 +137,7 @@ def run(
                 if number not in versions(base_path):
                     _copy(sources[precision], path, {**lineage, "precision": precision}, batching)
             write_text(f"{base_path}.config", _config(base_path, numbers))
-        except (tf.errors.PermissionDeniedError, tf.errors.FailedPreconditionError) as error:
+        except OSError as error:
             raise InputError(
                 f"{base_path} cannot be written ({reason(error)}); choose --serving_dir"
             ) from error
@@ -188,8 +178,8 @@ def _config(base_path, numbers):
 def _copy(source, destination, lineage, batching):
     """Copies a SavedModel aside, then makes it appear whole."""
     aside = os.path.join(os.path.dirname(destination), ".pushing")
-    if gfile.exists(aside):
-        gfile.rmtree(aside)
+    if files.exists(aside):
+        files.rmtree(aside)
     copy_tree(source, aside)
     if batching:
         rebatch(aside, batching)

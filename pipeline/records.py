@@ -8,19 +8,56 @@ Each record is a block of consecutive text of one source, with its provenance:
     text      bytes   the block; no UTF-8 code point is cut in two
     source    bytes   the source it is from
     offset    int64   of its first byte in that source
+    length    int64   of the text, in bytes
+    crc32c    int64   CRC-32C of the text
+
+Text and protobufs are handled without TensorFlow, which workers of Beam do not need to have.
 """
 
+import hashlib
 import json
 import os
-from typing import NamedTuple
+import struct
+from collections.abc import Iterator
+from typing import IO, NamedTuple
 
-import tensorflow as tf
+import google_crc32c
+import proto
+from google.protobuf.message import DecodeError
 
 from model.errors import InputError
-from pipeline.artifacts import read_text
+from pipeline import files
 
 SPLITS = ("train", "eval")
 SHARD_PREFIX = "data_tfrecord-"
+
+__protobuf__ = proto.module(package="grid_lstm")
+
+
+class _BytesList(proto.Message):
+    value = proto.RepeatedField(proto.BYTES, number=1)
+
+
+class _Int64List(proto.Message):
+    value = proto.RepeatedField(proto.INT64, number=1)
+
+
+class _Feature(proto.Message):
+    bytes_list = proto.Field(_BytesList, number=1, oneof="kind")
+    int64_list = proto.Field(_Int64List, number=3, oneof="kind")
+
+
+class _Features(proto.Message):
+    feature = proto.MapField(proto.STRING, _Feature, number=1)
+
+
+class _Example(proto.Message):
+    """tf.train.Example, as far as it is used here."""
+
+    features = proto.Field(_Features, number=1)
+
+
+Example = _Example.pb()
 
 
 class Shard(NamedTuple):
@@ -32,12 +69,113 @@ class Shard(NamedTuple):
       bytes: number of bytes of text.
       code_points: number of bytes that do not continue a UTF-8 sequence, which in valid UTF-8 is
         the number of code points.
+      invalid: number of sequences that are not UTF-8.
+      sha256: of the file.
     """
 
     name: str
     records: int
     bytes: int
     code_points: int
+    invalid: int
+    sha256: str
+
+
+class Record(NamedTuple):
+    """One record.
+
+    Attributes:
+      text: the block.
+      source: the source it is from.
+      offset: of its first byte in that source.
+    """
+
+    text: bytes
+    source: str
+    offset: int
+
+    def serialize(self) -> bytes:
+        """The record as a tf.train.Example; always the same bytes for the same record."""
+        example = Example()
+        feature = example.features.feature
+        feature["text"].bytes_list.value.append(self.text)
+        feature["source"].bytes_list.value.append(self.source.encode("utf-8", "surrogateescape"))
+        feature["offset"].int64_list.value.append(self.offset)
+        feature["length"].int64_list.value.append(len(self.text))
+        feature["crc32c"].int64_list.value.append(google_crc32c.value(self.text))
+        return example.SerializeToString(deterministic=True)
+
+    @classmethod
+    def parse(cls, serialized: bytes) -> "Record":
+        """The inverse of `serialize`.
+
+        Raises:
+          ValueError: if the text is not of the length or checksum that the record states.
+        """
+        feature = Example.FromString(serialized).features.feature
+        text = feature["text"].bytes_list.value[0]
+        stated = feature["length"].int64_list.value[0], feature["crc32c"].int64_list.value[0]
+        if (len(text), google_crc32c.value(text)) != stated:
+            raise ValueError("its text is not what its length and checksum say")
+        source = feature["source"].bytes_list.value[0].decode("utf-8", "surrogateescape")
+        return cls(text, source, feature["offset"].int64_list.value[0])
+
+
+class RecordWriter:
+    """Writes a TFRecord file and takes its SHA-256 on the way.
+
+    A record is its length (8 bytes, little endian), the masked CRC-32C of that, the content, and
+    the masked CRC-32C of the content.
+    """
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def write(self, content: bytes) -> None:
+        """Appends a record."""
+        length = struct.pack("<Q", len(content))
+        for part in (length, _masked_crc(length), content, _masked_crc(content)):
+            self._file.write(part)
+            self._digest.update(part)
+
+    @property
+    def sha256(self) -> str:
+        """Of all that was written."""
+        return self._digest.hexdigest()
+
+
+def read_records(path: str) -> Iterator[Record]:
+    """The records of a shard, in order.
+
+    Raises:
+      InputError: at the first record that is damaged.
+    """
+    number = 0
+    with files.open_file(path, "rb") as file:
+        while header := file.read(12):
+            try:
+                (length,) = struct.unpack("<Q", _checked(header))
+                yield Record.parse(_checked(file.read(length + 4)))
+            except (ValueError, struct.error, DecodeError) as error:
+                raise InputError(
+                    f"{path}: record {number} (counted from 0) is damaged; remove the artifact "
+                    "with `python -m pipeline verify --remove`, and run its stage again"
+                ) from error
+            number += 1
+
+
+def _masked_crc(content):
+    crc = google_crc32c.value(content)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _checked(content_and_crc):
+    """The content before a masked checksum that holds."""
+    content = content_and_crc[:-4]
+    if _masked_crc(content) != content_and_crc[-4:]:
+        raise ValueError("a checksum does not hold")
+    return content
 
 
 def split_directory(examples: str, split: str) -> str:
@@ -48,33 +186,6 @@ def split_directory(examples: str, split: str) -> str:
 def shard_name(index: int, count: int) -> str:
     """The file name of a shard."""
     return f"{SHARD_PREFIX}{index:05d}-of-{count:05d}"
-
-
-def serialize(text: bytes, source: str, offset: int) -> bytes:
-    """One record."""
-    example = tf.train.Example()
-    feature = example.features.feature
-    feature["text"].bytes_list.value.append(text)
-    feature["source"].bytes_list.value.append(source.encode("utf-8", "surrogateescape"))
-    feature["offset"].int64_list.value.append(offset)
-    return example.SerializeToString()
-
-
-def parse(record: bytes) -> tuple[bytes, str, int]:
-    """Text, source and offset of one record."""
-    feature = tf.train.Example.FromString(record).features.feature
-    return (
-        feature["text"].bytes_list.value[0],
-        feature["source"].bytes_list.value[0].decode("utf-8", "surrogateescape"),
-        feature["offset"].int64_list.value[0],
-    )
-
-
-def parse_text(record: tf.Tensor) -> tf.Tensor:
-    """The text of one record, in a graph."""
-    return tf.io.parse_single_example(record, {"text": tf.io.FixedLenFeature([], tf.string)})[
-        "text"
-    ]
 
 
 def index_text(shards: list[Shard]) -> str:
@@ -89,9 +200,9 @@ def read_index(examples: str, split: str) -> list[Shard]:
       InputError: if there is no such split.
     """
     path = os.path.join(split_directory(examples, split), "index.json")
-    if not tf.io.gfile.exists(path):
+    if not files.exists(path):
         raise InputError(f"{examples} has no split {split}; give the directory of an ExampleGen")
-    return [Shard(**entry) for entry in json.loads(read_text(path))]
+    return [Shard(**entry) for entry in json.loads(files.read_text(path))]
 
 
 def shard_paths(examples: str, split: str) -> list[str]:

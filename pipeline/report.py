@@ -1,15 +1,19 @@
 """What the command line prints about artifacts."""
 
 import datetime
-import sys
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import rich.table
 
-from pipeline import orchestration, pusher
-from pipeline.artifacts import Artifact, Store, gfile
+from pipeline import files
+from pipeline.artifacts import Artifact, Store
 from pipeline.progress import console
-from serving.launch import running_server
-from serving.protocol import Choices
+
+if TYPE_CHECKING:  # they need TensorFlow, which not every command that reports does
+    from pipeline.orchestration import Ancestor
+    from pipeline.pusher import Pushed
 
 
 def report(artifact: Artifact, cached: bool) -> None:
@@ -17,19 +21,6 @@ def report(artifact: Artifact, cached: bool) -> None:
     manifest = artifact.manifest
     taken = "cached" if cached else f"{manifest.seconds:.1f} s"
     console.print(f"{manifest.stage:<17}{taken:>8}  {manifest.figure}", markup=False)
-
-
-def print_sample(served: orchestration.Served, prompt: str, length: int) -> None:
-    """Serves the newest version and prints a text it writes, asked for over gRPC."""
-    if not pusher.pushed_versions(served.base_path):
-        return
-    with running_server(served.model_name, served.base_path) as client:
-        (version,) = client.available_versions()
-        (text,) = client.generate([prompt], length, Choices(temperature=0.8))
-    console.print(f"\n{served.model_name}, version {version}, over gRPC:\n", markup=False)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(prompt.encode("utf-8", "surrogateescape") + text.text + b"\n")
-    sys.stdout.flush()
 
 
 def print_warning(text: str) -> None:
@@ -43,12 +34,12 @@ def print_anomalies(anomalies: Artifact) -> None:
         console.print(line, markup=False)
 
 
-def print_status(store: Store, now: datetime.datetime) -> None:
+def print_status(store: Store, stages: Sequence[str], now: datetime.datetime) -> None:
     """A table of the stages."""
     table = rich.table.Table("stage", "state", "age", "took", "figure", box=None)
-    for stage in orchestration.STAGES:
+    for stage in stages:
         artifacts = store.all(stage)
-        partial = gfile.glob(f"{store.root}/.partial/{stage}-*")
+        partial = files.glob(os.path.join(store.root, ".partial", f"{stage}-*"))
         state = "interrupted" if partial else ("complete" if artifacts else "missing")
         if not artifacts:
             table.add_row(stage, state, "", "", "")
@@ -69,10 +60,10 @@ def _age(seconds):
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{max(seconds, 0):.0f} s"
 
 
-def print_lineage(pushed: pusher.Pushed, ancestors: list[orchestration.Ancestor]) -> None:
+def print_lineage(pushed: "Pushed", ancestors: list["Ancestor"]) -> None:
     """The artifacts a pushed version came from, indented by distance."""
     console.print(f"version {pushed.version} at {pushed.path}", markup=False)
     for ancestor in ancestors:

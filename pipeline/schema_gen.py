@@ -9,10 +9,11 @@ import os
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from model.alphabet import Alphabet, name_of
 from model.errors import InputError
+from model.symbols import Symbols, name_of
 from pipeline import statistics_gen
-from pipeline.artifacts import Artifact, Outcome, Store, read_text, write_text
+from pipeline.artifacts import Artifact, Outcome, Store
+from pipeline.files import read_text, write_text
 
 STAGE = "SchemaGen"
 SCHEMA = "schema.pbtxt"
@@ -39,7 +40,7 @@ def run(store: Store, statistics: Artifact) -> Artifact:
         train = statistics_gen.read(statistics.path, "train")
         if not train.total:
             raise InputError("the training split is empty; give a longer corpus")
-        alphabet = Alphabet.of(train.kind, train.occurrences)
+        alphabet = Symbols.of(train.kind, train.occurrences)
         schema = text_format.MessageToString(to_proto(alphabet), as_utf8=True)
         write_text(os.path.join(directory, SCHEMA), schema)
         write_text(os.path.join(directory, VOCABULARY), alphabet.to_text())
@@ -49,7 +50,7 @@ def run(store: Store, statistics: Artifact) -> Artifact:
     return store.produce(STAGE, __name__, {"statistics": statistics}, {}, write)
 
 
-def to_proto(alphabet: Alphabet) -> schema_pb2.Schema:
+def to_proto(alphabet: Symbols) -> schema_pb2.Schema:
     """The schema of text over an alphabet."""
     schema = schema_pb2.Schema()
     characters = schema.feature.add(name="characters", type=schema_pb2.BYTES)
@@ -76,7 +77,7 @@ def read_schema(directory: str) -> schema_pb2.Schema:
         raise InputError(f"{path} is no schema ({error}); run schema_gen again") from error
 
 
-def read_alphabet(directory: str) -> Alphabet:
-    """The alphabet of a SchemaGen directory."""
+def read_vocabulary(directory: str) -> Symbols:
+    """The characters of a SchemaGen directory."""
     path = os.path.join(directory, VOCABULARY)
-    return Alphabet.from_text(read_text(path), path)
+    return Symbols.from_text(read_text(path), path)

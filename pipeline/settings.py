@@ -14,6 +14,8 @@ CORPUS_HELP = (
     "a file, a directory, a glob (plain, .gz, .bz2, .xz or .zip), an http(s) URL, "
     "`stdlib` (the sources of this Python's standard library) or `enwik8`"
 )
+SplitBy = Literal["position", "document", "hash"]
+MixUntil = Literal["first_exhausted", "all_exhausted"]
 PRESETS = pathlib.Path(__file__).parent / "presets"
 
 
@@ -22,13 +24,25 @@ class DataConfig:
     """How the text is split and read.
 
     Attributes:
-      train_fraction: share of the corpus, from its beginning, that is trained on; the rest is the
-        eval split.
+      train_fraction: share of the corpus that is trained on; the rest is the eval split.
+      split_by: "position" trains on the beginning of the text, "document" on the first files,
+        "hash" on files that their names choose, so that they stay where they are when others come.
+      shards: of the training split; 0 to choose by its size.
       alphabet: whether a character is a byte or a Unicode code point.
     """
 
     train_fraction: float = 0.95
+    split_by: SplitBy = "position"
+    shards: int = 0
     alphabet: AlphabetKind = "bytes"
+
+    def __post_init__(self):
+        if not 0 < self.train_fraction < 1:
+            raise InputError(f"train_fraction is {self.train_fraction}; it must be between 0 and 1")
+        if self.shards < 0:
+            raise InputError(
+                f"shards is {self.shards}; it must be at least 1, or 0 to choose by size"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

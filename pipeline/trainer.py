@@ -17,7 +17,7 @@ import tensorflow as tf
 from model import sampling
 from model.alphabet import Alphabet
 from model.errors import InputError
-from pipeline import model_card, schema_gen
+from pipeline import files, model_card, schema_gen
 from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.checkpoints import Checkpoints, InitialWeights, write_architecture
 from pipeline.learner import Learner
@@ -60,11 +60,11 @@ def run(
       InputError: if the text is too short for the batch, `init_from` does not fit, or the loss
         explodes.
     """
-    alphabet = schema_gen.read_alphabet(schema.path)
+    alphabet = read_alphabet(schema)
     initial = InitialWeights(init_from) if init_from else None
     if initial:
         initial.check(settings.model, alphabet)
-    require_enough_text(examples, alphabet, settings)
+    require_enough_text(examples, schema, settings)
     strategy = make_strategy(devices)
     if settings.training.batch_size % strategy.num_replicas_in_sync:
         raise InputError(
@@ -90,7 +90,7 @@ def run(
 def saved_models(model: Artifact) -> dict[Precision, str]:
     """The SavedModels of an artifact by the precision of their kernels; float32 comes last."""
     paths = {precision: model.file(name) for precision, name in SAVED_MODELS.items()}
-    return {precision: path for precision, path in paths.items() if tf.io.gfile.exists(path)}
+    return {precision: path for precision, path in paths.items() if files.exists(path)}
 
 
 def make_strategy(devices: Sequence[str]) -> tf.distribute.MirroredStrategy:
@@ -108,13 +108,18 @@ def make_strategy(devices: Sequence[str]) -> tf.distribute.MirroredStrategy:
     return tf.distribute.MirroredStrategy(list(devices) or None)
 
 
-def require_enough_text(examples: Artifact, alphabet: Alphabet, settings: Settings) -> None:
+def read_alphabet(schema: Artifact) -> Alphabet:
+    """The alphabet of a SchemaGen artifact."""
+    return Alphabet(*dataclasses.astuple(schema_gen.read_vocabulary(schema.path)))
+
+
+def require_enough_text(examples: Artifact, schema: Artifact, settings: Settings) -> None:
     """Checks that the training split fills a window in every stream.
 
     Raises:
       InputError: if it does not.
     """
-    total = Split.open(examples.path, "train", alphabet).total
+    total = Split.open(examples.path, "train", read_alphabet(schema)).total
     needed = settings.training.batch_size * settings.training.window
     if total < needed:
         raise InputError(
@@ -171,8 +176,8 @@ class Training:
         card = model_card.documents(self._settings.model, self._alphabet, self._corpus, counters)
         for precision, name in SAVED_MODELS.items():
             path = os.path.join(self._directory, name)
-            if tf.io.gfile.exists(path):
-                tf.io.gfile.rmtree(path)
+            if files.exists(path):
+                files.rmtree(path)
             if precision == "float32" or self._config.quantize:
                 export(self._learner.model, self._alphabet, path, card, precision)
         return Outcome(counters, f"{best:.4f} nats per character in validation, {done:,} steps")

@@ -2,12 +2,11 @@
 
 import os
 
-import tensorflow as tf
-
 from model.errors import InputError
+from pipeline import files
 from pipeline.artifacts import Store
 from pipeline.progress import console, progress_bar
-from pipeline.records import SHARD_PREFIX
+from pipeline.records import SHARD_PREFIX, read_records
 
 
 def verify(store: Store, remove: bool = False) -> None:
@@ -32,7 +31,7 @@ def verify(store: Store, remove: bool = False) -> None:
                 damaged.append(path)
     if damaged and remove:
         for path in damaged:
-            tf.io.gfile.rmtree(path)
+            files.rmtree(path)
     verb = "removed" if remove else "damaged"
     console.print(f"{len(paths)} artifacts, {len(damaged)} {verb}", markup=False)
     if damaged and not remove:
@@ -44,12 +43,12 @@ def verify(store: Store, remove: bool = False) -> None:
 
 def _which_record(path):
     """Where a shard of records is the damaged file, the first record that cannot be read."""
-    if not os.path.basename(path).startswith(SHARD_PREFIX) or not tf.io.gfile.exists(path):
+    if not os.path.basename(path).startswith(SHARD_PREFIX) or not files.exists(path):
         return ""
     whole = 0
     try:
-        for _ in tf.data.TFRecordDataset(path):
+        for _ in read_records(path):
             whole += 1
-    except tf.errors.DataLossError:
+    except InputError:
         return f": record {whole} (counted from 0) is damaged"
     return f": its {whole} records are whole, but others were written"

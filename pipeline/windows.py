@@ -9,7 +9,7 @@ import dataclasses
 import tensorflow as tf
 
 from model.alphabet import PADDING, Alphabet
-from pipeline.records import parse_text, read_index, shard_paths
+from pipeline.records import read_index, shard_paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Split:
 
             return (
                 tf.data.TFRecordDataset(paths[shard:])
-                .map(parse_text)
+                .map(_text_of)
                 .map(self.alphabet.encode_one)
                 .scan(starts[shard], cut)
                 .take_while(lambda position, _: position < last)
@@ -105,3 +105,10 @@ class Split:
             .batch(streams, drop_remainder=True)
             .map(lambda ids: tf.ensure_shape(ids, [streams, window]))
         )
+
+
+def _text_of(record):
+    """The text of one record."""
+    return tf.io.parse_single_example(record, {"text": tf.io.FixedLenFeature([], tf.string)})[
+        "text"
+    ]

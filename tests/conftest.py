@@ -1,5 +1,6 @@
 """Shared by all tests: small corpora, and examples made from them by the real stages."""
 
+import pathlib
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from model.character_model import CharacterModel
 from model.config import ModelConfig
 from pipeline import corpus, example_gen, schema_gen, statistics_gen
 from pipeline.artifacts import Store
+from pipeline.settings import DataConfig
 from serving.export import export
 
 PROJECT = servers.PROJECT
@@ -54,7 +56,9 @@ def store(tmp_path_factory):
 def examples(store, corpus_file):
     """The corpus in three shards, 90 to 10."""
     with store.writing():
-        return example_gen.run(store, corpus.resolve(str(corpus_file)), 0.9, 3)
+        return example_gen.run(
+            store, corpus.resolve(str(corpus_file)), DataConfig(train_fraction=0.9, shards=3)
+        )
 
 
 @pytest.fixture(scope="session")
@@ -137,8 +141,9 @@ def run_module(*arguments, **options):
 
 
 def pytest_addoption(parser):
-    """Which server is tested."""
+    """Which server is tested, and whether Flink is."""
     parser.addoption("--server", default=servers.EMBEDDED, help=servers.__doc__)
+    parser.addoption("--flink", type=pathlib.Path, help="Where `make test-flink` installs Flink.")
     parser.addoption("--server_base_path", help="Where the server at host:port has its model.")
 
 

@@ -15,7 +15,7 @@ from conftest import words
 from model.errors import InputError
 from pipeline import corpus, example_gen
 from pipeline.artifacts import Store
-from pipeline.records import parse, read_index, shard_paths
+from pipeline.records import Record, read_index, shard_paths
 
 TEXT = words(5, 30_000).encode()
 
@@ -40,7 +40,7 @@ def store(tmp_path):
 
 def content(artifact):
     return b"".join(
-        parse(record)[0]
+        Record.parse(record).text
         for split in ("train", "eval")
         for record in tf.data.TFRecordDataset(shard_paths(artifact.path, split)).as_numpy_iterator()
     )

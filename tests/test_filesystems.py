@@ -17,7 +17,7 @@ from pipeline import (
     trainer,
 )
 from pipeline.artifacts import Store
-from pipeline.settings import load_preset
+from pipeline.settings import DataConfig, load_preset
 
 TINY = {
     "units": 8,
@@ -64,7 +64,9 @@ def remote(monkeypatch):
 def run_stages(events):
     store = Store("ram://root", lambda artifact, cached: events.append(cached))
     with store.writing():
-        examples = example_gen.run(store, corpus.resolve("ram://corpora/*.txt"), 0.9, 2)
+        examples = example_gen.run(
+            store, corpus.resolve("ram://corpora/*.txt"), DataConfig(train_fraction=0.9, shards=2)
+        )
         statistics = statistics_gen.run(store, examples)
         schema = schema_gen.run(store, statistics)
         example_validator.run(store, statistics, schema)

@@ -14,7 +14,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from model.errors import InputError
 from pipeline import corpus, example_gen, example_validator, schema_gen, statistics_gen
 from pipeline.artifacts import Store
-from pipeline.records import parse, shard_paths
+from pipeline.records import Record, shard_paths
+from pipeline.settings import DataConfig
 
 
 @pytest.fixture
@@ -27,13 +28,15 @@ def private_store(tmp_path):
 def make(store, tmp_path, text, alphabet="bytes", train_fraction=0.9):
     path = tmp_path / "text.txt"
     path.write_bytes(text)
-    examples = example_gen.run(store, corpus.resolve(str(path)), train_fraction, 4)
+    examples = example_gen.run(
+        store, corpus.resolve(str(path)), DataConfig(train_fraction=train_fraction, shards=4)
+    )
     return examples, statistics_gen.run(store, examples, alphabet)
 
 
 def read_text(examples, split):
     return b"".join(
-        parse(record)[0]
+        Record.parse(record).text
         for record in tf.data.TFRecordDataset(shard_paths(examples.path, split)).as_numpy_iterator()
     )
 
@@ -45,13 +48,15 @@ def test_records_are_the_corpus_with_provenance(private_store, tmp_path):
     contents["a.txt"] = b"\x80\x80" + contents["a.txt"]  # no code point begins there
     for name, content in contents.items():
         (folder / name).write_bytes(content.replace(b"\0", b"\1"))
-    examples = example_gen.run(private_store, corpus.resolve(str(folder)), 0.7, 3)
+    examples = example_gen.run(
+        private_store, corpus.resolve(str(folder)), DataConfig(train_fraction=0.7, shards=3)
+    )
     assert read_text(examples, "train") + read_text(examples, "eval") == b"".join(
         content.replace(b"\0", b"\1") for content in contents.values()
     )
     for split in ("train", "eval"):
         for record in tf.data.TFRecordDataset(shard_paths(examples.path, split)):
-            text, source, offset = parse(record.numpy())
+            text, source, offset = Record.parse(record.numpy())
             original = (folder / source).read_bytes()
             assert original[offset : offset + len(text)] == text
 
@@ -61,7 +66,7 @@ def test_code_points_are_never_cut(private_store, tmp_path):
     examples, _ = make(private_store, tmp_path, text, train_fraction=0.31415)
     for split in ("train", "eval"):
         for record in tf.data.TFRecordDataset(shard_paths(examples.path, split)):
-            parse(record.numpy())[0].decode("utf-8")
+            Record.parse(record.numpy()).text.decode("utf-8")
 
 
 @pytest.mark.parametrize("alphabet", ["bytes", "unicode"])

@@ -5,6 +5,7 @@ import pytest
 
 from model.alphabet import Alphabet
 from pipeline import corpus, example_gen
+from pipeline.settings import DataConfig
 from pipeline.windows import Split
 
 
@@ -20,7 +21,9 @@ def text_and_split(request, store, tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_text(text, encoding="utf-8", newline="")
     with store.writing():
-        artifact = example_gen.run(store, corpus.resolve(str(path)), 0.95, 5)
+        artifact = example_gen.run(
+            store, corpus.resolve(str(path)), DataConfig(train_fraction=0.95, shards=5)
+        )
     codes = list(text.encode()) if request.param == "bytes" else list(map(ord, text))
     alphabet = Alphabet.of(request.param, codes)
     split = Split.open(artifact.path, "train", alphabet)
