@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from model.config import AlphabetKind
+
 NEWLINE = ord("\n")
+GATHERED = 1 << 21  # characters that are counted at once
 DENSE = 1 << 22  # most counters that are kept one for each value there could be
 
 
@@ -25,11 +28,12 @@ class Tally(NamedTuple):
     def of(cls, values: np.ndarray) -> "Tally":
         """The tally of integers from 0 on, in any order."""
         if len(values) and int(values.max()) < DENSE:
-            return cls._of_dense(np.bincount(values))
+            return cls.of_dense(np.bincount(values))
         return cls(*_int64(*np.unique(values, return_counts=True)))
 
     @classmethod
-    def _of_dense(cls, occurrences):
+    def of_dense(cls, occurrences: np.ndarray) -> "Tally":
+        """The tally of values from 0 on that occur so often."""
         values = np.flatnonzero(occurrences)
         return cls(*_int64(values, occurrences[values]))
 
@@ -91,48 +95,117 @@ class Counts(NamedTuple):
         return self.characters.total
 
 
-def count(codes: np.ndarray, records: int = 1) -> Counts:
-    """The counts of a text, given as uint8 bytes or uint32 code points, in so many records."""
-    if not len(codes):
-        return Counts(records=records)
-    breaks = np.flatnonzero(codes == NEWLINE)
-    head, tail = (breaks[0], len(codes) - 1 - breaks[-1]) if len(breaks) else [len(codes)] * 2
-    tallies = _tallies_of_bytes if codes.dtype == np.uint8 else _tallies_of_code_points
-    return Counts(
-        *tallies(codes),
-        Tally.of(np.diff(breaks) - 1),
-        int(head),
-        int(tail),
-        int(codes[0]),
-        int(codes[-1]),
-        records,
-    )
+class Counting:
+    """Counts a text that comes in pieces, one after the other."""
+
+    def __init__(self, kind: AlphabetKind):
+        self._pairs = _BytePairs() if kind == "bytes" else _CodePointPairs()
+        # To begin counting costs as much as counting thousands of characters.
+        self._gathered = np.empty(GATHERED, np.uint8 if kind == "bytes" else np.uint32)
+        self._size = self._total = 0
+        self._lines: list[Tally] = []
+        self._first = self._last = self._first_break = self._last_break = -1
+
+    def add(self, codes: np.ndarray) -> None:
+        """Takes the next codes: uint8 bytes, or uint32 code points."""
+        while len(codes):
+            part = codes[: GATHERED - self._size]
+            self._gathered[self._size : self._size + len(part)] = part
+            self._size += len(part)
+            codes = codes[len(part) :]
+            if self._size == GATHERED:
+                self._count()
+
+    def _count(self):
+        """Counts what was gathered."""
+        codes = self._gathered[: self._size]
+        self._size = 0
+        if not len(codes):
+            return
+        if self._total:
+            self._pairs.add_one(self._last, int(codes[0]))
+        else:
+            self._first = int(codes[0])
+        self._last = int(codes[-1])
+        self._pairs.add(codes)
+        breaks = np.flatnonzero(codes == NEWLINE) + self._total
+        if len(breaks):
+            if self._first_break < 0:
+                self._first_break = int(breaks[0])
+            else:
+                breaks = np.concatenate([[self._last_break], breaks])
+            self._last_break = int(breaks[-1])
+            self._lines.append(Tally.of(np.diff(breaks) - 1))
+        self._total += len(codes)
+
+    def counts(self, records: int) -> Counts:
+        """What has been counted, of so many records."""
+        self._count()
+        if not self._total:
+            return Counts(records=records)
+        pairs = self._pairs.tally()
+        last = Tally.of(np.array([self._last]))  # every other one is the first of a pair
+        unbroken = self._first_break < 0
+        return Counts(
+            Tally.sum([_firsts(pairs), last]),
+            pairs,
+            Tally.sum([NOTHING, *self._lines]),
+            self._total if unbroken else self._first_break,
+            self._total if unbroken else self._total - 1 - self._last_break,
+            self._first,
+            self._last,
+            records,
+        )
 
 
-def _tallies_of_bytes(codes):
-    """Characters and pairs. Those at even and at odd places are read as numbers of two bytes."""
-    occurrences = np.zeros(1 << 16, np.int64)
-    for start in (0, 1):
-        aligned = codes[start : len(codes) - (len(codes) - start) % 2]
-        occurrences += np.bincount(aligned.view("<u2"), minlength=1 << 16)
-    firsts_by_second = occurrences.reshape(256, 256)
-    characters = firsts_by_second.sum(0)
-    characters[codes[-1]] += 1  # every other one is the first of a pair
-    pairs = Tally._of_dense(firsts_by_second.T.ravel())
-    values = pairs.values >> 8 << 32 | pairs.values & 255
-    return Tally._of_dense(characters), pairs._replace(values=values)
+def _firsts(pairs):
+    """How often each character is the first of a pair."""
+    firsts = pairs.values >> 32
+    if not len(firsts):
+        return NOTHING
+    starts = np.flatnonzero(np.diff(firsts, prepend=-1))
+    return Tally(firsts[starts], np.add.reduceat(pairs.occurrences, starts))
 
 
-def _tallies_of_code_points(codes):
-    """Characters and pairs. These are counted by the characters' ranks, which are small."""
-    characters = Tally.of(codes)
-    distinct = characters.values
-    ranks = np.zeros(int(distinct[-1]) + 1, np.int64)
-    ranks[distinct] = np.arange(len(distinct))
-    ids = ranks[codes]
-    pairs = Tally.of(ids[:-1] * len(distinct) + ids[1:])
-    first, second = np.divmod(pairs.values, len(distinct))
-    return characters, pairs._replace(values=distinct[first] << 32 | distinct[second])
+class _BytePairs:
+    """Pairs of bytes; those at even and at odd places are read as numbers of two bytes."""
+
+    def __init__(self):
+        self._occurrences = np.zeros(1 << 16, np.int64)  # of second << 8 | first
+
+    def add(self, codes):
+        for start in (0, 1):
+            aligned = codes[start : len(codes) - (len(codes) - start) % 2]
+            self._occurrences += np.bincount(aligned.view("<u2"), minlength=1 << 16)
+
+    def add_one(self, first, second):
+        self._occurrences[second << 8 | first] += 1
+
+    def tally(self):
+        found = Tally.of_dense(self._occurrences.reshape(256, 256).T.ravel())
+        return found._replace(values=found.values >> 8 << 32 | found.values & 255)
+
+
+class _CodePointPairs:
+    """Pairs of code points, counted by the ranks of these, which are small."""
+
+    def __init__(self):
+        self._tallies = [NOTHING]
+
+    def add(self, codes):
+        distinct = Tally.of(codes).values
+        ranks = np.zeros(int(distinct[-1]) + 1, np.int64)
+        ranks[distinct] = np.arange(len(distinct))
+        ids = ranks[codes]
+        found = Tally.of(ids[:-1] * len(distinct) + ids[1:])
+        first, second = np.divmod(found.values, len(distinct))
+        self._tallies.append(found._replace(values=distinct[first] << 32 | distinct[second]))
+
+    def add_one(self, first, second):
+        self._tallies.append(Tally(np.array([first << 32 | second]), np.array([1])))
+
+    def tally(self):
+        return Tally.sum(self._tallies)
 
 
 def join(parts: Sequence[Counts]) -> Counts:
@@ -182,8 +255,7 @@ def entropies(counts: Counts) -> tuple[float, float]:
         total = float(occurrences.sum())
         return (total * math.log2(total) if total else 0.0) - information(occurrences)
 
-    begun = np.unique(counts.pairs.values >> 32, return_inverse=True)[1]
-    firsts = np.bincount(begun, weights=counts.pairs.occurrences)
+    firsts = _firsts(counts.pairs).occurrences
     conditional = information(firsts) - information(counts.pairs.occurrences)
     return (
         entropy_sum(counts.characters.occurrences) / max(counts.total, 1),

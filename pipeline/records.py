@@ -153,10 +153,12 @@ def read_records(path: str) -> Iterator[Record]:
     """
     number = 0
     with files.open_file(path, "rb") as file:
-        while header := file.read(12):
+        while length := file.read(8):
             try:
-                (length,) = struct.unpack("<Q", _checked(header))
-                yield Record.parse(_checked(file.read(length + 4)))
+                _check(length, file.read(4))
+                content = file.read(*struct.unpack("<Q", length))
+                _check(content, file.read(4))
+                yield Record.parse(content)
             except (ValueError, struct.error, DecodeError) as error:
                 raise InputError(
                     f"{path}: record {number} (counted from 0) is damaged; remove the artifact "
@@ -170,12 +172,9 @@ def _masked_crc(content):
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def _checked(content_and_crc):
-    """The content before a masked checksum that holds."""
-    content = content_and_crc[:-4]
-    if _masked_crc(content) != content_and_crc[-4:]:
+def _check(content, masked_crc):
+    if _masked_crc(content) != masked_crc:
         raise ValueError("a checksum does not hold")
-    return content
 
 
 def split_directory(examples: str, split: str) -> str:

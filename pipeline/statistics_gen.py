@@ -21,10 +21,9 @@ from model.errors import InputError
 from model.symbols import name_of
 from pipeline import files, runners
 from pipeline.artifacts import Artifact, Outcome, Store
-from pipeline.counts import NEWLINE, Counts, Tally, count, entropies, join
+from pipeline.counts import NEWLINE, Counting, Counts, Tally, entropies, join
 from pipeline.records import (
     SPLITS,
-    Record,
     read_index,
     read_records,
     shard_paths,
@@ -35,7 +34,6 @@ STAGE = "StatisticsGen"
 STATISTICS = "FeatureStats.pb"
 INVALID = "invalid.txt"
 HISTOGRAM_BUCKETS = 20
-COUNTED_AT_ONCE = 1 << 20  # bytes; less costs time, more costs memory
 
 
 class CountShard(beam.DoFn):
@@ -50,45 +48,26 @@ class CountShard(beam.DoFn):
     def process(self, shard: tuple[str, int, str]) -> Iterator[tuple[str, tuple[int, Counts]]]:
         """Yields the split, the shard's number and its counts."""
         split, number, path = shard
-        parts = []
-        for records in _batches(read_records(path)):
-            parts.append(self._count(records))
-            self._bytes.inc(sum(len(record.text) for record in records))
-            self._characters.inc(parts[-1].total)
-            self._records.inc(len(records))
-        yield split, (number, join(parts))
-
-    def _count(self, records):
-        text = b"".join(record.text for record in records)
-        if self._kind == "bytes":
-            return count(np.frombuffer(text, np.uint8), len(records))
-        try:
-            codes = np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
-        except UnicodeDecodeError:
-            return Counts(records=len(records), invalid=_first_invalid(records))
-        return count(codes, len(records))
+        counting, count, invalid = Counting(self._kind), 0, ""
+        for record in read_records(path):
+            count += 1
+            try:
+                codes = _codes(record.text, self._kind)
+            except UnicodeDecodeError as error:
+                invalid = invalid or f"{record.source}, byte {record.offset + error.start}"
+                continue
+            counting.add(codes)
+            self._bytes.inc(len(record.text))
+            self._characters.inc(len(codes))
+            self._records.inc()
+        yield split, (number, counting.counts(count)._replace(invalid=invalid))
 
 
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Records in a row, so many that counting them takes longer than beginning to."""
-    batch, size = [], 0
-    for record in records:
-        batch.append(record)
-        size += len(record.text)
-        if size >= COUNTED_AT_ONCE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _first_invalid(records):
-    """The first place that is not UTF-8; records end between code points."""
-    for record in records:
-        try:
-            record.text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            return f"{record.source}, byte {record.offset + error.start}"
+def _codes(text, kind):
+    """The bytes of a text, or its code points."""
+    if kind == "bytes":
+        return np.frombuffer(text, np.uint8)
+    return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
 
 
 class WriteStatistics(beam.DoFn):

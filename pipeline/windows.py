@@ -11,6 +11,8 @@ import tensorflow as tf
 from model.alphabet import PADDING, Alphabet
 from pipeline.records import read_index, shard_paths
 
+READ_AT_ONCE = 1 << 14  # characters of each stream
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -71,9 +73,15 @@ class Split:
         return limited._windows(streams, length, window, 0, count), count
 
     def _windows(self, streams, length, window, skip, count):
-        """`count` windows of streams of `length` characters that start `skip` characters late."""
+        """`count` windows of streams of `length` characters that start `skip` characters late.
+
+        Streams are read many windows at a time, as what tf.data does for an element of one stream
+        costs as much as copying thousands of characters.
+        """
+        together = max(1, min(count, READ_AT_ONCE // window))
         paths, starts = tf.constant(self.paths), tf.constant(self.starts, tf.int64)
-        padding = tf.data.Dataset.from_tensors(tf.fill([window], PADDING)).repeat()
+        size = together * window
+        padding = tf.data.Dataset.from_tensors(tf.fill([size], PADDING)).repeat()
 
         def stream(number):
             first = tf.minimum(number * length + skip, self.total)
@@ -93,17 +101,21 @@ class Split:
                 .scan(starts[shard], cut)
                 .take_while(lambda position, _: position < last)
                 .map(lambda _, ids: ids)
-                .rebatch(window)
-                .map(lambda ids: tf.pad(ids, [[0, window - tf.size(ids)]], constant_values=PADDING))
+                .rebatch(size)
+                .map(lambda ids: tf.pad(ids, [[0, size - tf.size(ids)]], constant_values=PADDING))
                 .concatenate(padding)
-                .take(count)
             )
+
+        def windows(ids):
+            parts = tf.reshape(ids, [streams, together, window])
+            return tf.data.Dataset.from_tensor_slices(tf.transpose(parts, [1, 0, 2]))
 
         return (
             tf.data.Dataset.range(streams)
             .interleave(stream, cycle_length=streams, block_length=1)
             .batch(streams, drop_remainder=True)
-            .map(lambda ids: tf.ensure_shape(ids, [streams, window]))
+            .flat_map(windows)
+            .take(count)
         )
 
 

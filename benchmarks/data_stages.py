@@ -1,0 +1,124 @@
+"""One measurement of the data stages, or of what they are compared with, in a process of its own.
+
+    python -m benchmarks.data_stages stages CORPUS DIRECTORY [BEAM OPTION ...]
+    python -m benchmarks.data_stages bare CORPUS DIRECTORY
+    python -m benchmarks.data_stages windows ROOT STREAMS WINDOW SECONDS
+
+Prints seconds, and the most memory that was resident, in MiB, as JSON.
+"""
+
+import itertools
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+import time
+
+BLOCK = 1 << 16
+BARE_SHARD = 1536 * 1024  # bytes, as ExampleGen has them at 10^8
+
+
+def stages(corpus: str, directory: str, *beam_options: str) -> dict:
+    """ExampleGen, StatisticsGen and SchemaGen; their start-up is that of a corpus of one line."""
+    from pipeline import corpus as corpora
+    from pipeline import example_gen, schema_gen, statistics_gen
+    from pipeline.artifacts import Store
+    from pipeline.settings import DataConfig
+
+    def run(path, root):
+        store = Store(root)
+        times = [time.perf_counter()]
+        with store.writing():
+            resolved = corpora.resolve(path)
+            examples = example_gen.run(store, resolved, DataConfig(), beam_options)
+            times.append(time.perf_counter())
+            statistics = statistics_gen.run(store, examples, "bytes", beam_options)
+            times.append(time.perf_counter())
+            schema_gen.run(store, statistics)
+            times.append(time.perf_counter())
+        return [after - before for before, after in itertools.pairwise(times)]
+
+    line = os.path.join(directory, "line.txt")
+    with open(line, "w", encoding="utf-8") as file:
+        file.write("a line of text, again and again\n" * 10)
+    roots = [os.path.join(directory, name) for name in ("first", "start_up", "root")]
+    run(line, roots[0])
+    start_up = run(line, roots[1])
+    seconds = run(corpus, roots[2])
+    return {
+        "seconds": sum(seconds),
+        "start_up": sum(start_up),
+        "stages": dict(zip(("ExampleGen", "StatisticsGen", "SchemaGen"), seconds, strict=True)),
+    }
+
+
+def bare(corpus: str, directory: str) -> dict:
+    """A loop that reads the corpus and writes the same records with TensorFlow's own means."""
+    import google_crc32c
+    import tensorflow as tf
+
+    start = time.perf_counter()
+    with open(corpus, "rb") as file:
+        offset, writer = 0, None
+        while text := file.read(BLOCK):
+            if offset % BARE_SHARD == 0:
+                if writer:
+                    writer.close()
+                path = os.path.join(directory, f"data_tfrecord-{offset // BARE_SHARD:05d}")
+                writer = tf.io.TFRecordWriter(path)
+            example = tf.train.Example()
+            feature = example.features.feature
+            feature["text"].bytes_list.value.append(text)
+            feature["source"].bytes_list.value.append(b"corpus.txt")
+            feature["offset"].int64_list.value.append(offset)
+            feature["length"].int64_list.value.append(len(text))
+            feature["crc32c"].int64_list.value.append(google_crc32c.value(text))
+            writer.write(example.SerializeToString())
+            offset += len(text)
+        writer.close()
+    return {"seconds": time.perf_counter() - start}
+
+
+def windows(root: str, streams: str, window: str, seconds: str) -> dict:
+    """Characters per second that tf.data brings into windows."""
+    import tensorflow as tf
+
+    from pipeline import example_gen, schema_gen, trainer
+    from pipeline.artifacts import Store
+    from pipeline.windows import Split
+
+    store = Store(root)
+    alphabet = trainer.read_alphabet(store.latest(schema_gen.STAGE))
+    split = Split.open(store.latest(example_gen.STAGE).path, "train", alphabet)
+    dataset = split.training_windows(int(streams), int(window)).repeat()
+    iterator = iter(dataset.prefetch(tf.data.AUTOTUNE))
+    next(iterator)
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < float(seconds):
+        for _ in range(100):
+            next(iterator)
+        count += 100
+    taken = time.perf_counter() - start
+    return {
+        "seconds": taken,
+        "characters_per_second": count * int(streams) * int(window) / taken,
+    }
+
+
+def main() -> None:
+    """Runs what the command line names."""
+    kind, *arguments = sys.argv[1:]
+    if kind != "windows":
+        shutil.rmtree(arguments[1], ignore_errors=True)
+        os.makedirs(arguments[1])
+    found = {"stages": stages, "bare": bare, "windows": windows}[kind](*arguments)
+    # The kernel's other figure, ru_maxrss, counts the process that started this one, too.
+    status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
+    found["memory"] = int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
