@@ -196,12 +196,18 @@ def read_index(examples: str, split: str) -> list[Shard]:
     """The shards of a split, in order.
 
     Raises:
-      InputError: if there is no such split.
+      InputError: if there is no such split, or its index is damaged.
     """
     path = os.path.join(split_directory(examples, split), "index.json")
     if not files.exists(path):
         raise InputError(f"{examples} has no split {split}; give the directory of an ExampleGen")
-    return [Shard(**entry) for entry in json.loads(files.read_text(path))]
+    try:
+        return [Shard(**entry) for entry in json.loads(files.read_text(path))]
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged; remove its artifact with `python -m pipeline verify --remove`, "
+            "and run the stage again"
+        ) from error
 
 
 def shard_paths(examples: str, split: str) -> list[str]:

@@ -82,6 +82,7 @@ def run(pipeline: beam.Pipeline, stage: str, doing: str, unit: str, total: int) 
 
     Raises:
       InputError: for what a user must mend, also where a worker has found it.
+      OSError: for what a worker could not read or write.
     """
     with progress_bar(doing, unit) as progress:
 
@@ -145,6 +146,10 @@ def _of_result(result, stage):
 
 
 def _for_the_user(error):
-    """What a worker raised as an InputError, or the error itself."""
-    found = re.search(r"InputError: (.*?)(?: \[while running|\n|$)", str(error))
-    return InputError(found.group(1)) if found else error
+    """What a worker raised as an InputError or an OSError, or the error itself."""
+    if found := re.search(r"InputError: (.*?)(?: \[while running|\n|$)", str(error)):
+        return InputError(found[1])
+    errno = r"Error: \[Errno (\d+)\] ([^:\n]*?)(?:: '(.*?)')?(?: \[while running|\n|$)"
+    if found := re.search(errno, str(error)):
+        return OSError(int(found[1]), found[2], found[3])
+    return error

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
+from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from model.config import AlphabetKind
@@ -235,12 +236,22 @@ class Statistics(NamedTuple):
 
 
 def read(directory: str, split: str) -> Statistics:
-    """The statistics of one split."""
+    """The statistics of one split.
+
+    Raises:
+      InputError: if they are damaged.
+    """
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
     path = os.path.join(split_directory(directory, split), STATISTICS)
-    with files.open_file(path, "rb") as file:
-        statistics.ParseFromString(file.read())
-    characters = statistics.datasets[0].features[0]
+    try:
+        with files.open_file(path, "rb") as file:
+            statistics.ParseFromString(file.read())
+        characters = statistics.datasets[0].features[0]
+    except (DecodeError, IndexError) as error:
+        raise InputError(
+            f"{path} is damaged; remove its artifact with `python -m pipeline verify --remove`, "
+            "and run the stage again"
+        ) from error
     buckets = characters.string_stats.rank_histogram.buckets
     occurrences = {int(bucket.label[2:], 16): round(bucket.sample_count) for bucket in buckets}
     unicode = any(bucket.label.startswith("U+") for bucket in buckets)

@@ -10,7 +10,9 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import tensorflow as tf
 
@@ -33,6 +35,8 @@ SAVED_MODELS: dict[Precision, str] = {
     "float32": "Format-Serving",
 }
 STEPS_PER_LOG = 10
+
+T = TypeVar("T")
 
 
 def run(
@@ -161,6 +165,7 @@ class Training:
         state = self._checkpoints.restore()
         first = int(self._checkpoints.step)
         self._log = TrainingLog(self._directory, self._settings)
+        self._waiting = _Waiting()
         with progress_bar("Training", unit="characters") as progress:
             done = self._loop(state, first, progress)
         self._checkpoints.restore_best()
@@ -226,7 +231,7 @@ class Training:
             windows = self._train_split.training_windows(
                 config.batch_size, config.window, step % self._epoch_steps
             ).prefetch(tf.data.AUTOTUNE)
-            for ids in self._learner.spread(windows):
+            for ids in self._waiting.timed(self._learner.spread(windows)):
                 if step == self._steps:
                     return
                 yield step, ids
@@ -248,6 +253,7 @@ class Training:
             "rate/learning_rate": float(self._learner.learning_rate()),
             "norm/gradient": norm,
             "norm/weights": float(self._learner.weight_norm()),
+            "speed/share_waiting_for_input": self._waiting.share(),
         }
         self._log.step(done, done * self._config.batch_size * self._config.window, values)
         return loss
@@ -275,6 +281,33 @@ class Training:
         return self._alphabet.decode(
             sampling.generate(self._learner.model, prompt, length, choice).ids
         )
+
+
+class _Waiting:
+    """How much of the time since it was last asked went by in waiting for input."""
+
+    def __init__(self):
+        self._since, self._waited = time.monotonic(), 0.0
+
+    def timed(self, items: Iterable[T]) -> Iterator[T]:
+        """The same items, with the time that each takes to come counted as waiting."""
+        iterator = iter(items)
+        while True:
+            asked = time.monotonic()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self._waited += time.monotonic() - asked
+            yield item
+
+    def share(self) -> float:
+        """From 0 to 1."""
+        now = time.monotonic()
+        share = self._waited / max(now - self._since, 1e-9)
+        self._since, self._waited = now, 0.0
+        return share
 
 
 class _Profiler:
