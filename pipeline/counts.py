@@ -1,7 +1,8 @@
 """Counts of characters, of pairs of neighbours and of lines, which texts in a row add up to."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,10 +53,6 @@ class Tally(NamedTuple):
         """The number of values, each as often as it occurs."""
         return int(self.occurrences.sum())
 
-    def __contains__(self, value: int) -> bool:
-        place = np.searchsorted(self.values, value)
-        return bool(place < len(self.values) and self.values[place] == value)
-
 
 def _int64(*arrays):
     return (array.astype(np.int64, copy=False) for array in arrays)
@@ -64,35 +61,57 @@ def _int64(*arrays):
 NOTHING = Tally(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-class Counts(NamedTuple):
-    """What is counted in consecutive text, so that counts of neighbours can be joined.
+class Tallies(NamedTuple):
+    """What is counted in a text wherever it stands.
 
     Attributes:
       characters: of the codes.
       pairs: of neighbours, as `first << 32 | second`.
       lines: of the lengths of the lines that begin and end here.
+    """
+
+    characters: Tally = NOTHING
+    pairs: Tally = NOTHING
+    lines: Tally = NOTHING
+
+    @classmethod
+    def sum(cls, several: Iterable["Tallies"]) -> "Tallies":
+        """All of them together."""
+        return cls(*(Tally.sum([NOTHING, *column]) for column in zip(*several, strict=True)))
+
+
+class Edges(NamedTuple):
+    """What there is to know of a text to join it to its neighbours.
+
+    Attributes:
       head: characters before the first line feed, or of the whole text if it has none.
-      tail: characters after the last line feed.
+      tail: characters after the last line feed, or of the whole text.
+      broken: whether it has a line feed.
       first: the first code; -1 where the text is empty.
       last: the last code; likewise.
       records: number of records.
       invalid: the first place that is not UTF-8, as "source, byte n"; empty where there is none.
     """
 
-    characters: Tally = NOTHING
-    pairs: Tally = NOTHING
-    lines: Tally = NOTHING
     head: int = 0
     tail: int = 0
+    broken: bool = False
     first: int = -1
     last: int = -1
     records: int = 0
     invalid: str = ""
 
+
+class Counts(NamedTuple):
+    """What is counted in consecutive text."""
+
+    tallies: Tallies
+    edges: Edges
+
     @property
     def total(self) -> int:
         """The number of characters."""
-        return self.characters.total
+        return self.tallies.characters.total
 
 
 class Counting:
@@ -138,24 +157,25 @@ class Counting:
             self._lines.append(Tally.of(np.diff(breaks) - 1))
         self._total += len(codes)
 
-    def counts(self, records: int) -> Counts:
+    def counts(self, records: int, invalid: str = "") -> Counts:
         """What has been counted, of so many records."""
         self._count()
         if not self._total:
-            return Counts(records=records)
+            return Counts(Tallies(), Edges(records=records, invalid=invalid))
         pairs = self._pairs.tally()
         last = Tally.of(np.array([self._last]))  # every other one is the first of a pair
-        unbroken = self._first_break < 0
-        return Counts(
-            Tally.sum([_firsts(pairs), last]),
-            pairs,
-            Tally.sum([NOTHING, *self._lines]),
-            self._total if unbroken else self._first_break,
-            self._total if unbroken else self._total - 1 - self._last_break,
+        lines = Tally.sum([NOTHING, *self._lines])
+        broken = self._first_break >= 0
+        edges = Edges(
+            self._first_break if broken else self._total,
+            self._total - 1 - self._last_break if broken else self._total,
+            broken,
             self._first,
             self._last,
             records,
+            invalid,
         )
+        return Counts(Tallies(Tally.sum([_firsts(pairs), last]), pairs, lines), edges)
 
 
 def _firsts(pairs):
@@ -208,37 +228,40 @@ class _CodePointPairs:
         return Tally.sum(self._tallies)
 
 
-def join(parts: Sequence[Counts]) -> Counts:
-    """The counts of texts, each right after the one before."""
+def join(tallies: Tallies, parts: Sequence[Edges]) -> Counts:
+    """The counts of texts, each right after the one before.
+
+    Args:
+      tallies: of all of them together.
+      parts: the edges of each.
+    """
     records = sum(part.records for part in parts)
     invalid = next((part.invalid for part in parts if part.invalid), "")
     parts = [part for part in parts if part.first >= 0]
     if not parts:
-        return Counts(records=records, invalid=invalid)
-    between, lengths, tail = [], [], 0
-    head = None
-    for number, part in enumerate(parts):
-        if number:
-            between.append(parts[number - 1].last << 32 | part.first)
-        if NEWLINE not in part.characters:
+        return Counts(tallies, Edges(records=records, invalid=invalid))
+    between = [left.last << 32 | right.first for left, right in itertools.pairwise(parts)]
+    head, tail, lengths = -1, 0, []
+    for part in parts:
+        if not part.broken:
             tail += part.tail
             continue
-        if head is None:
+        if head < 0:
             head = tail + part.head
         else:
             lengths.append(tail + part.head)
         tail = part.tail
-    return Counts(
-        Tally.sum([part.characters for part in parts]),
-        Tally.sum([*(part.pairs for part in parts), Tally.of(np.array(between, np.int64))]),
-        Tally.sum([*(part.lines for part in parts), Tally.of(np.array(lengths, np.int64))]),
-        tail if head is None else head,
+    added = Tallies(NOTHING, *(Tally.of(np.array(v, np.int64)) for v in (between, lengths)))
+    edges = Edges(
+        tail if head < 0 else head,
         tail,
+        head >= 0,
         parts[0].first,
         parts[-1].last,
         records,
         invalid,
     )
+    return Counts(Tallies.sum([tallies, added]), edges)
 
 
 def entropies(counts: Counts) -> tuple[float, float]:
@@ -255,9 +278,9 @@ def entropies(counts: Counts) -> tuple[float, float]:
         total = float(occurrences.sum())
         return (total * math.log2(total) if total else 0.0) - information(occurrences)
 
-    firsts = _firsts(counts.pairs).occurrences
-    conditional = information(firsts) - information(counts.pairs.occurrences)
+    characters, pairs, _ = counts.tallies
+    conditional = information(_firsts(pairs).occurrences) - information(pairs.occurrences)
     return (
-        entropy_sum(counts.characters.occurrences) / max(counts.total, 1),
-        conditional / max(counts.pairs.total, 1),
+        entropy_sum(characters.occurrences) / max(counts.total, 1),
+        conditional / max(pairs.total, 1),
     )

@@ -9,7 +9,7 @@ line_length     in characters, without the line feed
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -22,7 +22,7 @@ from model.errors import InputError
 from model.symbols import name_of
 from pipeline import files, runners
 from pipeline.artifacts import Artifact, Outcome, Store
-from pipeline.counts import NEWLINE, Counting, Counts, Tally, entropies, join
+from pipeline.counts import Counting, Counts, Edges, Tallies, Tally, entropies, join
 from pipeline.records import (
     SPLITS,
     read_index,
@@ -35,6 +35,7 @@ STAGE = "StatisticsGen"
 STATISTICS = "FeatureStats.pb"
 INVALID = "invalid.txt"
 HISTOGRAM_BUCKETS = 20
+TALLIES_KEPT = 16
 
 
 class CountShard(beam.DoFn):
@@ -61,7 +62,7 @@ class CountShard(beam.DoFn):
             self._bytes.inc(len(record.text))
             self._characters.inc(len(codes))
             self._records.inc()
-        yield split, (number, counting.counts(count)._replace(invalid=invalid))
+        yield split, (number, counting.counts(count, invalid))
 
 
 def _codes(text, kind):
@@ -71,21 +72,50 @@ def _codes(text, kind):
     return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
 
 
+class JoinCounts(beam.CombineFn):
+    """Joins the counts of shards in their order, in memory for the edges of these alone."""
+
+    def create_accumulator(self) -> tuple[list[Tallies], list[tuple[int, Edges]]]:
+        """Tallies, few enough to keep, and the edges of the shards they are of."""
+        return [], []
+
+    def add_input(self, accumulator, numbered: tuple[int, Counts]):
+        """Adds a shard."""
+        tallies, edges = accumulator
+        number, counts = numbered
+        return self._few([*tallies, counts.tallies]), [*edges, (number, counts.edges)]
+
+    def merge_accumulators(self, accumulators):
+        """Puts the shards of several together."""
+        tallies, edges = [], []
+        for more_tallies, more_edges in accumulators:
+            tallies = self._few(tallies + more_tallies)
+            edges += more_edges
+        return tallies, edges
+
+    def extract_output(self, accumulator) -> Counts:
+        """The counts of all shards."""
+        tallies, edges = accumulator
+        return join(Tallies.sum(tallies), [edge for _, edge in sorted(edges)])
+
+    def _few(self, tallies):
+        """To add up many at once is faster than one by one."""
+        return tallies if len(tallies) < TALLIES_KEPT else [Tallies.sum(tallies)]
+
+
 class WriteStatistics(beam.DoFn):
-    """Joins the counts of a split's shards and writes its statistics."""
+    """Writes the statistics of a split."""
 
     def __init__(self, directory: str, kind: AlphabetKind):
         self._directory = directory
         self._kind = kind
 
-    def process(self, split_counts: tuple[str, Iterable[tuple[int, Counts]]]) -> None:
+    def process(self, counts_of_split: tuple[str, Counts]) -> None:
         """Writes `FeatureStats.pb`, or `invalid.txt` in its place where the text is not UTF-8."""
-        split, numbered = split_counts
-        in_order = sorted(numbered, key=lambda pair: pair[0])
-        total = join([Counts(*counts) for _, counts in in_order])
-        name, content = STATISTICS, to_proto(split, total, self._kind).SerializeToString()
-        if total.invalid:
-            name, content = INVALID, total.invalid.encode()
+        split, counts = counts_of_split
+        name, content = STATISTICS, to_proto(split, counts, self._kind).SerializeToString()
+        if counts.edges.invalid:
+            name, content = INVALID, counts.edges.invalid.encode()
         path = os.path.join(split_directory(self._directory, split), name)
         with files.open_file(path, "wb") as file:
             file.write(content)
@@ -96,17 +126,17 @@ def to_proto(
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
     """The statistics of one split."""
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
-    dataset = statistics.datasets.add(name=split, num_examples=counts.records)
+    dataset = statistics.datasets.add(name=split, num_examples=counts.edges.records)
     characters = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
     characters.path.step.append("characters")
     strings = characters.string_stats
-    strings.common_stats.num_non_missing = counts.records
+    strings.common_stats.num_non_missing = counts.edges.records
     strings.common_stats.tot_num_values = counts.total
-    strings.unique = len(counts.characters.values)
+    strings.unique = len(counts.tallies.characters.values)
     strings.avg_length = 1.0
-    most_common = np.argsort(-counts.characters.occurrences, kind="stable")
+    most_common = np.argsort(-counts.tallies.characters.occurrences, kind="stable")
     for rank, place in enumerate(most_common):
-        symbol, occurrences = (int(column[place]) for column in counts.characters)
+        symbol, occurrences = (int(column[place]) for column in counts.tallies.characters)
         code, look = name_of(kind, symbol).split("\t")
         strings.rank_histogram.buckets.add(
             low_rank=rank, high_rank=rank, label=code, sample_count=occurrences
@@ -123,10 +153,11 @@ def _add_line_lengths(feature, counts):
     """Statistics of the lengths of all lines, the last one included."""
     feature.type = statistics_pb2.FeatureNameStatistics.INT
     feature.path.step.append("line_length")
-    ends = [counts.head] if counts.total else []
-    if NEWLINE in counts.characters and counts.tail:
-        ends.append(counts.tail)
-    lengths, occurrences = Tally.sum([counts.lines, Tally.of(np.array(ends, np.int64))])
+    edges = counts.edges
+    ends = [edges.head] if counts.total else []
+    if edges.broken and edges.tail:
+        ends.append(edges.tail)
+    lengths, occurrences = Tally.sum([counts.tallies.lines, Tally.of(np.array(ends, np.int64))])
     stats = feature.num_stats
     number = int(occurrences.sum())
     stats.common_stats.num_non_missing = stats.common_stats.tot_num_values = number
@@ -181,7 +212,7 @@ def run(
             | "ListShards" >> beam.Create(shards)
             | "SpreadShards" >> beam.Reshuffle()
             | "CountShards" >> beam.ParDo(CountShard(alphabet))
-            | "GatherCounts" >> beam.GroupByKey()
+            | "JoinCounts" >> beam.CombinePerKey(JoinCounts())
             | "WriteStatistics" >> beam.ParDo(WriteStatistics(directory, alphabet))
         )
         total = sum(s.bytes for split in SPLITS for s in read_index(examples.path, split))
