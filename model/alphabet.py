@@ -4,7 +4,9 @@ Everything is TensorFlow, so that the same code runs in the input pipeline of th
 inside the SavedModel.
 """
 
+import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -85,3 +87,18 @@ class Alphabet(Symbols):
             ["the vocabulary lacks the character ", name, "; it has the ", str(self.size),
              " characters of assets/vocabulary.txt"]
         )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformedAlphabet(Alphabet):
+    """An alphabet before whose ids text is transformed.
+
+    Attributes:
+      transform: what is done to texts `[batch]`, as the text of the training was.
+    """
+
+    transform: Callable[[tf.Tensor], tf.Tensor]
+
+    def codes(self, text: tf.Tensor) -> tf.Tensor:
+        """As of an `Alphabet`, of the transformed strings."""
+        return super().codes(self.transform(text))

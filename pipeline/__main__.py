@@ -221,17 +221,31 @@ def example_gen(store, text, preset, beam_options, **overrides):
     stage.run(store, text, load_preset(preset, overrides).data, beam_options)
 
 
+@commands.command("transform")
+@_preset_options(DataConfig)
+@_beam_arguments
+@_stage
+def transform(store, preset, beam_options, **overrides):
+    """Normalise the text of the examples, where --normalize or --lowercase asks for it."""
+    from pipeline import example_gen as before
+    from pipeline import transform as stage
+
+    data = load_preset(preset, overrides).data
+    stage.run(store, store.latest(before.STAGE), data, beam_options)
+
+
 @commands.command("statistics_gen", cls=click.Command)
 @_preset_options(DataConfig)
 @_beam_arguments
 @_stage
 def statistics_gen(store, preset, beam_options, **overrides):
     """Count characters, pairs and line lengths."""
-    from pipeline import example_gen as before
+    from pipeline import example_gen, transform
     from pipeline import statistics_gen as stage
 
-    alphabet = load_preset(preset, overrides).data.alphabet
-    stage.run(store, store.latest(before.STAGE), alphabet, beam_options)
+    data = load_preset(preset, overrides).data
+    examples = store.latest(transform.STAGE if data.transforms else example_gen.STAGE)
+    stage.run(store, examples, data.alphabet, beam_options)
 
 
 @commands.command("schema_gen", cls=click.Command)
@@ -269,11 +283,12 @@ def example_validator(store, corpus):
 @_stage
 def trainer(store, preset, init_from, devices, **overrides):
     """Train a model and export it; go on where an interrupted training stopped."""
-    from pipeline import example_gen, schema_gen
+    from pipeline import schema_gen
     from pipeline import trainer as stage
 
     settings = load_preset(preset, overrides)
-    examples, schema = store.latest(example_gen.STAGE), store.latest(schema_gen.STAGE)
+    schema = store.latest(schema_gen.STAGE)
+    examples = store.ancestor(schema, "statistics", "examples")
     stage.run(store, examples, schema, settings, init_from, _listed(devices))
 
 
@@ -292,11 +307,12 @@ def _base_path(store, serving_dir, model_name):
 def evaluator(store, serving_dir, model_name, eval_streams):
     """Measure the exported model on the eval split, against the one pushed last."""
     from pipeline import evaluator as stage
-    from pipeline import example_gen, pusher, statistics_gen, trainer
+    from pipeline import pusher, trainer
 
     model = store.latest(trainer.STAGE)
     baseline = pusher.pushed_before(_base_path(store, serving_dir, model_name), model)
-    examples, statistics = store.latest(example_gen.STAGE), store.latest(statistics_gen.STAGE)
+    examples = store.ancestor(model, "examples")
+    statistics = store.ancestor(model, "schema", "statistics")
     stage.run(store, model, examples, statistics, baseline, eval_streams)
 
 
@@ -334,8 +350,13 @@ def status(root):
     from pipeline.artifacts import Store
     from pipeline.orchestration import STAGES
     from pipeline.report import print_status
+    from pipeline.transform import STAGE as TRANSFORM
 
-    print_status(Store(root), STAGES, datetime.datetime.now(datetime.UTC))
+    store = Store(root)
+    stages = list(STAGES)
+    if store.paths(TRANSFORM):
+        stages.insert(1, TRANSFORM)
+    print_status(store, stages, datetime.datetime.now(datetime.UTC))
 
 
 @commands.command("verify", cls=click.Command)

@@ -186,6 +186,21 @@ class Store:
             return _read(os.path.dirname(path))
         return None
 
+    def ancestor(self, artifact: Artifact, *roles: str) -> Artifact:
+        """The input of an artifact in a role, the input of that in the next, and so on.
+
+        Raises:
+          InputError: if it is gone.
+        """
+        for role in roles:
+            found = self.find(artifact.manifest.inputs[role])
+            if found is None:
+                raise InputError(
+                    f"the {role} of {artifact.path} are gone; run `python -m pipeline run` again"
+                )
+            artifact = found
+        return artifact
+
     def produce(
         self,
         stage: str,

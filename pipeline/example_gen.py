@@ -2,10 +2,9 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
-import numpy as np
 
 from model.errors import InputError
 from pipeline import corpus as corpora
@@ -14,70 +13,27 @@ from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.corpus import Corpus, Mixture
 from pipeline.layout import ShardPlan
 from pipeline.progress import progress_bar
-from pipeline.records import (
-    SPLITS,
-    RecordWriter,
-    Shard,
-    index_text,
-    read_index,
-    shard_name,
-    split_directory,
-)
+from pipeline.records import SPLITS, Shard, shard_name, split_directory
 from pipeline.settings import DataConfig
+from pipeline.sharding import ShardWriter, WriteIndex, outcome, remove_leftovers
 
 STAGE = "ExampleGen"
 UNPACKED = "unpacked"
 
 
 class WriteShard(beam.DoFn):
-    """Reads the segments of one shard and writes it.
-
-    Any number of workers may do so at once: each writes a file of its own and renames it, and all
-    of these have the same bytes.
-    """
+    """Reads the segments of one shard and writes it."""
 
     def __init__(self, examples: str):
-        self._examples = examples
-        self._bytes = runners.Counter(STAGE, "bytes")
-        self._records = runners.Counter(STAGE, "records")
-        self._code_points = runners.Counter(STAGE, "code_points")
-        self._invalid = runners.Counter(STAGE, "invalid_sequences")
+        self._writer = ShardWriter(STAGE, examples)
 
     def process(self, plan: ShardPlan) -> Iterator[tuple[str, Shard]]:
         """Yields the split and what was written."""
-        name = shard_name(plan.index, plan.count)
-        path = os.path.join(split_directory(self._examples, plan.split), name)
-        unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
-        records = total = code_points = invalid = 0
-        with files.open_file(unfinished, "wb") as file:
-            writer = RecordWriter(file)
-            for segment in plan.segments:
-                for record in segment.records():
-                    writer.write(record.serialize())
-                    counts = _code_points(record.text)
-                    records += 1
-                    total += len(record.text)
-                    code_points += counts[0]
-                    invalid += counts[1]
-                    self._bytes.inc(len(record.text))
-                    self._code_points.inc(counts[0])
-                    self._records.inc()
-                    self._invalid.inc(counts[1])
-        files.rename(unfinished, path)
-        yield plan.split, Shard(name, records, total, code_points, invalid, writer.sha256)
-
-
-class WriteIndex(beam.DoFn):
-    """Writes the index of one split."""
-
-    def __init__(self, examples: str):
-        self._examples = examples
-
-    def process(self, shards_of_split: tuple[str, Iterable[Shard]]) -> None:
-        """Writes the file."""
-        split, shards = shards_of_split
-        path = os.path.join(split_directory(self._examples, split), "index.json")
-        files.write_text(path, index_text([Shard(*shard) for shard in shards]))
+        records = (record for segment in plan.segments for record in segment.records())
+        yield (
+            plan.split,
+            self._writer.write(plan.split, shard_name(plan.index, plan.count), records),
+        )
 
 
 def run(
@@ -124,7 +80,8 @@ def run(
             corpora.require_unchanged(corpus)
         if files.exists(scratch):
             files.rmtree(scratch)
-        return _outcome(directory, mixture)
+        sources = sum(len(corpus.sources) for corpus in mixture.corpora)
+        return outcome(directory, mixture.name, {"sources": sources})
 
     parameters = {
         "corpus": mixture.name,
@@ -173,36 +130,4 @@ def _write_shards(directory, plans, options):
     )
     total = sum(segment.length for plan in plans for segment in plan.segments)
     runners.run(pipeline, STAGE, "Sharding", "bytes", total)
-    for split in SPLITS:
-        # A worker that died has left its file, and one that was thought dead may still write it.
-        for leftover in files.glob(os.path.join(split_directory(directory, split), "*.tmp")):
-            files.remove(leftover)
-
-
-def _outcome(directory, mixture):
-    counters = {"corpus": mixture.name, "sources": sum(len(c.sources) for c in mixture.corpora)}
-    checksums, total, count = {}, 0, 0
-    for split in SPLITS:
-        shards = read_index(directory, split)
-        for shard in shards:
-            checksums[f"Split-{split}/{shard.name}"] = f"sha256:{shard.sha256}"
-        counters[f"{split}_shards"] = len(shards)
-        for number in ("bytes", "code_points", "records", "invalid"):
-            counters[f"{split}_{number}"] = sum(getattr(shard, number) for shard in shards)
-        total += counters[f"{split}_bytes"]
-        count += len(shards)
-    counters["bytes"] = total
-    figure = f"{total:,} bytes of {mixture.name} in {count} shards"
-    return Outcome(counters, figure, checksums)
-
-
-def _code_points(text):
-    """The number of code points, and of sequences that are not UTF-8."""
-    if text.isascii():
-        return len(text), 0
-    try:
-        return len(text.decode("utf-8")), 0
-    except UnicodeDecodeError:
-        starts = np.count_nonzero(np.frombuffer(text, np.uint8) & 0xC0 != 0x80)
-        replaced = text.decode("utf-8", "replace").count("\ufffd")
-        return int(starts), replaced - text.count("\ufffd".encode())
+    remove_leftovers(directory)

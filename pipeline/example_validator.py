@@ -13,10 +13,11 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2
 from model.errors import InputError
 from model.symbols import name_of
 from pipeline import corpus as corpora
-from pipeline import example_gen, files, schema_gen, statistics_gen
+from pipeline import example_gen, files, schema_gen, statistics_gen, transform
 from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.files import write_text
 from pipeline.records import split_directory
+from pipeline.settings import DataConfig
 from pipeline.statistics_gen import Statistics
 
 STAGE = "ExampleValidator"
@@ -127,7 +128,7 @@ def run(
     def write(directory: str) -> Outcome:
         expected = schema_gen.read_schema(schema.path)
         alphabet = schema_gen.read_vocabulary(schema.path)
-        baseline = statistics_gen.read(_statistics_of(store, schema), "train")
+        baseline = statistics_gen.read(store.ancestor(schema, "statistics").path, "train")
         lines, errors, warnings = [], 0, 0
         for split in splits:
             observed = statistics_gen.read(statistics.path, split)._replace(kind=alphabet.kind)
@@ -158,6 +159,9 @@ def statistics_of_corpus(store: Store, corpus: str, schema: Artifact) -> Artifac
     alphabet = schema_gen.read_vocabulary(schema.path)
     apart = Store(os.path.join(store.root, "validated"))
     examples = example_gen.run(apart, corpora.resolve(corpus))
+    known = store.ancestor(schema, "statistics", "examples").manifest
+    if known.stage == transform.STAGE:
+        examples = transform.run(apart, examples, DataConfig(**known.parameters))
     return statistics_gen.run(apart, examples, alphabet.kind)
 
 
@@ -170,14 +174,6 @@ def require_valid(anomalies: Artifact) -> None:
     for line in anomalies.manifest.counters["report"]:
         if line.startswith("ERROR"):
             raise InputError(f"{line.removeprefix('ERROR ')} ({anomalies.file('report.txt')})")
-
-
-def _statistics_of(store, schema):
-    """The statistics a schema was derived from."""
-    artifact = store.find(schema.manifest.inputs["statistics"])
-    if artifact is None:
-        raise InputError(f"the statistics of {schema.path} are gone; run statistics_gen again")
-    return artifact.path
 
 
 def _write_proto(directory, split, schema, anomalies):

@@ -14,6 +14,7 @@ from pipeline import (
     schema_gen,
     statistics_gen,
     trainer,
+    transform,
 )
 from pipeline.artifacts import Artifact, Store
 from pipeline.checkpoints import InitialWeights
@@ -78,6 +79,7 @@ def run_all(
     if init_from:
         InitialWeights(init_from)  # a mistake is said before the work begins, not after
     examples = example_gen.run(store, text, settings.data, beam_options)
+    examples = transform.run(store, examples, settings.data, beam_options)
     statistics = statistics_gen.run(store, examples, settings.data.alphabet, beam_options)
     schema = schema_gen.run(store, statistics)
     trainer.require_enough_text(examples, schema, settings)

@@ -70,6 +70,8 @@ class Shard(NamedTuple):
       code_points: number of bytes that do not continue a UTF-8 sequence, which in valid UTF-8 is
         the number of code points.
       invalid: number of sequences that are not UTF-8.
+      first: source and offset of its first byte; None where there is none.
+      last: source and offset of what would follow its last byte; likewise.
       sha256: of the file.
     """
 
@@ -78,6 +80,8 @@ class Shard(NamedTuple):
     bytes: int
     code_points: int
     invalid: int
+    first: tuple[str, int] | None
+    last: tuple[str, int] | None
     sha256: str
 
 
@@ -93,6 +97,11 @@ class Record(NamedTuple):
     text: bytes
     source: str
     offset: int
+
+    @property
+    def end(self) -> int:
+        """The offset in the source of what follows."""
+        return self.offset + len(self.text)
 
     def serialize(self) -> bytes:
         """The record as a tf.train.Example; always the same bytes for the same record."""
@@ -189,7 +198,8 @@ def shard_name(index: int, count: int) -> str:
 
 def index_text(shards: list[Shard]) -> str:
     """The content of an index file."""
-    return json.dumps([shard._asdict() for shard in sorted(shards)], indent=1) + "\n"
+    in_order = sorted(shards, key=lambda shard: shard.name)
+    return json.dumps([shard._asdict() for shard in in_order], indent=1) + "\n"
 
 
 def read_index(examples: str, split: str) -> list[Shard]:

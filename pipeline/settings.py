@@ -28,13 +28,22 @@ class DataConfig:
       split_by: "position" trains on the beginning of the text, "document" on the first files,
         "hash" on files that their names choose, so that they stay where they are when others come.
       shards: of the training split; 0 to choose by its size.
+      normalize: whether to bring text to Unicode's normal form C, in training and in serving.
+      lowercase: whether to lower-case it, likewise.
       alphabet: whether a character is a byte or a Unicode code point.
     """
 
     train_fraction: float = 0.95
     split_by: SplitBy = "position"
     shards: int = 0
+    normalize: bool = False
+    lowercase: bool = False
     alphabet: AlphabetKind = "bytes"
+
+    @property
+    def transforms(self) -> bool:
+        """Whether the text is changed."""
+        return self.normalize or self.lowercase
 
     def __post_init__(self):
         if not 0 < self.train_fraction < 1:

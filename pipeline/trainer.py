@@ -17,9 +17,9 @@ from typing import TypeVar
 import tensorflow as tf
 
 from model import sampling
-from model.alphabet import Alphabet
+from model.alphabet import Alphabet, TransformedAlphabet
 from model.errors import InputError
-from pipeline import files, model_card, schema_gen
+from pipeline import files, model_card, schema_gen, transform
 from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.checkpoints import Checkpoints, InitialWeights, write_architecture
 from pipeline.learner import Learner
@@ -148,6 +148,7 @@ class Training:
         self._settings = settings
         self._config = config = settings.training
         self._corpus = examples.manifest.counters["corpus"]
+        self._transform = transform.load(examples.path)
         self._train_split = Split.open(examples.path, "train", alphabet)
         self._eval_split = Split.open(examples.path, "eval", alphabet)
         self._epoch_steps = self._train_split.windows_per_epoch(config.batch_size, config.window)
@@ -179,12 +180,16 @@ class Training:
             "validation_nats": round(best, 5),
         }
         card = model_card.documents(self._settings.model, self._alphabet, self._corpus, counters)
+        alphabet = self._alphabet
+        if self._transform is not None:
+            symbols = dataclasses.astuple(alphabet)
+            alphabet = TransformedAlphabet(*symbols, self._transform)
         for precision, name in SAVED_MODELS.items():
             path = os.path.join(self._directory, name)
             if files.exists(path):
                 files.rmtree(path)
             if precision == "float32" or self._config.quantize:
-                export(self._learner.model, self._alphabet, path, card, precision)
+                export(self._learner.model, alphabet, path, card, precision)
         return Outcome(counters, f"{best:.4f} nats per character in validation, {done:,} steps")
 
     def _loop(self, state, first, progress):

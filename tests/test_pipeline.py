@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import tensorflow as tf
-from conftest import PROJECT, run_module
+from conftest import PROJECT, run_module, words
 from servers import running
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -172,6 +172,25 @@ def test_a_quantized_model_is_a_version_with_a_label(finished_run, tmp_path):
         with Client(Address(server.address, "words", version="float32")) as client:
             bits.append(client.score(["the grid reads one letter"])[0].bits_per_character)
     assert bits[0] != bits[1] and abs(bits[0] - bits[1]) < 0.02 * bits[1]
+
+
+def test_text_is_transformed_in_training_and_serving(tmp_path):
+    corpus, root = tmp_path / "words.txt", tmp_path / "root"
+    corpus.write_text(words(3, 30_000).upper())
+    options = (*OPTIONS.split(), "--lowercase", "--normalize", "--prompt", "THE GRID")
+    finished = run_module("pipeline", "run", "--corpus", corpus, "--root", root, *options)
+    assert finished.returncode == 0, finished.stderr
+    assert "\nTransform " in finished.stdout
+    *_, text = finished.stdout.split("over gRPC:\n\nTHE GRID")
+    assert len(text) > 40 and text == text.lower()
+    lowered = tmp_path / "other.txt"
+    lowered.write_text(words(4, 30_000))
+    valid = run_module("pipeline", "example_validator", "--root", root, "--corpus", lowered)
+    assert (valid.returncode, valid.stdout.splitlines()[-1]) == (0, "no anomalies")
+    for stage in ("transform --lowercase", "statistics_gen --lowercase", "evaluator"):
+        alone = run_module("pipeline", *stage.split(), "--root", root)
+        assert alone.returncode == 0, alone.stderr
+    assert "Transform " in run_module("pipeline", "status", "--root", root).stdout
 
 
 def test_damage_is_found_named_and_mended(finished_run, tmp_path):

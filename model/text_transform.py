@@ -1,0 +1,26 @@
+"""What is done to text before it becomes ids, in training and in serving alike."""
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+
+class TextTransform(tf.Module):
+    """Lower-casing, then composition to Unicode's normal form C, each where it is asked for.
+
+    Lower-casing comes first, as it may leave characters decomposed. As a SavedModel it is the graph
+    that the Transform stage runs and that served models hold.
+    """
+
+    def __init__(self, normalize: bool, lowercase: bool):
+        super().__init__()
+        self._normalize = normalize
+        self._lowercase = lowercase
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "text")])
+    def __call__(self, text: tf.Tensor) -> tf.Tensor:
+        """Texts `[batch]`, UTF-8, as they are to be read."""
+        if self._lowercase:
+            text = tf.strings.lower(text, encoding="utf-8")
+        if self._normalize:
+            text = tf_text.normalize_utf8(text, "NFC")
+        return text

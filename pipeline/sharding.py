@@ -1,0 +1,109 @@
+"""How shards of records are written, whichever stage does."""
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from pipeline import files, runners
+from pipeline.artifacts import Outcome
+from pipeline.records import (
+    SPLITS,
+    Record,
+    RecordWriter,
+    Shard,
+    index_text,
+    read_index,
+    split_directory,
+)
+
+
+class ShardWriter:
+    """Writes shards and counts what is in them, in Beam's counters of a stage."""
+
+    def __init__(self, stage: str, examples: str):
+        self._examples = examples
+        self._bytes = runners.Counter(stage, "bytes")
+        self._records = runners.Counter(stage, "records")
+        self._code_points = runners.Counter(stage, "code_points")
+        self._invalid = runners.Counter(stage, "invalid_sequences")
+
+    def write(self, split: str, name: str, records: Iterable[Record]) -> Shard:
+        """Writes one shard.
+
+        Any number of workers may do so at once: each writes a file of its own and renames it, and
+        all of these have the same bytes.
+        """
+        path = os.path.join(split_directory(self._examples, split), name)
+        unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
+        count = total = code_points = invalid = 0
+        first = last = None
+        with files.open_file(unfinished, "wb") as file:
+            writer = RecordWriter(file)
+            for record in records:
+                writer.write(record.serialize())
+                starts, malformed = _code_points(record.text)
+                count += 1
+                total += len(record.text)
+                code_points += starts
+                invalid += malformed
+                first = first or (record.source, record.offset)
+                last = record.source, record.end
+                self._bytes.inc(len(record.text))
+                self._records.inc()
+                self._code_points.inc(starts)
+                self._invalid.inc(malformed)
+        files.rename(unfinished, path)
+        return Shard(name, count, total, code_points, invalid, first, last, writer.sha256)
+
+
+def _code_points(text):
+    """The number of code points, and of sequences that are not UTF-8."""
+    if text.isascii():
+        return len(text), 0
+    try:
+        return len(text.decode("utf-8")), 0
+    except UnicodeDecodeError:
+        starts = np.count_nonzero(np.frombuffer(text, np.uint8) & 0xC0 != 0x80)
+        replaced = text.decode("utf-8", "replace").count("\ufffd")
+        return int(starts), replaced - text.count("\ufffd".encode())
+
+
+class WriteIndex(beam.DoFn):
+    """Writes the index of one split."""
+
+    def __init__(self, examples: str):
+        self._examples = examples
+
+    def process(self, shards_of_split: tuple[str, Iterable[Shard]]) -> Iterator[None]:
+        """Writes the file."""
+        split, shards = shards_of_split
+        path = os.path.join(split_directory(self._examples, split), "index.json")
+        files.write_text(path, index_text([Shard(*shard) for shard in shards]))
+        return iter(())
+
+
+def remove_leftovers(examples: str) -> None:
+    """Removes what workers have left that died, or were thought to have."""
+    for split in SPLITS:
+        for leftover in files.glob(os.path.join(split_directory(examples, split), "*.tmp")):
+            files.remove(leftover)
+
+
+def outcome(examples: str, corpus: str, counters: Mapping[str, Any]) -> Outcome:
+    """What has been written, from the indexes."""
+    found, checksums, total, count = {"corpus": corpus, **counters}, {}, 0, 0
+    for split in SPLITS:
+        shards = read_index(examples, split)
+        for shard in shards:
+            checksums[f"Split-{split}/{shard.name}"] = f"sha256:{shard.sha256}"
+        found[f"{split}_shards"] = len(shards)
+        for number in ("bytes", "code_points", "records", "invalid"):
+            found[f"{split}_{number}"] = sum(getattr(shard, number) for shard in shards)
+        total += found[f"{split}_bytes"]
+        count += len(shards)
+    found["bytes"] = total
+    return Outcome(found, f"{total:,} bytes of {corpus} in {count} shards", checksums)
