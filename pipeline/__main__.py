@@ -248,6 +248,18 @@ def statistics_gen(store, preset, beam_options, **overrides):
     stage.run(store, examples, data.alphabet, beam_options)
 
 
+@commands.command("statistics", cls=click.Command)
+@_root_option
+@click.option("--html", required=True, type=click.Path(dir_okay=False), help="The page to write.")
+def statistics(root, html):
+    """Write the statistics as a page: frequencies, entropy, lines, scripts and drift."""
+    from pipeline import statistics_gen, statistics_page
+    from pipeline.artifacts import Store
+
+    statistics_page.write(Store(root).latest(statistics_gen.STAGE), html)
+    click.echo(html)
+
+
 @commands.command("schema_gen", cls=click.Command)
 @_stage
 def schema_gen(store):

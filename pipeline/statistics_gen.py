@@ -7,6 +7,7 @@ characters      how often each occurs (`rank_histogram`, labelled with the chara
 line_length     in characters, without the line feed
 """
 
+import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,7 @@ STAGE = "StatisticsGen"
 STATISTICS = "FeatureStats.pb"
 INVALID = "invalid.txt"
 HISTOGRAM_BUCKETS = 20
+QUANTILES = 10
 TALLIES_KEPT = 16
 
 
@@ -168,7 +170,12 @@ def _add_line_lengths(feature, counts):
     stats.std_dev = math.sqrt(np.average((lengths - mean) ** 2, weights=occurrences))
     stats.num_zeros = int(occurrences[lengths == 0].sum())
     stats.min, stats.max = int(lengths[0]), int(lengths[-1])
-    stats.median = int(lengths[np.searchsorted(np.cumsum(occurrences), (number + 1) // 2)])
+    up_to = np.cumsum(occurrences)
+    stats.median = int(lengths[np.searchsorted(up_to, (number + 1) // 2)])
+    ends = lengths[np.searchsorted(up_to, np.ceil(number * np.arange(QUANTILES + 1) / QUANTILES))]
+    quantiles = stats.histograms.add(type=statistics_pb2.Histogram.QUANTILES)
+    for low, high in itertools.pairwise(ends):
+        quantiles.buckets.add(low_value=low, high_value=high, sample_count=number / QUANTILES)
     heights, edges = np.histogram(lengths, bins=HISTOGRAM_BUCKETS, weights=occurrences)
     histogram = stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
     for height, low, high in zip(heights, edges[:-1], edges[1:], strict=True):
@@ -253,12 +260,19 @@ class Statistics(NamedTuple):
     Attributes:
       occurrences: of each character, by its code.
       entropies: of orders 0 and 1, in bits per character.
+      lines: of their lengths, with a histogram.
       kind: what a character is.
     """
 
     occurrences: dict[int, int]
     entropies: tuple[float, float]
+    lines: statistics_pb2.NumericStatistics
     kind: AlphabetKind
+
+    @property
+    def distinct(self) -> int:
+        """The number of different characters."""
+        return len(self.occurrences)
 
     @property
     def total(self) -> int:
@@ -277,8 +291,8 @@ def read(directory: str, split: str) -> Statistics:
     try:
         with files.open_file(path, "rb") as file:
             statistics.ParseFromString(file.read())
-        characters = statistics.datasets[0].features[0]
-    except (DecodeError, IndexError) as error:
+        characters, lines = statistics.datasets[0].features
+    except (DecodeError, IndexError, ValueError) as error:
         raise InputError(
             f"{path} is damaged; remove its artifact with `python -m pipeline verify --remove`, "
             "and run the stage again"
@@ -289,5 +303,6 @@ def read(directory: str, split: str) -> Statistics:
     return Statistics(
         occurrences,
         tuple(custom.num for custom in characters.custom_stats),
+        lines.num_stats,
         "unicode" if unicode else "bytes",
     )

@@ -2,6 +2,7 @@
 
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import servers
 import tensorflow as tf
+from playwright.sync_api import sync_playwright
 
 from model.alphabet import Alphabet
 from model.character_model import CharacterModel
@@ -20,6 +22,7 @@ from pipeline.settings import DataConfig
 from serving.export import export
 
 PROJECT = servers.PROJECT
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WORDS = ("the", "grid", "lstm", "reads", "one", "letter", "after", "another", "and", "writes")
 
 
@@ -66,6 +69,16 @@ def schema(store, examples):
     """The schema of the corpus."""
     with store.writing():
         return schema_gen.run(store, statistics_gen.run(store, examples))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser that is installed, without a window."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        pytest.skip("no browser; Debian has one as chromium")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
 
 
 LETTERS = "abc é\n"

@@ -1,0 +1,69 @@
+"""The page of the statistics: it opens without a network and says what is in the protos."""
+
+import re
+
+import numpy as np
+import pytest
+from conftest import run_module, words
+
+TEXT = words(21, 40_000).replace("grid", "сетка") + "0123456789\n" * 400
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    """The page of a text in two scripts, whose end is of another kind."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "text.txt").write_text(TEXT, newline="")
+    for stage in (f"example_gen --corpus {folder}/text.txt", "statistics_gen --alphabet unicode"):
+        finished = run_module("pipeline", *stage.split(), "--root", folder / "root")
+        assert finished.returncode == 0, finished.stderr
+    written = folder / "page.html"
+    finished = run_module("pipeline", "statistics", "--root", folder / "root", "--html", written)
+    assert (finished.returncode, finished.stdout) == (0, f"{written}\n"), finished.stderr
+    return written
+
+
+@pytest.fixture
+def page(browser, page_file):
+    page = browser.new_context(offline=True).new_page()
+    problems, requests = [], []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(page_file.as_uri())
+    yield page
+    assert (problems, requests) == ([], [page_file.as_uri()])
+
+
+def test_the_numbers_are_those_of_the_text(page):
+    rows = page.locator("#summary tr").all_inner_texts()
+    cut = int(len(TEXT.encode()) * 0.95)
+    train = TEXT.encode()[:cut].decode("utf-8", "ignore")
+    assert f"characters (code points)\t{len(train):,}" in rows[1]
+    assert f"distinct\t{len(set(train))}" in rows[2]
+    assert "above" in page.locator("#drift").inner_text()
+    share = train.count("с") / len(train)
+    (row,) = [r for r in page.locator("#characters tr").all_inner_texts() if "U+0441" in r]
+    assert f"{share:.4%}" in row
+    cyrillic = sum(train.count(letter) for letter in "сетка") / len(train)
+    (row,) = [r for r in page.locator("#scripts tr").all_inner_texts() if "Cyrillic" in r]
+    assert f"{cyrillic:.4%}" in row
+
+
+def test_bars_are_as_long_as_their_shares(page):
+    for row in page.locator("#characters tr:has(.bar)").all()[:10]:
+        shares = [float(share) for share in re.findall(r"([\d.]+)%", row.inner_text())]
+        widths = [bar.bounding_box()["width"] for bar in row.locator(".bar").all()]
+        if min(shares) > 1:
+            assert widths[0] / widths[1] == pytest.approx(shares[0] / shares[1], rel=0.1)
+
+
+def test_line_lengths_are_quantiles(page):
+    cut = int(len(TEXT.encode()) * 0.95)
+    train = TEXT.encode()[:cut].decode("utf-8", "ignore")
+    lengths = np.array([len(line) for line in train.removesuffix("\n").split("\n")])
+    for tenth, row in enumerate(page.locator("#lines tr").all_inner_texts()[1:], 1):
+        shown = int(row.split("\t")[1])
+        assert row.startswith(f"{10 * tenth}%")
+        assert np.mean(lengths <= shown) >= tenth / 10 - 1e-9
+        assert np.mean(lengths < shown) <= tenth / 10 + 1e-9
+    assert tenth == 9
