@@ -58,6 +58,8 @@ def run(
     """
     options = runners.beam_options(beam_options)
     mixture = text if isinstance(text, Mixture) else Mixture.of(text)
+    sources = [source.path for corpus in mixture.corpora for source in corpus.sources]
+    runners.require_visible(options, [store.root, *sources])
 
     def write(directory: str) -> Outcome:
         scratch = os.path.join(directory, UNPACKED)
@@ -80,8 +82,7 @@ def run(
             corpora.require_unchanged(corpus)
         if files.exists(scratch):
             files.rmtree(scratch)
-        sources = sum(len(corpus.sources) for corpus in mixture.corpora)
-        return outcome(directory, mixture.name, {"sources": sources})
+        return outcome(directory, mixture.name, {"sources": len(sources)})
 
     parameters = {
         "corpus": mixture.name,

@@ -5,7 +5,7 @@ import copy
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics.execution import MetricsEnvironment
@@ -16,6 +16,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState, create_runner
 
 from model.errors import InputError
+from pipeline import files
 from pipeline.progress import progress_bar
 from pipeline.settings import nearest
 
@@ -56,6 +57,18 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     except (AttributeError, ImportError, ValueError) as error:
         raise InputError(f"Beam has no runner {runner}{nearest(runner, RUNNERS)}") from error
     return options
+
+
+def require_visible(options: PipelineOptions, paths: Iterable[str]) -> None:
+    """Checks that workers can read and write some paths.
+
+    Raises:
+      InputError: if they run on machines of another's, and a path is of this one.
+    """
+    name = options.view_as(StandardOptions).runner
+    local = next(filter(files.is_local, paths), None)
+    if name == "DataflowRunner" and local:
+        raise InputError(f"{name}'s workers cannot see {local}; put corpus and --root on gs://")
 
 
 def pipeline(options: PipelineOptions) -> beam.Pipeline:

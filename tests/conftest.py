@@ -18,6 +18,7 @@ from model.character_model import CharacterModel
 from model.config import ModelConfig
 from pipeline import corpus, example_gen, schema_gen, statistics_gen
 from pipeline.artifacts import Store
+from pipeline.records import Record, shard_paths
 from pipeline.settings import DataConfig
 from serving.export import export
 
@@ -79,6 +80,26 @@ def browser():
         pytest.skip("no browser; Debian has one as chromium")
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+
+
+def records_of(artifact, split):
+    """The records of a split, read by TensorFlow."""
+    paths = shard_paths(artifact.path, split)
+    return [Record.parse(r) for r in tf.data.TFRecordDataset(paths).as_numpy_iterator()]
+
+
+def text_of(artifact, split):
+    """The text of a split."""
+    return b"".join(record.text for record in records_of(artifact, split))
+
+
+def write_folder(folder, sizes, letter="a"):
+    """A folder of files of these sizes, none of whose lines are equal."""
+    folder.mkdir()
+    for number, size in enumerate(sizes):
+        content = "".join(f"{letter}{number}:{word}ß" for word in range(size // 6 + 1))
+        (folder / f"{letter}{number:02d}.txt").write_bytes(content.encode()[:size])
+    return folder
 
 
 LETTERS = "abc é\n"

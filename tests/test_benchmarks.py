@@ -81,3 +81,15 @@ def test_endurance_counts_what_fails_and_what_memory_grows(tmp_path):
     assert found["kills"]["longest_outage_s"] > 1
     assert all(found[part]["failed_requests"] == 0 for part in ("rolling_versions", "kills"))
     assert found["full_load"]["memory_mib"][0] > 100
+
+
+def test_the_data_stages_are_compared_with_a_bare_loop(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib comes with benchmarks/requirements.txt")
+    done = run("data", "--largest", "1e6", "--rounds", "1", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "data.json").read_text())
+    (size,) = found["sizes"]
+    assert size["characters"] == 10**6 and size["bare"]["seconds"] > 0
+    assert 50 < size["stages"]["memory"] < 600
+    assert all(row["characters_per_second"] > 10**6 for row in found["windows"])
+    assert (tmp_path / "data.svg").read_text().endswith("</svg>\n")

@@ -9,13 +9,12 @@ import threading
 import zipfile
 
 import pytest
-import tensorflow as tf
-from conftest import words
+from conftest import text_of, words
 
 from model.errors import InputError
 from pipeline import corpus, example_gen
 from pipeline.artifacts import Store
-from pipeline.records import Record, read_index, shard_paths
+from pipeline.records import read_index
 
 TEXT = words(5, 30_000).encode()
 
@@ -39,11 +38,7 @@ def store(tmp_path):
 
 
 def content(artifact):
-    return b"".join(
-        Record.parse(record).text
-        for split in ("train", "eval")
-        for record in tf.data.TFRecordDataset(shard_paths(artifact.path, split)).as_numpy_iterator()
-    )
+    return text_of(artifact, "train") + text_of(artifact, "eval")
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".gz", ".bz2", ".xz", ".zip"])

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from conftest import records_of, text_of, write_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +13,6 @@ from pipeline import corpus, example_gen, layout
 from pipeline.artifacts import Store
 from pipeline.corpus import Source, resolve_mixture
 from pipeline.layout import Segment
-from pipeline.records import Record, shard_paths
 from pipeline.settings import DataConfig
 
 
@@ -22,23 +21,6 @@ def store(tmp_path):
     store = Store(str(tmp_path / "root"))
     with store.writing():
         yield store
-
-
-def records(artifact, split):
-    paths = shard_paths(artifact.path, split)
-    return [Record.parse(r) for r in tf.data.TFRecordDataset(paths).as_numpy_iterator()]
-
-
-def text(artifact, split):
-    return b"".join(record.text for record in records(artifact, split))
-
-
-def write_folder(folder, sizes, letter="a"):
-    folder.mkdir()
-    for number, size in enumerate(sizes):
-        content = "".join(f"{letter}{number}:{word}ß" for word in range(size // 6 + 1))
-        (folder / f"{letter}{number:02d}.txt").write_bytes(content.encode()[:size])
-    return folder
 
 
 def up_to_code_point(whole, end):
@@ -79,8 +61,8 @@ def test_the_number_of_shards_changes_nothing_in_the_text(store, tmp_path, shard
     folder = write_folder(tmp_path / "texts", [300_001, 5, 70_000])
     artifact = example_gen.run(store, corpus.resolve(str(folder)), DataConfig(shards=shards))
     whole = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
-    train = text(artifact, "train")
-    assert train + text(artifact, "eval") == whole
+    train = text_of(artifact, "train")
+    assert train + text_of(artifact, "eval") == whole
     assert int(len(whole) * 0.95) <= len(train) <= int(len(whole) * 0.95) + 3
 
 
@@ -88,9 +70,9 @@ def test_splitting_by_document_keeps_files_whole(store, tmp_path):
     folder = write_folder(tmp_path / "texts", [40_000, 40_000, 1_000, 30_000])
     data = DataConfig(split_by="document", train_fraction=0.7)
     artifact = example_gen.run(store, corpus.resolve(str(folder)), data)
-    names = {split: {r.source for r in records(artifact, split)} for split in ("train", "eval")}
+    names = {split: {r.source for r in records_of(artifact, split)} for split in ("train", "eval")}
     assert names == {"train": {"a00.txt", "a01.txt"}, "eval": {"a02.txt", "a03.txt"}}
-    assert text(artifact, "eval") == b"".join(
+    assert text_of(artifact, "eval") == b"".join(
         (folder / name).read_bytes() for name in sorted(names["eval"])
     )
 
@@ -121,7 +103,7 @@ def test_a_mixture_has_the_shares_of_its_weights(store, tmp_path, until):
     mixture = resolve_mixture([str(large), str(small)], [1, 2], until)
     data = DataConfig(train_fraction=0.9, shards=7)
     artifact = example_gen.run(store, mixture, data)
-    read = records(artifact, "train")
+    read = records_of(artifact, "train")
     assert artifact.manifest.counters["corpus"] == "large-small"
     sizes = np.zeros(2)
     texts = {"0-large/": b"", "1-small/": b""}

@@ -19,7 +19,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from conftest import PROJECT, words
 
-from benchmarks import endurance, train_step
+from benchmarks import data, endurance, train_step
 from benchmarks import serving as serving_benchmark
 from pipeline.__main__ import commands as pipeline_commands
 from pipeline.settings import preset_names
@@ -31,6 +31,7 @@ SHORT = (
     "--validation_characters 500"
 )
 BENCHMARKS = {
+    "benchmarks.data": data.main,
     "benchmarks.endurance": endurance.main,
     "benchmarks.serving": serving_benchmark.main,
     "benchmarks.train_step": train_step.main,
@@ -136,7 +137,7 @@ def test_the_other_commands_have_options_that_exist(command):
     elif arguments[:2] == ["python", "-m"]:
         BENCHMARKS[arguments[2]].make_context(arguments[2], arguments[3:])
     elif arguments[0] == "make":
-        assert arguments[1] in ("run", "bench")
+        assert arguments[1] in ("run", "bench", "test-flink")
         given = dict(argument.split("=", 1) for argument in arguments[2:])
         assert given.get("PRESET", "demo") in preset_names()
         if "ARGS" in given:
@@ -145,7 +146,8 @@ def test_the_other_commands_have_options_that_exist(command):
         assert "tensorflow/serving" in arguments
     else:
         assert arguments[0] in ("docker", "kubectl")
-        assert (PROJECT / next(part for part in arguments if "serving/deploy" in part)).exists()
+        ours = [part for part in arguments if part.startswith(("serving/", "pipeline/"))]
+        assert ours and all((PROJECT / part).exists() for part in ours)
 
 
 def parse(group, arguments):

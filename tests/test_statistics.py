@@ -4,10 +4,11 @@ import itertools
 import math
 from collections import Counter
 
+import google_crc32c
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import words
+from conftest import text_of, words
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
@@ -34,13 +35,6 @@ def make(store, tmp_path, text, alphabet="bytes", train_fraction=0.9):
     return examples, statistics_gen.run(store, examples, alphabet)
 
 
-def read_text(examples, split):
-    return b"".join(
-        Record.parse(record).text
-        for record in tf.data.TFRecordDataset(shard_paths(examples.path, split)).as_numpy_iterator()
-    )
-
-
 def test_records_are_the_corpus_with_provenance(private_store, tmp_path):
     folder = tmp_path / "corpus"
     folder.mkdir()
@@ -51,14 +45,20 @@ def test_records_are_the_corpus_with_provenance(private_store, tmp_path):
     examples = example_gen.run(
         private_store, corpus.resolve(str(folder)), DataConfig(train_fraction=0.7, shards=3)
     )
-    assert read_text(examples, "train") + read_text(examples, "eval") == b"".join(
+    assert text_of(examples, "train") + text_of(examples, "eval") == b"".join(
         content.replace(b"\0", b"\1") for content in contents.values()
     )
+    features = {
+        **dict.fromkeys(("text", "source"), tf.io.FixedLenFeature([], tf.string)),
+        **dict.fromkeys(("offset", "length", "crc32c"), tf.io.FixedLenFeature([], tf.int64)),
+    }
     for split in ("train", "eval"):
         for record in tf.data.TFRecordDataset(shard_paths(examples.path, split)):
-            text, source, offset = Record.parse(record.numpy())
-            original = (folder / source).read_bytes()
-            assert original[offset : offset + len(text)] == text
+            read = tf.io.parse_single_example(record, features)
+            text, source, offset, length, crc = (read[name].numpy() for name in features)
+            original = (folder / source.decode()).read_bytes()
+            assert original[offset : offset + length] == text
+            assert crc == google_crc32c.value(text)
 
 
 def test_code_points_are_never_cut(private_store, tmp_path):
@@ -73,7 +73,7 @@ def test_code_points_are_never_cut(private_store, tmp_path):
 def test_statistics_are_those_of_the_text(private_store, tmp_path, alphabet):
     text = (words(None, 150_000) + "é漢\n\n\nlast").replace("r", "ü").encode()
     examples, statistics = make(private_store, tmp_path, text, alphabet)
-    train = read_text(examples, "train")
+    train = text_of(examples, "train")
     symbols = list(train) if alphabet == "bytes" else [ord(c) for c in train.decode()]
     read = statistics_gen.read(statistics.path, "train")
     counts = Counter(symbols)

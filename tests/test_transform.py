@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import inputs
+from conftest import inputs, text_of
 
 from model.alphabet import Alphabet, TransformedAlphabet
 from model.character_model import CharacterModel
@@ -14,7 +14,6 @@ from model.errors import InputError
 from model.text_transform import TextTransform
 from pipeline import corpus, example_gen, transform
 from pipeline.artifacts import Store
-from pipeline.records import Record, shard_paths
 from pipeline.settings import DataConfig
 from serving.export import export
 
@@ -37,12 +36,6 @@ def random_text(characters, blanks):
     return "".join(letters)
 
 
-def text(artifact, split):
-    paths = shard_paths(artifact.path, split)
-    records = tf.data.TFRecordDataset(paths).as_numpy_iterator()
-    return b"".join(Record.parse(record).text for record in records)
-
-
 def at_once(text, data):
     graph = TextTransform(data.normalize, data.lowercase)
     return graph(tf.constant([text])).numpy()[0]
@@ -61,8 +54,8 @@ def test_the_text_is_that_of_the_whole_transformed_at_once(store, tmp_path, blan
     )
     examples = example_gen.run(store, corpus.resolve(str(folder)), data)
     transformed = transform.run(store, examples, data)
-    assert text(transformed, "train") == b"".join(at_once(t, data) for t in texts[:2])
-    assert text(transformed, "eval") == at_once(texts[2], data)
+    assert text_of(transformed, "train") == b"".join(at_once(t, data) for t in texts[:2])
+    assert text_of(transformed, "eval") == at_once(texts[2], data)
     assert transformed.manifest.counters["corpus"] == "texts"
 
 
@@ -73,8 +66,8 @@ def test_composition_is_that_of_unicode(store, tmp_path):
     examples = example_gen.run(store, corpus.resolve(str(tmp_path / "text.txt")), data)
     transformed = transform.run(store, examples, data)
     for split in ("train", "eval"):
-        expected = unicodedata.normalize("NFC", text(examples, split).decode())
-        assert text(transformed, split).decode() == expected
+        expected = unicodedata.normalize("NFC", text_of(examples, split).decode())
+        assert text_of(transformed, split).decode() == expected
 
 
 def test_nothing_is_done_where_nothing_is_asked(store, corpus_file):
@@ -96,7 +89,7 @@ def test_the_graph_is_in_the_served_model(store, tmp_path):
     data = DataConfig(normalize=True, lowercase=True)
     examples = example_gen.run(store, corpus.resolve(str(tmp_path / "text.txt")), data)
     transformed = transform.run(store, examples, data)
-    symbols = sorted(set(text(transformed, "train").decode()))
+    symbols = sorted(set(text_of(transformed, "train").decode()))
     assert "Ä" not in symbols and "ä" in symbols
     alphabet = TransformedAlphabet(
         "unicode", tuple(map(ord, symbols)), transform.load(transformed.path)
