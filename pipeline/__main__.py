@@ -128,10 +128,18 @@ def _stage(command):
 
     @functools.wraps(command)
     def wrapper(root, **options):
+        from model.errors import InputError
         from pipeline.artifacts import Store
         from pipeline.report import report
+        from pipeline.workers import this_worker
 
-        store = Store(root, report)
+        worker = this_worker()
+        if not (worker.is_chief or command.__name__ == "trainer"):
+            raise InputError(
+                f"this is worker {worker.index} of a training, and only its first one runs other "
+                "stages than trainer"
+            )
+        store = Store(root, report, leads=worker.is_chief)
         with store.writing():
             return command(store, **options)
 

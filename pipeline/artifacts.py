@@ -27,6 +27,7 @@ from pipeline.files import read_text, reason, write_text
 MANIFEST = "manifest.json"
 FORMAT = 1
 FINGERPRINT_LENGTH = 16
+SECONDS_TO_PUBLISH = 600
 LIBRARIES = ("tensorflow", "tensorflow-text", "apache-beam")
 
 
@@ -97,27 +98,37 @@ class Artifact(NamedTuple):
 class Store:
     """The artifacts under a pipeline root."""
 
-    def __init__(self, root: str, report: Callable[[Artifact, bool], None] = lambda *_: None):
+    def __init__(
+        self,
+        root: str,
+        report: Callable[[Artifact, bool], None] = lambda *_: None,
+        leads: bool = True,
+    ):
         """Opens a root.
 
         Args:
           root: a directory, made where it does not exist.
           report: called with each artifact a stage hands on, and whether it was there already.
+          leads: whether this process writes artifacts; otherwise it helps another one to.
 
         Raises:
           InputError: if it cannot be written.
         """
         self.root = root.rstrip("/") or "/"
         self._report = report
+        self._leads = leads
         self._partial = os.path.join(self.root, ".partial")
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Holds the root, so that no two runs write the same artifact.
+        """Holds the root, so that no two runs write the same artifact; helpers need not.
 
         Raises:
           InputError: if the root cannot be written, or another run holds it.
         """
+        if not self._leads:
+            yield
+            return
         try:
             files.makedirs(self._partial)
             probe = os.path.join(self._partial, ".probe")
@@ -230,6 +241,9 @@ class Store:
         if files.exists(os.path.join(final, MANIFEST)):
             return self._hand_on(_read(final), cached=True)
         partial = os.path.join(self._partial, f"{stage}-{fingerprint}")
+        if not self._leads:
+            write(partial)
+            return self._published(final)
         if not resumable:
             for leftover in files.glob(os.path.join(self._partial, f"{stage}-*")):
                 files.rmtree(leftover)
@@ -263,6 +277,14 @@ class Store:
         write_text(os.path.join(partial, MANIFEST), text + "\n")
         publish(partial, final, last=MANIFEST)
         return self._hand_on(Artifact(final, manifest), cached=False)
+
+    def _published(self, final):
+        """What another process is about to publish."""
+        for _ in range(SECONDS_TO_PUBLISH):
+            if files.exists(os.path.join(final, MANIFEST)):
+                return _read(final)
+            time.sleep(1)
+        raise InputError(f"{final} was not published; look at what the first worker says")
 
     def _hand_on(self, artifact, cached):
         pointer = os.path.join(self.root, artifact.manifest.stage, "latest")

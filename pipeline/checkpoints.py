@@ -22,6 +22,7 @@ from pipeline import files
 from pipeline.artifacts import fingerprint_of
 from pipeline.files import read_text, write_text
 from pipeline.learner import Learner
+from pipeline.workers import this_worker
 
 ARCHITECTURE = "architecture.json"
 
@@ -35,8 +36,18 @@ class Checkpoints:
       stale: int64 variable, validations since then.
     """
 
-    def __init__(self, directory: str, learner: Learner):
+    def __init__(self, directory: str, learner: Learner, own: str = ""):
+        """Finds earlier checkpoints.
+
+        Args:
+          directory: where they are.
+          learner: what they are of.
+          own: where to write; empty for the same place. Every worker has to write what it has, but
+            only the first one's is of further use.
+        """
         self._learner = learner
+        self._latest = os.path.join(directory, "checkpoints", "latest")
+        written = os.path.join(own or directory, "checkpoints")
         self._carried = CharacterState(
             *(
                 tf.Variable(tf.zeros(shape, dtype), trainable=False)
@@ -57,14 +68,16 @@ class Checkpoints:
         self._managers = {
             # Two of the latest, as the older one is removed only after the newer is complete.
             name: tf.train.CheckpointManager(
-                self._checkpoint, os.path.join(directory, "checkpoints", name), max_to_keep=keep
+                self._checkpoint,
+                os.path.join(written, name),
+                max_to_keep=keep,
             )
             for name, keep in (("latest", 2), ("best", 1))
         }
 
     def restore(self) -> CharacterState | None:
         """Goes back to the latest checkpoint; returns the carried state, None if there is none."""
-        path = self._managers["latest"].latest_checkpoint
+        path = tf.train.latest_checkpoint(self._latest)
         if path is None:
             return None
         self._checkpoint.restore(path).assert_existing_objects_matched()
@@ -87,9 +100,13 @@ class Checkpoints:
 
     def _gather(self, state):
         """Replicas' states side by side, in the order of their streams."""
+        strategy = self._learner.strategy
         for variable, part in zip(self._carried, state, strict=True):
-            local = self._learner.strategy.experimental_local_results(part)
-            variable.assign(tf.concat(local, axis=0 if part is state.previous else 1))
+            axis = 0 if part is state.previous else 1
+            if this_worker().count > 1:
+                variable.assign(strategy.gather(part, axis))
+            else:  # logical devices of one processor cannot gather
+                variable.assign(tf.concat(strategy.experimental_local_results(part), axis))
 
     def _spread(self):
         """The inverse of `_gather`."""

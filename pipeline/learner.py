@@ -10,6 +10,7 @@ from model.character_model import CharacterModel, CharacterState, character_loss
 from model.config import ModelConfig
 from model.execution import Plan, choose
 from pipeline.settings import TrainingConfig
+from pipeline.workers import this_worker
 
 
 class EpochDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -132,6 +133,20 @@ class Learner:
         """Streams per replica."""
         return self.config.batch_size // self.strategy.num_replicas_in_sync
 
+    @property
+    def rows(self) -> range:
+        """The streams of this worker's replicas."""
+        first = self._first_replica * self.replica_batch
+        return range(first, first + self._local_replicas * self.replica_batch)
+
+    @property
+    def _local_replicas(self):
+        return len(self.strategy.extended.worker_devices)
+
+    @property
+    def _first_replica(self):
+        return this_worker().index * self._local_replicas
+
     @tf.function(autograph=False)
     def initial_state(self) -> CharacterState:
         """The zero state of all streams, each replica's on its device."""
@@ -213,7 +228,7 @@ class Learner:
         return Sums(tf.reduce_sum(losses), tf.reduce_sum(hits), tf.reduce_sum(counted)), state
 
     def spread(self, windows: tf.data.Dataset) -> Iterator[tf.Tensor]:
-        """Windows `[batch_size, window]`, each cut into the replicas' parts, in order.
+        """Windows `[rows, window]`, each cut into the parts of this worker's replicas, in order.
 
         `experimental_distribute_dataset` would do the same, but its iterator has malloc give freed
         memory back at once (a remedy for a leak of Python 3.11). XLA's buffers are then mapped anew
@@ -224,7 +239,7 @@ class Learner:
         for ids in windows:
 
             def part(context, ids=ids):
-                first = context.replica_id_in_sync_group * size
+                first = (context.replica_id_in_sync_group - self._first_replica) * size
                 return ids[first : first + size]
 
             yield self.strategy.experimental_distribute_values_from_function(part)

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -27,6 +28,7 @@ from pipeline.progress import progress_bar
 from pipeline.settings import Settings
 from pipeline.training_log import TrainingLog
 from pipeline.windows import Split
+from pipeline.workers import this_worker
 from serving.export import Precision, export
 
 STAGE = "Trainer"
@@ -77,8 +79,18 @@ def run(
         )
 
     def write(directory: str) -> Outcome:
-        training = Training(directory, examples, alphabet, settings, strategy)
-        return training.run(initial)
+        with contextlib.ExitStack() as stack:
+            own = directory
+            if not this_worker().is_chief:
+                own = stack.enter_context(tempfile.TemporaryDirectory())
+            training = Training(directory, own, examples, alphabet, settings, strategy)
+            try:
+                return training.run(initial)
+            except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
+                raise InputError(
+                    "another worker of this training was lost; start all of them again, and it "
+                    "goes on from its last checkpoint"
+                ) from error
 
     parameters = {
         "model": dataclasses.asdict(settings.model),
@@ -97,12 +109,18 @@ def saved_models(model: Artifact) -> dict[Precision, str]:
     return {precision: path for precision, path in paths.items() if files.exists(path)}
 
 
-def make_strategy(devices: Sequence[str]) -> tf.distribute.MirroredStrategy:
+def make_strategy(devices: Sequence[str]) -> tf.distribute.Strategy:
     """A strategy over the given devices, or over all GPUs where there are any, or the CPU.
+
+    Where `TF_CONFIG` names other workers, it is one over the devices of all of them.
 
     Raises:
       InputError: if one of them does not exist.
     """
+    if this_worker().count > 1:
+        if devices:
+            raise InputError("--devices is for one machine; leave it out, or unset TF_CONFIG")
+        return tf.distribute.MultiWorkerMirroredStrategy()
     known = [
         device.name.lower().split("device:")[-1] for device in tf.config.list_logical_devices()
     ]
@@ -138,12 +156,23 @@ class Training:
     def __init__(
         self,
         directory: str,
+        own: str,
         examples: Artifact,
         alphabet: Alphabet,
         settings: Settings,
         strategy: tf.distribute.Strategy,
     ):
-        self._directory = directory
+        """Takes what is to be trained.
+
+        Args:
+          directory: where an earlier attempt may have left a checkpoint.
+          own: where this worker writes; the directory, for the first.
+          examples: from ExampleGen or Transform.
+          alphabet: the characters.
+          settings: the preset.
+          strategy: where to train.
+        """
+        self._directory = own
         self._alphabet = alphabet
         self._settings = settings
         self._config = config = settings.training
@@ -156,7 +185,7 @@ class Training:
         self._learner = Learner(
             strategy, settings.model, alphabet.size, config, self._epoch_steps, self._steps
         )
-        self._checkpoints = Checkpoints(directory, self._learner)
+        self._checkpoints = Checkpoints(directory, self._learner, own)
 
     def run(self, initial: InitialWeights | None) -> Outcome:
         """Trains, restores the best checkpoint and exports it."""
@@ -169,6 +198,8 @@ class Training:
         self._waiting = _Waiting()
         with progress_bar("Training", unit="characters") as progress:
             done = self._loop(state, first, progress)
+        if not this_worker().is_chief:
+            return Outcome({}, "")
         self._checkpoints.restore_best()
         best = float(self._checkpoints.best_loss)
         counters = {
@@ -234,7 +265,7 @@ class Training:
         config, step = self._config, first
         while step < self._steps:
             windows = self._train_split.training_windows(
-                config.batch_size, config.window, step % self._epoch_steps
+                config.batch_size, config.window, step % self._epoch_steps, self._learner.rows
             ).prefetch(tf.data.AUTOTUNE)
             for ids in self._waiting.timed(self._learner.spread(windows)):
                 if step == self._steps:
@@ -266,7 +297,7 @@ class Training:
     def _validate(self, done):
         config = self._config
         windows, _ = self._eval_split.evaluation_windows(
-            config.batch_size, config.window, config.validation_characters
+            config.batch_size, config.window, config.validation_characters, self._learner.rows
         )
         loss = self._learner.validate(windows)
         self._log.validation(done, loss, self._sample())

@@ -39,22 +39,31 @@ class Split:
             total += shard.bytes if alphabet.kind == "bytes" else shard.code_points
         return cls(tuple(shard_paths(examples, split)), tuple(starts), total, alphabet)
 
-    def training_windows(self, streams: int, window: int, start: int = 0) -> tf.data.Dataset:
+    def training_windows(
+        self, streams: int, window: int, start: int = 0, rows: range | None = None
+    ) -> tf.data.Dataset:
         """One epoch, from window number `start` on.
 
+        Args:
+          streams: number of streams.
+          window: characters per window.
+          start: the first window.
+          rows: which of the streams to read; None for all.
+
         Returns:
-          `windows_per_epoch() - start` times ids `[streams, window]`, int32. What does not fill a
+          `windows_per_epoch() - start` times ids `[rows, window]`, int32. What does not fill a
           window in every stream is left out.
         """
         count = self.windows_per_epoch(streams, window) - start
-        return self._windows(streams, self.total // streams, window, start * window, count)
+        length = self.total // streams
+        return self._windows(rows or range(streams), length, window, start * window, count)
 
     def windows_per_epoch(self, streams: int, window: int) -> int:
         """The number of windows of an epoch."""
         return self.total // streams // window
 
     def evaluation_windows(
-        self, streams: int, window: int, characters: int = 0
+        self, streams: int, window: int, characters: int = 0, rows: range | None = None
     ) -> tuple[tf.data.Dataset, int]:
         """Every character once.
 
@@ -62,17 +71,18 @@ class Split:
           streams: number of streams.
           window: characters per window.
           characters: how many characters from the beginning of the split; 0 for all.
+          rows: which of the streams to read; None for all.
 
         Returns:
-          Ids `[streams, window]`, int32, `PADDING` where there is no character; and the number of
+          Ids `[rows, window]`, int32, `PADDING` where there is no character; and the number of
           windows.
         """
         limited = dataclasses.replace(self, total=min(self.total, characters or self.total))
         length = -(-limited.total // streams)
         count = -(-length // window)
-        return limited._windows(streams, length, window, 0, count), count
+        return limited._windows(rows or range(streams), length, window, 0, count), count
 
-    def _windows(self, streams, length, window, skip, count):
+    def _windows(self, rows, length, window, skip, count):
         """`count` windows of streams of `length` characters that start `skip` characters late.
 
         Streams are read many windows at a time, as what tf.data does for an element of one stream
@@ -107,13 +117,13 @@ class Split:
             )
 
         def windows(ids):
-            parts = tf.reshape(ids, [streams, together, window])
+            parts = tf.reshape(ids, [len(rows), together, window])
             return tf.data.Dataset.from_tensor_slices(tf.transpose(parts, [1, 0, 2]))
 
         return (
-            tf.data.Dataset.range(streams)
-            .interleave(stream, cycle_length=streams, block_length=1)
-            .batch(streams, drop_remainder=True)
+            tf.data.Dataset.range(rows.start, rows.stop)
+            .interleave(stream, cycle_length=len(rows), block_length=1)
+            .batch(len(rows), drop_remainder=True)
             .flat_map(windows)
             .take(count)
         )

@@ -41,7 +41,7 @@ def artifacts(root):
         (["run", "--init_from", "no/such/model"], ["no checkpoint in no/such/model"]),
         (["run", "words.txt"], ["words.txt is no option", "--corpus"]),
         (["run", "--", "--runner=FlinkRuner"], ["no runner FlinkRuner", "FlinkRunner?"]),
-        (["trainer"], ["holds no ExampleGen artifact", "python -m pipeline example_gen"]),
+        (["trainer"], ["holds no SchemaGen artifact", "python -m pipeline schema_gen"]),
         (["pusher"], ["holds no Trainer artifact"]),
         (["lineage", "--model_name", "x"], ["no version"]),
         (["rum"], ["rum", "run"]),

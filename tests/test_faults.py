@@ -150,9 +150,8 @@ def test_a_worker_that_died_leaves_nothing(text, undisturbed, tmp_path, monkeypa
 
     def process(self, plan):
         if plan.split == "train" and plan.index == 3:
-            directory = f"{self._examples}/Split-train"
-            with open(f"{directory}/data_tfrecord-00003-of-00008.dead.tmp", "wb") as file:
-                file.write(b"half")
+            (directory,) = tmp_path.glob(".partial/ExampleGen-*/Split-train")
+            (directory / "data_tfrecord-00003-of-00008.dead.tmp").write_bytes(b"half")
         yield from original(self, plan)
 
     monkeypatch.setattr(example_gen.WriteShard, "process", process)

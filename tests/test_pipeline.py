@@ -25,6 +25,8 @@ OPTIONS = (
     "--sample_characters 40"
 )
 
+pytestmark = pytest.mark.timeout(900)  # one fixture is nine runs
+
 # Kills the process with the artifact of one stage written, but not yet published.
 KILLER = """
 import os, runpy, signal, sys

@@ -23,6 +23,7 @@ from benchmarks import data, endurance, train_step
 from benchmarks import serving as serving_benchmark
 from pipeline.__main__ import commands as pipeline_commands
 from pipeline.settings import preset_names
+from pipeline.workers import this_worker
 from serving.__main__ import commands as serving_commands
 
 README = (PROJECT / "README.md").read_text()
@@ -127,6 +128,8 @@ def test_every_command_of_the_readme_works(checkout):
 @pytest.mark.parametrize("command", [c for block in blocks("sh") for c in commands(block)])
 def test_the_other_commands_have_options_that_exist(command):
     arguments = shlex.split(command.split("#")[0])
+    while "=" in arguments[0]:
+        assert this_worker_of(arguments.pop(0)).count == 2
     if arguments[:3] == ["python", "-m", "pipeline"]:
         own, _, beam_options = " ".join(arguments[3:]).partition(" -- ")
         parse(pipeline_commands, shlex.split(own))
@@ -148,6 +151,14 @@ def test_the_other_commands_have_options_that_exist(command):
         assert arguments[0] in ("docker", "kubectl")
         ours = [part for part in arguments if part.startswith(("serving/", "pipeline/"))]
         assert ours and all((PROJECT / part).exists() for part in ours)
+
+
+def this_worker_of(setting):
+    """What a setting of TF_CONFIG makes of a process."""
+    name, value = setting.split("=", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, value)
+        return this_worker()
 
 
 def parse(group, arguments):

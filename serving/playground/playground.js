@@ -10,7 +10,8 @@ const field = Object.fromEntries(
 );
 const text = new Text(field.text, field.alternatives);
 let model = null;
-let version = null; // that wrote the text
+let writer = null; // the model that wrote the text
+let version = null; // of it
 let running = null;
 let memories = null; // of the last characters, see `Model.memories`
 let inspecting = false;
@@ -60,11 +61,12 @@ async function generate() {
   memories = null;
   field.figures.textContent = "";
   try {
-    version = Number(field.version.value) || (await model.versions())[0];
-    if (prompt) text.add(await model.score(version, prompt), "prompt");
+    writer = model;
+    version = Number(field.version.value) || (await writer.versions())[0];
+    if (prompt) text.add(await writer.score(version, prompt), "prompt");
     shade();
     await follow(
-      model.generate(version, prompt, field.length.valueAsNumber, choices(), running.signal),
+      writer.generate(version, prompt, field.length.valueAsNumber, choices(), running.signal),
     );
   } finally {
     running = null;
@@ -120,9 +122,9 @@ async function inspect() {
   inspecting = true;
   try {
     const bytes = characters.flatMap((one) => [...one.bytes]);
-    memories = await model.memories(version, bytes, unit);
+    memories = await writer.memories(version, bytes, unit);
     field.layer.max = memories[0].length - 1;
-    field.unit.max = (await model.size()) / memories[0].length - 1;
+    field.unit.max = (await writer.size()) / memories[0].length - 1;
     showMemories();
   } finally {
     inspecting = false;
