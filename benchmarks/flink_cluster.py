@@ -86,7 +86,10 @@ class FlinkCluster:
         """Starts the process that runs the pipelines' Python, where it has ended."""
         module = "apache_beam.runners.worker.worker_pool_main"
         command = [sys.executable, "-m", module, "--service_port", str(self._worker_port)]
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        # The pool starts what PATH has as `python`, which is another one in a virtual environment
+        # that is not activated.
+        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PATH": path}
         self.workers = self._process("workers", command, environment)
 
     def wait_for_slots(self, number: int) -> None:
