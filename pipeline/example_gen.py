@@ -15,7 +15,7 @@ from pipeline.layout import ShardPlan
 from pipeline.progress import progress_bar
 from pipeline.records import SPLITS, Shard, shard_name, split_directory
 from pipeline.settings import DataConfig
-from pipeline.sharding import ShardWriter, WriteIndex, outcome, remove_leftovers
+from pipeline.sharding import ShardWriter, outcome, remove_leftovers, write_shards
 
 STAGE = "ExampleGen"
 UNPACKED = "unpacked"
@@ -77,7 +77,11 @@ def run(
             )
             plans.extend(layout.shards(split, mixed, data.shards if split == "train" else 0))
             files.makedirs(split_directory(directory, split))
-        _write_shards(directory, plans, options)
+        total = sum(segment.length for plan in plans for segment in plan.segments)
+        pipeline = runners.pipeline(options)
+        write_shards(pipeline, directory, plans, WriteShard(directory))
+        runners.run(pipeline, STAGE, "Sharding", "bytes", total)
+        remove_leftovers(directory)
         for corpus in mixture.corpora:
             corpora.require_unchanged(corpus)
         if files.exists(scratch):
@@ -117,18 +121,3 @@ def _fetched(corpus, scratch):
     if not any(source.size for source in plain):
         raise InputError(f"the corpus {corpus.name} is empty; give one with text in it")
     return plain
-
-
-def _write_shards(directory, plans, options):
-    pipeline = runners.pipeline(options)
-    (
-        pipeline
-        | "ListShards" >> beam.Create(plans)
-        | "SpreadShards" >> beam.Reshuffle()
-        | "WriteShards" >> beam.ParDo(WriteShard(directory))
-        | "GatherShards" >> beam.GroupByKey()
-        | "WriteIndexes" >> beam.ParDo(WriteIndex(directory))
-    )
-    total = sum(segment.length for plan in plans for segment in plan.segments)
-    runners.run(pipeline, STAGE, "Sharding", "bytes", total)
-    remove_leftovers(directory)

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -84,6 +84,27 @@ class WriteIndex(beam.DoFn):
         path = os.path.join(split_directory(self._examples, split), "index.json")
         files.write_text(path, index_text([Shard(*shard) for shard in shards]))
         return iter(())
+
+
+def write_shards(
+    pipeline: beam.Pipeline, examples: str, shards: Sequence[Any], write: beam.DoFn
+) -> None:
+    """Adds the writing of shards and of their indexes to a pipeline.
+
+    Args:
+      pipeline: without transforms.
+      examples: the directory.
+      shards: what each shard is to hold.
+      write: writes one, and yields its split and `Shard`.
+    """
+    (
+        pipeline
+        | "ListShards" >> beam.Create(shards)
+        | "SpreadShards" >> beam.Reshuffle()
+        | "WriteShards" >> beam.ParDo(write)
+        | "GatherShards" >> beam.GroupByKey()
+        | "WriteIndexes" >> beam.ParDo(WriteIndex(examples))
+    )
 
 
 def remove_leftovers(examples: str) -> None:

@@ -29,7 +29,7 @@ from pipeline.records import (
     split_directory,
 )
 from pipeline.settings import DataConfig
-from pipeline.sharding import ShardWriter, WriteIndex, outcome, remove_leftovers
+from pipeline.sharding import ShardWriter, outcome, remove_leftovers, write_shards
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -161,14 +161,7 @@ def run(
             files.makedirs(split_directory(directory, split))
             shards += [(split, number) for number in range(len(read_index(examples.path, split)))]
         pipeline = runners.pipeline(options)
-        (
-            pipeline
-            | "ListShards" >> beam.Create(shards)
-            | "SpreadShards" >> beam.Reshuffle()
-            | "TransformShards" >> beam.ParDo(TransformShard(examples.path, directory))
-            | "GatherShards" >> beam.GroupByKey()
-            | "WriteIndexes" >> beam.ParDo(WriteIndex(directory))
-        )
+        write_shards(pipeline, directory, shards, TransformShard(examples.path, directory))
         counters = examples.manifest.counters
         runners.run(pipeline, STAGE, "Transforming", "bytes", counters["bytes"])
         remove_leftovers(directory)
