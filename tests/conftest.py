@@ -93,6 +93,15 @@ def text_of(artifact, split):
     return b"".join(record.text for record in records_of(artifact, split))
 
 
+def contents(root):
+    """Every file that is visible, but for the manifests, which say when and how long."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and ".partial" not in path.parts and path.name != "manifest.json"
+    }
+
+
 def write_folder(folder, sizes, letter="a"):
     """A folder of files of these sizes, none of whose lines are equal."""
     folder.mkdir()

@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from conftest import PROJECT, run_module, words
+from conftest import PROJECT, contents, run_module, words
 
 from model.errors import InputError
 from pipeline import artifacts, corpus, example_gen, files, layout, schema_gen, statistics_gen
@@ -41,15 +41,6 @@ def make(root, path, stages=3):
         if stages > 2:
             made.append(schema_gen.run(store, made[1]))
     return made
-
-
-def contents(root):
-    """Every file that is visible, but for the manifests, which say when and how long."""
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and ".partial" not in path.parts and path.name != "manifest.json"
-    }
 
 
 @pytest.fixture(scope="module")

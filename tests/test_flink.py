@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import run_module, words
+from conftest import contents, run_module, words
 
 from benchmarks.flink_cluster import SLOTS, flink_cluster
 
@@ -39,15 +39,6 @@ def run_stages(root, folder, beam_options=()):
         beam = ["--", *beam_options] if stage != "schema_gen" else []
         finished = run_module("pipeline", stage, "--root", root, *corpus, *beam)
         assert finished.returncode == 0, finished.stderr
-
-
-def contents(root):
-    """Every file of every artifact, but for the manifests, which say when and how long."""
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and ".partial" not in path.parts and path.name != "manifest.json"
-    }
 
 
 @pytest.fixture(scope="module")
