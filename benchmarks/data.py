@@ -18,8 +18,8 @@ import click
 import rich.table
 
 from benchmarks.flink_cluster import flink_cluster
-from benchmarks.train_step import machine
 from model.errors import InputError
+from pipeline.machine import machine
 from pipeline.progress import console, progress_bar
 
 COMPARED = 10**8  # characters

@@ -20,7 +20,7 @@ import rich.table
 
 from benchmarks.embedded_server import exported, serving
 from benchmarks.load import Load, run
-from benchmarks.train_step import machine
+from pipeline.machine import machine
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

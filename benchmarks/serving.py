@@ -23,7 +23,7 @@ import rich.table
 from benchmarks.embedded_server import MODEL, exported, serving
 from benchmarks.load import Load, run
 from benchmarks.problem import VOCABULARY
-from benchmarks.train_step import machine
+from pipeline.machine import machine
 
 PIECE = 16
 METRIC = re.compile(r":tensorflow:serving:(request|runtime)_latency_sum\{[^}]*\} (\S+)")

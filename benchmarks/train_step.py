@@ -9,8 +9,6 @@ import dataclasses
 import datetime
 import json
 import math
-import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,6 +21,7 @@ import rich.table
 from benchmarks.contenders import CEILING, THIS, Contender, contenders
 from benchmarks.problem import Size
 from benchmarks.worker import LONG_STEP
+from pipeline.machine import machine
 
 
 @dataclasses.dataclass
@@ -183,19 +182,6 @@ def summary(size: Size, results: list[Result]) -> dict:
         "ceilings_gflops": {dtype: rate / 1e9 for dtype, rate in ceilings.items()},
         "contenders": rows,
     }
-
-
-def machine() -> str:
-    """The processor and how many of its cores there are."""
-    import os
-
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    return f"{os.cpu_count()} x {name}"
 
 
 def as_table(found: dict) -> rich.table.Table:

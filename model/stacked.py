@@ -316,6 +316,13 @@ class StackedLSTM(keras.layers.Layer):
         """What `over_time` and `step` want of `[..., units]`."""
         return (tf.cast(inputs, self.compute_dtype),)
 
+    def call(self, sequences: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """`[batch, steps, units]` to the same, from the zero state and without dropout."""
+        (hidden,) = self.enter(tf.transpose(sequences, [1, 0, 2]))
+        zeros = tf.zeros([self.layers, *shape_of(hidden)[1:]], self.variable_dtype)
+        outputs, _ = self.over_time(hidden, State(zeros, zeros), training)
+        return tf.transpose(outputs, [1, 0, 2])
+
     def over_time(
         self,
         hidden: tf.Tensor,

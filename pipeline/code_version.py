@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
-PACKAGES = ("model", "serving", "pipeline", "benchmarks")
+PACKAGES = ("model", "serving", "pipeline", "benchmarks", "experiments")
 
 
 def module_path(module: str) -> pathlib.Path | None:

@@ -56,10 +56,13 @@ class StepResult(NamedTuple):
     Attributes:
       loss: nats per character.
       gradient_norm: global norm before clipping.
+      layer_gradient_norms: `[layers]`, likewise of the weights that are each layer's own; zeros
+        where the layers share all of them.
     """
 
     loss: tf.Tensor
     gradient_norm: tf.Tensor
+    layer_gradient_norms: tf.Tensor
 
 
 class Sums(NamedTuple):
@@ -175,10 +178,22 @@ class Learner:
         )
         loss, gradients, state = self._forward_backward(ids, state, seed)
         loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *gradients])
-        norm = tf.linalg.global_norm(gradients)
+        norm, layer_norms = self._norms(gradients)
         gradients = self._clip(gradients, norm)
         context.merge_call(self._apply, args=(gradients,))
-        return (loss, norm), state
+        return (loss, norm, layer_norms), state
+
+    def _norms(self, gradients):
+        """The global norm, and that of each layer's own weights."""
+        layers = self.model.config.layers
+        own = {v.path for v in self.model.net.trainable_variables if v.shape[0] == layers}
+        everything, by_layer = tf.zeros([]), tf.zeros([layers])
+        for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
+            squares = tf.reduce_sum(gradient**2, axis=range(1, gradient.shape.rank))
+            everything += tf.reduce_sum(squares)
+            if variable.path in own:
+                by_layer += squares
+        return tf.sqrt(everything), tf.sqrt(by_layer)
 
     def _forward_backward(self, ids, state, seed):
         """Loss and gradients as this replica's share of the mean over the whole batch."""

@@ -26,7 +26,7 @@ from pipeline.checkpoints import Checkpoints, InitialWeights, write_architecture
 from pipeline.learner import Learner
 from pipeline.progress import progress_bar
 from pipeline.settings import Settings
-from pipeline.training_log import TrainingLog
+from pipeline.training_log import LAYER_GRADIENT, LOSS, TrainingLog
 from pipeline.windows import Split
 from pipeline.workers import this_worker
 from serving.export import Precision, export
@@ -285,9 +285,10 @@ class Training:
                 "try a lower --learning_rate, or --clip_norm 1"
             )
         values = {
-            "loss/nats": loss,
+            LOSS: loss,
             "rate/learning_rate": float(self._learner.learning_rate()),
             "norm/gradient": norm,
+            **_by_layer(results[-1].layer_gradient_norms),
             "norm/weights": float(self._learner.weight_norm()),
             "speed/share_waiting_for_input": self._waiting.share(),
         }
@@ -317,6 +318,13 @@ class Training:
         return self._alphabet.decode(
             sampling.generate(self._learner.model, prompt, length, choice).ids
         )
+
+
+def _by_layer(norms):
+    """The norms of the layers' gradients by tag; none where all weights are shared."""
+    if not tf.reduce_any(norms > 0):
+        return {}
+    return {f"{LAYER_GRADIENT}{n}": float(norm) for n, norm in enumerate(norms.numpy(), 1)}
 
 
 class _Waiting:

@@ -4,11 +4,19 @@ import dataclasses
 import math
 import os
 import time
+from typing import Literal
 
 import tensorflow as tf
+from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.util import tensor_util
 
+from pipeline import files
 from pipeline.settings import Settings
+
+LOSS = "loss/nats"
+LAYER_GRADIENT = "norm/gradient_of_layer_"
+SPEED = "speed/characters_per_second"
 
 
 class TrainingLog:
@@ -45,13 +53,13 @@ class TrainingLog:
                 tf.summary.scalar(tag, value)
             if self._last is not None and now > self._last[1]:
                 rate = (characters - self._last[0]) / (now - self._last[1])
-                tf.summary.scalar("speed/characters_per_second", rate)
+                tf.summary.scalar(SPEED, rate)
         self._last = characters, now
 
     def validation(self, step: int, loss: float, sample: str) -> None:
         """Writes the loss of a validation, in nats, and a sample of the model's text."""
         with self._validation.as_default(step=step):
-            for tag, value in _with_bits({"loss/nats": loss}).items():
+            for tag, value in _with_bits({LOSS: loss}).items():
                 tf.summary.scalar(tag, value)
             # Indented text is a code block in Markdown, which keeps its line feeds.
             block = "".join(f"    {line}\n" for line in sample.splitlines())
@@ -67,6 +75,25 @@ class TrainingLog:
 
 def _with_bits(values):
     extended = dict(values)
-    if "loss/nats" in values:
-        extended["loss/bits"] = values["loss/nats"] / math.log(2)
+    if LOSS in values:
+        extended["loss/bits"] = values[LOSS] / math.log(2)
     return extended
+
+
+def read_scalars(training: str, run: Literal["train", "validation"]) -> dict[str, dict[int, float]]:
+    """What a training has logged: by tag, the values by step, in order.
+
+    Steps that were logged twice, before a training was killed and after it went on, are there once.
+
+    Args:
+      training: the directory of a Trainer artifact.
+      run: which part of its logs.
+    """
+    scalars: dict[str, dict[int, float]] = {}
+    for path in sorted(files.glob(os.path.join(training, "logs", run, "*tfevents*"))):
+        for event in event_file_loader.EventFileLoader(path).Load():
+            for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name == "scalars":
+                    steps = scalars.setdefault(value.tag, {})
+                    steps[event.step] = float(tensor_util.make_ndarray(value.tensor))
+    return {tag: dict(sorted(steps.items())) for tag, steps in scalars.items()}

@@ -31,7 +31,7 @@ class Command(click.Command):
     """A command that uses TensorFlow, which is imported when it runs and not for its help."""
 
     def invoke(self, ctx):
-        _import_tensorflow()
+        import_tensorflow()
         return super().invoke(ctx)
 
 
@@ -41,7 +41,7 @@ class Commands(click.Group):
     command_class = Command
 
 
-def _import_tensorflow():
+def import_tensorflow():
     """Imports TensorFlow without the notices it writes before it can be told not to."""
     stderr = os.dup(2)
     with open(os.devnull, "wb") as nowhere:

@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "serving": {"model"},
     "pipeline": {"model", "serving"},
     "benchmarks": {"model", "serving", "pipeline"},
-    "tests": {"model", "serving", "pipeline", "benchmarks"},
+    "experiments": {"model", "serving", "pipeline"},
+    "tests": {"model", "serving", "pipeline", "benchmarks", "experiments"},
 }
 SOURCES = sorted(
     path.relative_to(PROJECT)

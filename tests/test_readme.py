@@ -96,7 +96,7 @@ def wait_for(url, process):
             time.sleep(0.2)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_command_of_the_readme_works(checkout):
     servers = []
     try:
@@ -113,7 +113,7 @@ def test_every_command_of_the_readme_works(checkout):
                 continue
             finished = subprocess.run(
                 shortened(command), executable="/bin/bash", capture_output=True, text=True,
-                errors="replace", timeout=250, **options,
+                errors="replace", timeout=600, **options,
             )  # fmt: skip
             assert finished.returncode == 0, f"{command}\n{finished.stdout}{finished.stderr}"
         for program in blocks("python"):

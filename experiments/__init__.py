@@ -1,0 +1,1 @@
+"""The experiments of the Grid LSTM's authors, rerun: `python -m experiments`."""

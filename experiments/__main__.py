@@ -1,0 +1,137 @@
+"""The command line: `python -m experiments list`, `run` and `report`."""
+
+import os
+import pathlib
+
+import click
+
+from pipeline.settings import CORPUS_HELP, nearest
+from serving import command_line
+
+ALL = "all"
+SCALES = ("tiny", "small", "full")
+DEFAULT_ROOT = "runs/experiments"
+
+
+@click.group(cls=command_line.Commands, context_settings=command_line.CONTEXT)
+def commands():
+    """The experiments of the Grid LSTM's authors, rerun at a size that fits the machine.
+
+    `tiny` takes 3 minutes in all and shows that everything works, `small` takes two hours on two
+    cores, `full` is the size of the original and takes days on a GPU.
+    """
+
+
+def _root_option(command):
+    return click.option(
+        "--root", default=DEFAULT_ROOT, show_default=True, help="Directory of all results."
+    )(command)
+
+
+def _scale_option(command):
+    return click.option(
+        "--scale", type=click.Choice(SCALES), default=SCALES[0], show_default=True, help="The size."
+    )(command)
+
+
+def _folder(root, scale, name) -> pathlib.Path:
+    return pathlib.Path(root, scale, name)
+
+
+def _chosen(name):
+    """The experiments that a name stands for."""
+    from experiments.catalog import EXPERIMENTS
+    from model.errors import InputError
+
+    if name == ALL:
+        return list(EXPERIMENTS.values())
+    if name not in EXPERIMENTS:
+        raise InputError(f"there is no experiment {name}{nearest(name, [*EXPERIMENTS, ALL])}")
+    return [EXPERIMENTS[name]]
+
+
+@commands.command("list")
+@_root_option
+def list_experiments(root):
+    """List the experiments, and at which scales there are results."""
+    import rich.table
+
+    from experiments.results import RESULTS
+    from pipeline.progress import console
+
+    table = rich.table.Table("experiment", "asks", "results", box=None)
+    for experiment in _chosen(ALL):
+        found = [s for s in SCALES if (_folder(root, s, experiment.name) / RESULTS).exists()]
+        table.add_row(experiment.name, experiment.title, ", ".join(found))
+    console.print(table)
+
+
+@commands.command("run")
+@click.argument("name")
+@_scale_option
+@_root_option
+@click.option(
+    "--corpus", default="stdlib", show_default=True, help=f"For those on texts: {CORPUS_HELP}."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Points measured at once; default: one per core, or one where there is a GPU.",
+)
+@click.option(
+    "--saved_model", multiple=True, help="An export to look into, for `cells`; default: its own."
+)
+def run(name, scale, root, corpus, jobs, saved_model):
+    """Run an experiment, or `all`; one that was interrupted goes on where it was.
+
+    Training goes on with what --root holds, so the same command twice measures once.
+    """
+    from experiments import measuring, report, results
+    from experiments.experiment import Inputs
+    from pipeline.artifacts import Store
+    from pipeline.corpus import resolve_mixture
+    from pipeline.progress import console
+
+    chosen = _chosen(name)
+    inputs = Inputs(resolve_mixture([corpus]), saved_model)
+    store = Store(os.path.join(root, "artifacts"))
+    with store.writing():
+        for experiment in chosen:
+            found = measuring.measure(experiment, scale, inputs, store, jobs)
+            folder = _folder(root, scale, experiment.name)
+            results.write(found, folder)
+            report.draw(experiment, found, folder)
+            console.print(" ".join(experiment.summarize(found.tables).sentences), markup=False)
+            console.print(str(folder), markup=False)
+    _write_report(scale, root)
+
+
+@commands.command("report")
+@_scale_option
+@_root_option
+def write_report(scale, root):
+    """Write the page that tells what the experiments have found, with their plots."""
+    _write_report(scale, root)
+
+
+def _write_report(scale, root):
+    from experiments import report, results
+    from model.errors import InputError
+
+    stories = []
+    for experiment in _chosen(ALL):
+        folder = _folder(root, scale, experiment.name)
+        if (folder / results.RESULTS).exists():
+            stories.append(report.story(experiment, results.read(folder)))
+    if not stories:
+        raise InputError(
+            f"{os.path.join(root, scale)} holds no results; run `python -m experiments run all "
+            f"--scale {scale}` first"
+        )
+    path = pathlib.Path(root, scale, "report.html")
+    report.write(stories, scale, path)
+    click.echo(path)
+
+
+if __name__ == "__main__":
+    command_line.main(commands)

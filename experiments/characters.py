@@ -1,0 +1,150 @@
+"""Character models for experiments, trained by the pipeline's stages, and what is asked of them."""
+
+import math
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from experiments.experiment import Measured, Row
+from pipeline import example_gen, schema_gen, statistics_gen, trainer
+from pipeline.artifacts import Artifact, Store
+from pipeline.corpus import Mixture
+from pipeline.records import read_records, shard_paths
+from pipeline.settings import Settings
+from pipeline.training_log import LAYER_GRADIENT, LOSS, SPEED, read_scalars
+
+PIECE = 1000
+"""Characters that an export reads at once."""
+WARM = 100
+"""Characters of a piece that do not count, as nothing has been read before them."""
+SAMPLE = 300
+
+
+def examples_of(store: Store, text: Mixture, settings: Settings) -> tuple[Artifact, Artifact]:
+    """Examples and schema of a text."""
+    examples = example_gen.run(store, text, settings.data)
+    return examples, schema_gen.run(store, statistics_gen.run(store, examples))
+
+
+def measure(store: Store, text: Mixture, settings: Settings, pieces: int = 64) -> Measured:
+    """Trains a model, and measures it.
+
+    Args:
+      store: where artifacts are.
+      text: what to train on.
+      settings: how.
+      pieces: of `PIECE` characters, from the eval split, for the losses by class of character.
+
+    Returns:
+      Tables curves (validation loss over characters read and seconds of training), gradients (norm
+      of each layer's over steps), classes (loss by class of character) and models (one row).
+    """
+    examples, schema = examples_of(store, text, settings)
+    model = trainer.run(store, examples, schema, settings)
+    export = tf.saved_model.load(trainer.saved_models(model)["float32"])
+    return Measured(
+        {
+            **_logged(model, settings),
+            "classes": list(losses_by_class(export, text_of(examples, "eval"), pieces)),
+            "models": [_facts(model, export)],
+        },
+        model.manifest.seconds,
+    )
+
+
+def _logged(model, settings):
+    """The curves that a training has left."""
+    train, validation = (read_scalars(model.path, run) for run in ("train", "validation"))
+    size = settings.training.batch_size * settings.training.window
+    speed = median(train[SPEED].values()) if SPEED in train else math.nan
+    curves = [
+        {
+            "step": step,
+            "characters": step * size,
+            "seconds": round(step * size / speed, 2),
+            "loss": round(loss, 5),
+        }
+        for step, loss in validation[LOSS].items()
+    ]
+    gradients = [
+        {"step": step, "layer": int(tag.removeprefix(LAYER_GRADIENT)), "norm": float(f"{norm:.4g}")}
+        for tag, norms in train.items()
+        if tag.startswith(LAYER_GRADIENT)
+        for step, norm in norms.items()
+    ]
+    return {"curves": curves, "gradients": gradients}
+
+
+def _facts(model, export) -> Row:
+    counters = model.manifest.counters
+    return {
+        "loss": counters["validation_nats"],
+        "parameters": counters["parameters"],
+        "characters": counters["characters"],
+        "seconds": model.manifest.seconds,
+        "text": sample(export),
+    }
+
+
+def sample(export: Any, length: int = SAMPLE) -> str:
+    """A text that an exported model writes from nothing."""
+    written = export.signatures["serving_default"](
+        prompt=tf.constant([b""]), length=tf.constant([length])
+    )
+    return written["text"].numpy()[0].decode("utf-8", "replace")
+
+
+def text_of(examples: Artifact, split: str) -> bytes:
+    """The first shard of a split."""
+    return b"".join(record.text for record in read_records(shard_paths(examples.path, split)[0]))
+
+
+def losses_by_class(export: Any, text: bytes, pieces: int) -> Iterator[Row]:
+    """The mean loss of an exported model on each class of characters.
+
+    Args:
+      export: a loaded SavedModel of an alphabet of bytes.
+      text: to be predicted.
+      pieces: how many to cut from it, evenly spread.
+
+    Yields:
+      Rows of the class, how many characters it had, and their mean -ln p.
+    """
+    cut = cut_pieces(text, pieces)
+    scores = export.signatures["score"](text=tf.constant(cut))["log_probabilities"].numpy()
+    letters = np.frombuffer(b"".join(cut), np.uint8).reshape(len(cut), PIECE)[:, WARM:]
+    losses = -scores[:, WARM:]
+    for name, members in CLASSES.items():
+        chosen = np.isin(letters, np.frombuffer(members, np.uint8))
+        if chosen.any():
+            loss = float(losses[chosen].mean())
+            yield {"class": name, "count": int(chosen.sum()), "loss": round(loss, 5)}
+
+
+def cut_pieces(text: bytes, pieces: int) -> list[bytes]:
+    """Pieces of `PIECE` bytes, evenly spread over a text; as many as there is text for."""
+    count = max(1, min(pieces, len(text) // PIECE))
+    starts = np.linspace(0, max(len(text) - PIECE, 0), count).astype(int)
+    return [text[start : start + PIECE] for start in starts]
+
+
+def _bytes_where(holds) -> bytes:
+    return bytes(code for code in range(128) if holds(chr(code)))
+
+
+CLASSES = {
+    "lower case": _bytes_where(str.islower),
+    "upper case": _bytes_where(str.isupper),
+    "digit": _bytes_where(str.isdigit),
+    "space": b" \t",
+    "line feed": b"\n\r",
+    "bracket": b"()[]{}<>",
+    "quote": b"'\"`",
+    "other": _bytes_where(
+        lambda c: c.isprintable() and not c.isalnum() and c not in "()[]{}<>'\"` "
+    ),
+}
+"""Classes of ASCII characters; each character is in one."""

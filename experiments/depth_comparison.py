@@ -1,0 +1,197 @@
+"""Nets of growing depth on tasks of growing size: how addition and memorisation are measured."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from statistics import median
+
+from matplotlib.figure import Figure
+
+from experiments import fitting, plots
+from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Scale, Summary, Tables
+from experiments.fitting import LEARNED, FitConfig
+from experiments.nets import Net
+from experiments.task import Task
+
+MODELS = {
+    "grid, tied": ("grid", True),
+    "grid, untied": ("grid", False),
+    "stacked": ("stacked", False),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What is compared at one scale.
+
+    Attributes:
+      sizes: of the task, growing; a net that has failed at one is not tried at the next.
+      layers: depths of every model.
+      units: widths.
+      fit: how all of them are fitted.
+      seeds: how many fits of each.
+    """
+
+    sizes: Sequence[int]
+    layers: Sequence[int]
+    units: int
+    fit: FitConfig
+    seeds: int = 1
+
+
+def experiment(
+    name: str,
+    title: str,
+    claim: str,
+    unit: str,
+    task: Callable[[int], Task],
+    scales: Mapping[Scale, Comparison],
+) -> Experiment:
+    """The experiment that compares depths on a task, whose size is counted in `unit`."""
+
+    def points(scale: Scale, _: Inputs) -> list[Point]:
+        chosen = scales[scale]
+        return [
+            Point(
+                {"model": model, "layers": layers, unit: size, "seed": seed},
+                partial(
+                    fitting.measure,
+                    task=task(size),
+                    net=Net(kind, layers, chosen.units, tied),
+                    config=dataclasses.replace(chosen.fit, seed=seed),
+                ),
+                ladder=f"{model} {layers} {seed}",
+                failed=fitting.has_failed,
+            )
+            for size in chosen.sizes
+            for layers in chosen.layers
+            for model, (kind, tied) in MODELS.items()
+            for seed in range(chosen.seeds)
+        ]
+
+    return Experiment(
+        name,
+        title,
+        claim,
+        points,
+        partial(_summarize, unit),
+        (
+            Plot(
+                "learning",
+                f"Share of held-out examples that are right in every symbol over the examples "
+                f"seen, by the number of {unit}; the best depth of each model.",
+                partial(_draw_learning, unit),
+            ),
+            Plot(
+                "depth",
+                f"Share of held-out examples, and of symbols, that are right at the end, by depth "
+                f"and the number of {unit}.",
+                partial(_draw_depth, unit),
+            ),
+        ),
+    )
+
+
+def best(rows: Sequence[Row]) -> Row:
+    """The fit that learned the most, and of those that learned all the one that took the least."""
+    return max(rows, key=lambda row: (min(row["exact"], LEARNED), -row["examples"], row["exact"]))
+
+
+def _draw_learning(unit: str, tables: Tables) -> Figure:
+    sizes = _sizes(unit, tables)
+    figure, axes = plots.panels(len(sizes))
+    for axis, size in zip(axes, sizes, strict=True):
+        chosen = []
+        for model in MODELS:
+            nets = [r for r in tables["nets"] if r["model"] == model and r[unit] == size]
+            if nets:
+                depth = best(nets)["layers"]
+                chosen += [
+                    {**row, "name": f"{model}"}
+                    for row in tables["tests"]
+                    if (row["model"], row["layers"], row[unit]) == (model, depth, size)
+                ]
+        plots.curves(axis, chosen, "examples", "exact", lambda row: row["name"])
+        axis.set_title(f"{size} {unit}")
+        axis.set_xlabel("examples seen")
+    axes[0].set_ylabel("examples right")
+    axes[0].legend(loc="upper left")
+    return figure
+
+
+def _draw_depth(unit: str, tables: Tables) -> Figure:
+    sizes = _sizes(unit, tables)
+    figure, axes = plots.panels(len(sizes))
+    for axis, size in zip(axes, sizes, strict=True):
+        rows = [row for row in tables["nets"] if row[unit] == size]
+        rows.sort(key=lambda row: row["layers"])
+        plots.curves(axis, rows, "layers", "exact", lambda r: r["model"], lambda _: {"marker": "o"})
+        plots.curves(
+            axis,
+            rows,
+            "layers",
+            "labels",
+            lambda row: row["model"],
+            lambda _: {"linestyle": ":", "linewidth": 1.0, "label": None},
+        )
+        axis.set_title(f"{size} {unit}")
+        axis.set_xlabel("layers")
+    axes[0].set_ylabel("right: examples, and symbols (dotted)")
+    axes[0].legend(loc="lower right")
+    return figure
+
+
+def _sizes(unit, tables):
+    return sorted({row[unit] for row in tables["nets"]})
+
+
+def _summarize(unit: str, tables: Tables) -> Summary:
+    rows, sentences = [], []
+    for model in MODELS:
+        nets = [row for row in tables["nets"] if row["model"] == model]
+        learned = [row for row in nets if row["exact"] >= LEARNED]
+        largest = max((row[unit] for row in learned), default=0)
+        if largest:
+            found = best([row for row in learned if row[unit] == largest])
+            sentences.append(
+                f"{model}: {largest} {unit} learned, by {found['layers']} layers after "
+                f"{found['examples']:,.0f} examples ({found['exact']:.1%} right)."
+            )
+        else:
+            sentences.append(f"{model}: none of the numbers of {unit} learned.")
+        for size in _sizes(unit, tables):
+            for layers in sorted({row["layers"] for row in nets}):
+                seeds = [r for r in nets if (r["layers"], r[unit]) == (layers, size)]
+                if seeds:
+                    rows.append(_row(model, layers, size, seeds))
+    header = (
+        "model",
+        "layers",
+        unit,
+        "parameters",
+        "right, every symbol",
+        "symbols right",
+        "examples seen",
+        "seconds",
+    )
+    return Summary(sentences, header, rows)
+
+
+def _row(model, layers, size, seeds):
+    def middle(column, form):
+        values = [row[column] for row in seeds]
+        text = form.format(median(values))
+        if len(values) > 1:
+            text += f" ({form.format(min(values))} to {form.format(max(values))})"
+        return text
+
+    return (
+        model,
+        str(layers),
+        str(size),
+        f"{seeds[0]['parameters']:,.0f}",
+        middle("exact", "{:.1%}"),
+        middle("labels", "{:.2%}"),
+        middle("examples", "{:,.0f}"),
+        middle("seconds", "{:,.0f}"),
+    )

@@ -1,0 +1,117 @@
+"""What an experiment is: points to measure, and what to tell and draw of the measurements."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from matplotlib.figure import Figure
+
+from pipeline.artifacts import Store
+from pipeline.corpus import Mixture
+
+Scale = Literal["tiny", "small", "full"]
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+"""Measurements: rows by the name of their table; each row a mapping of columns to values."""
+
+
+class Inputs(NamedTuple):
+    """What a user may choose besides the scale.
+
+    Attributes:
+      text: the corpus of the experiments on texts.
+      saved_models: exports to look into, in place of those that the experiments make.
+    """
+
+    text: Mixture
+    saved_models: tuple[str, ...] = ()
+
+
+class Measured(NamedTuple):
+    """What a point gave.
+
+    Attributes:
+      tables: the measurements.
+      seconds: that they took when they were made.
+    """
+
+    tables: Tables
+    seconds: float
+
+
+def never(_: Tables) -> bool:
+    """For points that end no ladder."""
+    return False
+
+
+class Point(NamedTuple):
+    """One training or measurement of an experiment.
+
+    Attributes:
+      labels: what distinguishes it from the others, the seed included; columns of all its rows.
+      measure: makes its artifacts in a store, or finds them there, and returns what they say.
+      ladder: points of the same ladder grow harder; those after one that failed are left out.
+      failed: whether its measurements end its ladder.
+    """
+
+    labels: Mapping[str, Any]
+    measure: Callable[[Store], Measured]
+    ladder: str = ""
+    failed: Callable[[Tables], bool] = never
+
+
+class Plot(NamedTuple):
+    """A picture of the measurements.
+
+    Attributes:
+      name: of its files.
+      caption: what it shows.
+      draw: draws it.
+    """
+
+    name: str
+    caption: str
+    draw: Callable[[Tables], Figure]
+
+
+class Summary(NamedTuple):
+    """What the measurements come to.
+
+    Attributes:
+      sentences: the finding, computed from the measurements.
+      header: of the table.
+      rows: of the table, as text.
+      texts: longer quotations by heading.
+    """
+
+    sentences: Sequence[str]
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: Mapping[str, str] = {}
+
+
+def nothing(*_: Any) -> None:
+    """For experiments whose points share no artifacts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A question, how it is measured, and how the answer is told.
+
+    Attributes:
+      name: on the command line.
+      title: in reports.
+      claim: what the literature says, with its source.
+      points: what to measure at a scale, in order; they can be pickled.
+      summarize: what the measurements come to.
+      plots: what to draw.
+      prepare: makes artifacts that all points share, before any of them is measured.
+    """
+
+    name: str
+    title: str
+    claim: str
+    points: Callable[[Scale, Inputs], Sequence[Point]]
+    summarize: Callable[[Tables], Summary]
+    plots: Sequence[Plot]
+    prepare: Callable[[Store, Scale, Inputs], None] = nothing

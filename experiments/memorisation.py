@@ -1,0 +1,36 @@
+"""Memorisation: a sequence of symbols, read, and then repeated."""
+
+from experiments.algorithmic_tasks import Memorisation
+from experiments.depth_comparison import Comparison, experiment
+from experiments.fitting import FitConfig
+
+EXPERIMENT = experiment(
+    "memorisation",
+    "Memorising a sequence",
+    "A tied 2-D Grid LSTM of 100 units repeats 20 symbols out of 64 almost without error, where "
+    "stacked LSTMs do not (Kalchbrenner, Danihelka, Graves, 2015, section 4.3).",
+    "symbols",
+    Memorisation,
+    {
+        "tiny": Comparison(
+            sizes=(2,),
+            layers=(2,),
+            units=32,
+            fit=FitConfig(examples=12_800, test_every=6_400, batch_size=64, learning_rate=0.01),
+        ),
+        "small": Comparison(
+            sizes=(10, 20),
+            layers=(2, 6, 12),
+            units=100,
+            fit=FitConfig(examples=200_000, test_every=10_000, batch_size=64, learning_rate=0.003),
+            seeds=2,
+        ),
+        "full": Comparison(
+            sizes=(20,),
+            layers=(1, 2, 5, 10, 20, 30, 43, 50),
+            units=100,
+            fit=FitConfig(examples=5_000_000, test_every=10_000, batch_size=15),
+            seeds=3,
+        ),
+    },
+)

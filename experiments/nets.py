@@ -1,0 +1,149 @@
+"""The nets that are compared on tasks, from the project's own layers."""
+
+import dataclasses
+import functools
+from typing import Literal
+
+import keras
+
+from experiments.task import Task
+from model.config import require_one_of, require_range
+from model.execution import choose
+from model.layers import GridLSTM, GridLSTMND
+from model.stacked import StackedLSTM
+
+Kind = Literal["grid", "stacked", "tanh", "relu", "highway"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """A net between a projection of the input and one to the classes.
+
+    Attributes:
+      kind: "grid", with the dimensions of the input and depth; "stacked", a stacked LSTM over a
+        sequence; "tanh" and "relu", plain feed-forward nets, and "highway", for vectors.
+      layers: along depth.
+      units: width of each.
+      tied: whether the layers share all their weights.
+      input_signs: magnitude of the random signs that the projection of the input starts at; 0 for
+        Glorot's uniform one.
+    """
+
+    kind: Kind
+    layers: int
+    units: int
+    tied: bool = False
+    input_signs: float = 0.0
+
+    def __post_init__(self):
+        require_one_of("kind", self.kind, Kind)
+        require_range("layers", self.layers, 1, 1 << 20)
+        require_range("units", self.units, 1, 1 << 20)
+
+
+def build(net: Net, task: Task, batch: int) -> keras.Model:
+    """A model from a task's inputs to its classes' logits, of all steps or of the last one."""
+    inputs, labels = task.held_out()
+    across = inputs.shape.rank - 2  # dimensions of the input between batch and features
+    entering = keras.Input(inputs.shape[1:], dtype=inputs.dtype)
+    hidden = _net(net, across, batch)(entering)
+    if labels.shape.rank == 1:
+        hidden = hidden[(slice(None), *[-1] * across)]
+    return keras.Model(entering, keras.layers.Dense(task.classes, dtype="float32")(hidden))
+
+
+def _net(net, across, batch):
+    """A function from `[batch, ..., features]` to `[batch, ..., units]`."""
+    if net.kind == "highway":
+        layers = [Highway() for _ in range(1 if net.tied else net.layers)]
+        layers *= net.layers if net.tied else 1
+        width = net.units
+    elif net.kind == "stacked":
+        layers = [StackedLSTM(net.units, net.layers)]
+        width = net.units
+    else:
+        options = {
+            "transforms": net.kind if net.kind in ("tanh", "relu") else "lstm",
+            "tied": "all" if net.tied else "none",
+            "recurrent_initializer": None if net.kind == "grid" else "glorot_uniform",
+            "project_inputs": False,
+        }
+        if across == 1:
+            layers = [GridLSTM(net.units, net.layers, return_sequences=True, **options)]
+        else:
+            layers = [GridLSTMND(net.units, net.layers, **options)]
+        width = net.units * (2 if net.kind == "grid" else 1)
+    if net.kind != "highway":
+        # Of a grid without other dimensions than depth each diagonal is one cell.
+        execution = "wavefront" if across else "reference"
+        layers[0].plan = choose(net.units, net.layers, batch, execution, "float32", whole=False)
+    return lambda entering: functools.reduce(
+        lambda hidden, layer: layer(hidden), layers, _projection(net, width)(entering)
+    )
+
+
+def _projection(net, width):
+    if not net.input_signs:
+        return keras.layers.Dense(width)
+    bias = 2 * net.input_signs
+    return keras.layers.Dense(
+        width,
+        kernel_initializer=RandomSigns(net.input_signs),
+        bias_initializer=keras.initializers.RandomUniform(-bias, bias),
+    )
+
+
+@keras.saving.register_keras_serializable(package="grid_lstm")
+class Highway(keras.layers.Layer):
+    """A layer that carries its input on.
+
+        t = sigmoid(x W_t + b_t);  y = t * tanh(x W + b) + (1 - t) * x
+
+    Srivastava, Greff, Schmidhuber, "Highway Networks", arXiv 1505.00387, section 2.
+
+    Args:
+      kernel_initializer: of both kernels.
+      transform_bias: initial b_t; negative, so that a deep net begins by passing its input on.
+
+    Attributes:
+      kernel: `[units, 2 * units]`, W_t and W.
+      bias: `[2 * units]`.
+    """
+
+    def __init__(self, kernel_initializer="glorot_uniform", transform_bias: float = -2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.transform_bias = transform_bias
+
+    def build(self, input_shape) -> None:
+        units = input_shape[-1]
+        start = keras.ops.repeat(keras.ops.array([self.transform_bias, 0.0]), units)
+        self.kernel = self.add_weight(
+            name="kernel", shape=(units, 2 * units), initializer=self.kernel_initializer
+        )
+        self.bias = self.add_weight(
+            name="bias",
+            shape=(2 * units,),
+            initializer=lambda _, dtype: keras.ops.cast(start, dtype),
+        )
+
+    def call(self, inputs):
+        """`[batch, units]` to the same."""
+        product = keras.ops.matmul(inputs, self.kernel) + self.bias
+        transform, candidate = keras.ops.split(product, 2, axis=-1)
+        transform = keras.ops.sigmoid(transform)
+        return transform * keras.ops.tanh(candidate) + (1 - transform) * inputs
+
+
+@keras.saving.register_keras_serializable(package="grid_lstm")
+class RandomSigns(keras.initializers.Initializer):
+    """Weights of one magnitude with random signs."""
+
+    def __init__(self, magnitude: float):
+        self.magnitude = magnitude
+
+    def __call__(self, shape, dtype=None):
+        return self.magnitude * keras.ops.sign(keras.random.uniform(shape, -1, 1, dtype))
+
+    def get_config(self) -> dict:
+        return {"magnitude": self.magnitude}

@@ -1,0 +1,195 @@
+"""Parity: whether the number of ones is odd, of a string of bits that is read at once."""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from statistics import median
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from experiments import fitting, plots
+from experiments.algorithmic_tasks import Parity
+from experiments.experiment import Experiment, Inputs, Plot, Point, Scale, Summary, Tables
+from experiments.fitting import LEARNED, FitConfig
+from experiments.nets import Net
+
+PAPER = 250
+"""Bits that the paper's 1-D Grid LSTM learns."""
+
+MODELS = {
+    "grid, tied": ("grid", True),
+    "grid, untied": ("grid", False),
+    "highway": ("highway", False),
+    "tanh, tied": ("tanh", True),
+    "tanh, untied": ("tanh", False),
+    "relu, tied": ("relu", True),
+    "relu, untied": ("relu", False),
+}
+
+
+class Size(NamedTuple):
+    """What is measured at one scale.
+
+    Attributes:
+      bits: growing; a net that has failed at one number is not tried at the next.
+      layers: depths of every model.
+      units: widths.
+      input_signs: see `nets.Net`.
+      fit: how all of them are fitted.
+      seeds: how many fits of each.
+    """
+
+    bits: Sequence[int]
+    layers: Sequence[int]
+    units: int
+    input_signs: float
+    fit: FitConfig
+    seeds: int
+
+
+# All nets begin with the same projection, of random signs: the correlation of what a unit sees with
+# the parity is then only polynomially small in the number of bits, and not exponentially, as with
+# weights of many magnitudes (Abbe and others, "Learning High-Degree Parities", arXiv 2412.04910).
+SCALES: dict[Scale, Size] = {
+    "tiny": Size(
+        bits=(2, 4),
+        layers=(2,),
+        units=32,
+        input_signs=2.0,
+        fit=FitConfig(examples=25_600, test_every=6_400, batch_size=64, learning_rate=0.005),
+        seeds=1,
+    ),
+    "small": Size(
+        bits=(2, 4, 8, 12, 16, 20, 24, 32, 40, 60, 80, 100, 130, 160, 200, PAPER),
+        layers=(2, 5),
+        units=100,
+        input_signs=2.0,
+        fit=FitConfig(examples=2_000_000, test_every=20_000, batch_size=64, learning_rate=0.005),
+        seeds=2,
+    ),
+    "full": Size(
+        bits=(20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 220, PAPER),
+        layers=(2, 5, 18, 50, 72),
+        units=500,
+        input_signs=2.0,
+        fit=FitConfig(examples=10_000_000, test_every=50_000, batch_size=20),
+        seeds=3,
+    ),
+}
+
+
+def points(scale: Scale, _: Inputs) -> list[Point]:
+    """A point per model, depth, seed and number of bits."""
+    size = SCALES[scale]
+    return [
+        Point(
+            {"model": model, "layers": layers, "seed": seed, "bits": bits},
+            partial(
+                fitting.measure,
+                task=Parity(bits),
+                net=Net(kind, layers, size.units, tied, size.input_signs),
+                config=dataclasses.replace(size.fit, seed=seed),
+            ),
+            ladder=f"{model} {layers} {seed}",
+            failed=fitting.has_failed,
+        )
+        for model, (kind, tied) in MODELS.items()
+        for layers in size.layers
+        for seed in range(size.seeds)
+        for bits in size.bits
+    ]
+
+
+def longest(tables: Tables, model: str) -> list[int]:
+    """The most bits that each fit of a model has learned, 0 for none."""
+    found: dict[tuple, int] = {}
+    for row in tables["nets"]:
+        if row["model"] == model:
+            key = row["layers"], row["seed"]
+            learned = row["bits"] if row["exact"] >= LEARNED else 0
+            found[key] = max(found.get(key, 0), learned)
+    return list(found.values())
+
+
+def summarize(tables: Tables) -> Summary:
+    """The longest strings that each model has learned."""
+    best = {model: max(longest(tables, model)) for model in MODELS}
+    grid = max(bits for model, bits in best.items() if model.startswith("grid"))
+    plain = {model: bits for model, bits in best.items() if model.startswith(("tanh", "relu"))}
+    name = max(plain, key=plain.get)
+    sentences = [
+        f"The 1-D Grid LSTM learned the parity of {grid} bits (the paper's: {PAPER}), "
+        f"{name} nets that of {plain[name]}, highway nets that of {best['highway']}."
+    ]
+    if plain[name]:
+        sentences.append(f"That is {grid / plain[name]:.1f} times as far as the best plain net.")
+    rows = []
+    for model in MODELS:
+        learned = [row for row in tables["nets"] if row["model"] == model]
+        for layers in sorted({row["layers"] for row in learned}):
+            fits = [row for row in learned if row["layers"] == layers]
+            solved = [row for row in fits if row["exact"] >= LEARNED]
+            top = max((row["bits"] for row in solved), default=0)
+            seen = [row["examples"] for row in solved if row["bits"] == top]
+            failed = [f"{r['bits']} ({r['exact']:.1%})" for r in fits if r["exact"] < LEARNED]
+            rows.append(
+                (
+                    model,
+                    str(layers),
+                    f"{max(row['parameters'] for row in fits):,.0f}",
+                    str(top),
+                    f"{median(seen):,.0f}" if seen else "",
+                    ", ".join(failed),
+                )
+            )
+    header = ("model", "layers", "parameters", "bits learned", "examples for them", "failed at")
+    return Summary(sentences, header, rows)
+
+
+def draw_longest(tables: Tables) -> Figure:
+    """A bar per model."""
+    figure, (axis,) = plots.panels(1, width=7)
+    plots.bars(axis, {model: longest(tables, model) for model in MODELS}, "{:.0f}")
+    axis.axhline(PAPER, color="#1a6fb5", linestyle=":", linewidth=1)
+    axis.annotate("the paper's grid", (len(MODELS) - 0.5, PAPER), ha="right", va="bottom")
+    axis.set_ylabel("bits learned")
+    return figure
+
+
+def draw_examples(tables: Tables) -> Figure:
+    """How many examples each length takes."""
+    figure, (axis,) = plots.panels(1, width=7)
+    solved = [row for row in tables["nets"] if row["exact"] >= LEARNED]
+    for model in MODELS:
+        rows = [row for row in solved if row["model"] == model]
+        bits = sorted({row["bits"] for row in rows})
+        fewest = [min(row["examples"] for row in rows if row["bits"] == one) for one in bits]
+        axis.plot(bits, fewest, marker="o", label=model, color=plots.color(model, 0), markersize=4)
+    axis.set(xscale="log", yscale="log", xlabel="bits", ylabel="examples until 99% are right")
+    axis.legend()
+    return figure
+
+
+EXPERIMENT = Experiment(
+    "parity",
+    "Parity of a string of bits",
+    "A 1-D Grid LSTM that gets k bits at once, by a single projection, learns their parity for up "
+    f"to {PAPER} bits, where tanh and ReLU nets fail at about 30 (Kalchbrenner, Danihelka, Graves, "
+    "2015, section 4.1).",
+    points,
+    summarize,
+    (
+        Plot(
+            "longest",
+            "The most bits whose parity is learned (99% of held-out strings right): the mean over "
+            "depths and seeds, and the range from the worst to the best.",
+            draw_longest,
+        ),
+        Plot(
+            "examples",
+            "Examples seen until the parity is learned, of the fit that took the fewest.",
+            draw_examples,
+        ),
+    ),
+)

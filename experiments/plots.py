@@ -1,0 +1,101 @@
+"""Curves and bars of measurements, with the spread over seeds."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from statistics import mean
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.experiment import Row
+
+matplotlib.rcParams.update(
+    {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "grid-lstm",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlelocation": "left",
+        "axes.titlesize": 10,
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+    }
+)
+
+# By what is drawn, so that a model has the same colour in every picture.
+COLORS = {
+    "grid": "#1a6fb5",
+    "grid, tied": "#1a6fb5",
+    "grid, untied": "#7cc0f0",
+    "stacked": "#d9662b",
+    "tanh": "#6b7580",
+    "tanh, tied": "#6b7580",
+    "tanh, untied": "#b1b9c2",
+    "relu": "#3f8f4f",
+    "relu, tied": "#3f8f4f",
+    "relu, untied": "#8fcf9b",
+    "highway": "#a04fb0",
+}
+OTHERS = ("#1a6fb5", "#d9662b", "#3f8f4f", "#a04fb0", "#b8901f", "#2f9e9e", "#6b7580", "#c2416b")
+
+
+def panels(count: int, height: float = 3.0, width: float = 4.2) -> tuple[Figure, list[Axes]]:
+    """A figure of panels side by side, at most three in a row, with a common y axis."""
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(max(width * columns, 5), height * rows))
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for unused in axes[count:]:
+        unused.set_visible(False)
+    return figure, list(axes[:count])
+
+
+def color(name: str, number: int) -> str:
+    """The colour of a series."""
+    return COLORS.get(name) or OTHERS[number % len(OTHERS)]
+
+
+def curves(
+    axes: Axes,
+    rows: Iterable[Row],
+    x: str,
+    y: str,
+    name: Callable[[Row], str],
+    styles: Callable[[str], dict] = lambda _: {},
+) -> None:
+    """A line per name: the mean over seeds, in a band from the lowest to the highest.
+
+    Where seeds have ended at different x, each goes on with its last value.
+    """
+    series: dict[str, dict] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        series[name(row)][row["seed"]][row[x]] = row[y]
+    for number, (label, seeds) in enumerate(series.items()):
+        places = sorted({place for curve in seeds.values() for place in curve})
+        columns = [_filled(curve, places) for curve in seeds.values()]
+        across = [[value for value in at if value is not None] for at in zip(*columns, strict=True)]
+        style = {"label": label, "color": color(label, number), "linewidth": 1.6, **styles(label)}
+        axes.plot(places, [mean(at) for at in across], **style)
+        if len(seeds) > 1:
+            low, high = [min(at) for at in across], [max(at) for at in across]
+            axes.fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _filled(curve, places):
+    """The values of a curve at all places: what is missing is the value before."""
+    last, filled = None, []
+    for place in places:
+        last = curve.get(place, last)
+        filled.append(last)
+    return filled
+
+
+def bars(axes: Axes, heights: dict[str, Sequence[float]], form: str) -> None:
+    """A bar per name, as high as the mean, with a line from the lowest to the highest."""
+    for number, (name, values) in enumerate(heights.items()):
+        middle = mean(values)
+        errors = [[middle - min(values)], [max(values) - middle]]
+        drawn = axes.bar(name, middle, yerr=errors, color=color(name, number), ecolor="#444")
+        axes.bar_label(drawn, [form.format(middle)], fontsize=8, padding=3)

@@ -1,0 +1,74 @@
+"""The results of an experiment as files.
+
+results.json      all measurements, with commit, machine and time
+<table>.csv       each table of measurements, tidy
+"""
+
+import csv
+import dataclasses
+import json
+import pathlib
+
+from experiments.experiment import Scale, Tables
+from model.errors import InputError
+
+RESULTS = "results.json"
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """The measurements of one experiment at one scale.
+
+    Attributes:
+      experiment: its name.
+      scale: its scale.
+      commit: of the code that measured.
+      machine: what it ran on.
+      finished: when, ISO 8601 in UTC.
+      seconds: that all points took together when they were measured.
+      tables: the measurements.
+      format: of the file.
+    """
+
+    experiment: str
+    scale: Scale
+    commit: str
+    machine: str
+    finished: str
+    seconds: float
+    tables: Tables
+    format: int = FORMAT
+
+
+def write(results: Results, folder: pathlib.Path) -> None:
+    """Writes results.json, and a CSV file per table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in results.tables.items():
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    text = json.dumps(dataclasses.asdict(results), indent=None, separators=(",", ":"))
+    (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
+
+
+def read(folder: pathlib.Path) -> Results:
+    """The results in a folder.
+
+    Raises:
+      InputError: if there are none, or they are damaged or of another version.
+    """
+    path = folder / RESULTS
+    again = f"run `python -m experiments run {folder.name} --scale {folder.parent.name}`"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = content.get("format")
+        if found == FORMAT:
+            return Results(**content)
+    except FileNotFoundError as error:
+        raise InputError(f"there are no results at {path}; {again}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged; {again}") from error
+    raise InputError(f"{path} is of another version of this project (format {found}); {again}")
