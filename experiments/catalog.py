@@ -1,8 +1,9 @@
 """The experiments, by name."""
 
-from experiments import addition, memorisation, parity
+from experiments import addition, memorisation, parity, stacked_vs_grid
 from experiments.experiment import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
-    module.EXPERIMENT.name: module.EXPERIMENT for module in (parity, addition, memorisation)
+    module.EXPERIMENT.name: module.EXPERIMENT
+    for module in (stacked_vs_grid, parity, addition, memorisation)
 }

@@ -92,7 +92,12 @@ def _facts(model, export) -> Row:
 def sample(export: Any, length: int = SAMPLE) -> str:
     """A text that an exported model writes from nothing."""
     written = export.signatures["serving_default"](
-        prompt=tf.constant([b""]), length=tf.constant([length])
+        prompt=tf.constant([b""]),
+        length=tf.constant([length]),
+        temperature=tf.constant([0.8]),
+        top_k=tf.constant([0]),
+        top_p=tf.constant([1.0]),
+        seed=tf.constant([0], tf.int64),
     )
     return written["text"].numpy()[0].decode("utf-8", "replace")
 
