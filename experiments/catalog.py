@@ -1,9 +1,7 @@
 """The experiments, by name."""
 
-from experiments import addition, memorisation, parity, stacked_vs_grid
+from experiments import addition, authors, images, memorisation, parity, stacked_vs_grid
 from experiments.experiment import Experiment
 
-EXPERIMENTS: dict[str, Experiment] = {
-    module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (stacked_vs_grid, parity, addition, memorisation)
-}
+MODULES = (stacked_vs_grid, parity, addition, memorisation, images, authors)
+EXPERIMENTS: dict[str, Experiment] = {one.EXPERIMENT.name: one.EXPERIMENT for one in MODULES}

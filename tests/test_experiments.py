@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 
 import keras
@@ -14,11 +16,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import PROJECT, run_module
+from sklearn.datasets import load_digits
 
-from experiments import fitting, nets, results
+from experiments import characters, fitting, nets, results
 from experiments.algorithmic_tasks import Addition, Memorisation, Parity
+from experiments.finite_tasks import Authors, DigitImages
 from experiments.fitting import FitConfig
 from experiments.nets import Net
+from experiments.stacked_vs_grid import MAIN, WIDE
 from experiments.task import UNCOUNTED
 from model.errors import InputError
 from pipeline.artifacts import Store
@@ -83,6 +88,46 @@ def test_held_out_examples_are_new_to_every_training(task):
         assert not held_out & rows(task.draw(tf.constant([0, step]), 64))
 
 
+def test_patches_are_squares_of_the_image():
+    images, labels = load_digits(return_X_y=True)
+    given, said = DigitImages("digits", 2).held_out()
+    assert len(given) == 359 and (said.numpy() == labels[4::5]).all()
+    number = int(np.random.default_rng().integers(359))
+    image = images[4::5][number].reshape(8, 8) / 16
+    for row, column in np.ndindex(4, 4):
+        square = image[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        np.testing.assert_array_equal(given[number, row, column], square.ravel())
+
+
+def test_lines_are_of_one_project_and_either_trained_on_or_tested():
+    task = Authors(length=40, lines=300)
+    parts = [
+        [("".join(map(chr, row)).lstrip(), label) for row, label in zip(*examples, strict=True)]
+        for examples in task.arrays()
+    ]
+    trained, tested = map(set, parts)
+    assert not {line for line, _ in trained} & {line for line, _ in tested}
+    assert len(tested) > 100 and {label for _, label in tested} == set(range(task.classes))
+    for project in range(task.classes):
+        assert 0.8 * 300 < sum(label == project for _, label in parts[0] + parts[1]) <= 300
+    line, label = parts[1][int(np.random.default_rng().integers(len(parts[1])))]
+    folder = pathlib.Path(sysconfig.get_path("purelib"), task.projects[label])
+    assert any(line in path.read_text(errors="replace") for path in folder.rglob("*.py"))
+    inputs, _ = task.held_out()
+    assert inputs.shape[1:] == (40, 95)
+    codes = symbols(inputs.numpy()) + 32
+    np.testing.assert_array_equal(codes, task.arrays()[1].inputs)
+
+
+def test_examples_to_train_on_come_back_and_others_do_not():
+    task = DigitImages("digits", 4)
+    tested = {row.tobytes() for row in task.held_out().inputs.numpy()}
+    inputs, labels = drawn(task, 3000)
+    seen = {row.tobytes() for row in inputs}
+    assert not seen & tested and 1000 < len(seen) < 1439
+    assert set(labels) == set(range(10))
+
+
 def highway(inputs, weights, layers):
     """A highway net in float64, by its formula."""
     project, start, *blocks, out, end = [np.asarray(w, np.float64) for w in weights]
@@ -137,6 +182,18 @@ def test_a_stacked_net_is_keras_lstms():
         lstm.set_weights([ours[:8], ours[8:], ours_bias])
         hidden = lstm(hidden)
     np.testing.assert_allclose(model(inputs), hidden @ out + end, rtol=1e-4, atol=1e-5)
+
+
+def test_a_grid_of_three_dimensions_reads_its_last_cell():
+    task = DigitImages("digits", 4)
+    model = nets.build(Net("grid", 2, 8), task, 4)
+    inputs = task.held_out().inputs[:4]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        loss = tf.reduce_sum(model(inputs, training=True) ** 2)
+    gradient = tape.gradient(loss, inputs).numpy()
+    assert model(inputs).shape == (4, 10)
+    assert (np.abs(gradient).max(axis=-1) > 0).all(), "it has seen every patch"
 
 
 def test_a_share_is_of_examples_and_of_labels():
@@ -234,6 +291,55 @@ def test_a_second_run_measures_nothing(root):
     after = results.read(root / "tiny" / "parity")
     assert after.tables == before.tables and after.seconds == before.seconds
     assert time.monotonic() - began < 60
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, corpus_file):
+    """What stacked-vs-grid measures at the smallest scale, on a small text."""
+    root = tmp_path_factory.mktemp("compared")
+    options = ("--corpus", corpus_file, "--root", root)
+    finished = run_module("experiments", "run", "stacked-vs-grid", *options)
+    assert finished.returncode == 0, finished.stderr
+    assert "than the best stacked model" in finished.stdout
+    return results.read(root / "tiny" / "stacked-vs-grid").tables
+
+
+def test_models_are_compared_on_equal_terms(compared):
+    grid, stacked = (
+        next(r for r in compared["models"] if (r["comparison"], r["model"]) == (MAIN, kind))
+        for kind in ("grid", "stacked")
+    )
+    wide = next(row for row in compared["models"] if row["comparison"] == WIDE)
+    assert grid["characters"] == stacked["characters"] == wide["characters"] == 60 * 8 * 16
+    assert grid["units"] == stacked["units"] < wide["units"]
+    assert abs(wide["parameters"] / grid["parameters"] - 1) < 0.1
+    assert stacked["parameters"] < 0.85 * grid["parameters"]
+    for row in (grid, stacked, wide):
+        curve = [
+            one["loss"]
+            for one in compared["curves"]
+            if (one["model"], one["units"], one["comparison"])
+            == (row["model"], row["units"], row["comparison"])
+        ]
+        assert len(curve) == 3 and min(curve) == row["loss"]
+    assert {row["layer"] for row in compared["gradients"] if row["layers"] == 3} == {1, 2, 3}
+
+
+def test_losses_by_class_are_those_of_the_characters(base_path):
+    export = tf.saved_model.load(str(base_path / "1"))
+    text = (b"abc a\n b" * 1000)[: 5 * characters.PIECE]
+    rows = {row["class"]: row for row in characters.losses_by_class(export, text, 3)}
+    assert set(rows) == {"lower case", "space", "line feed"}
+    pieces = characters.cut_pieces(text, 3)
+    scores = export.signatures["score"](text=tf.constant(pieces))["log_probabilities"].numpy()
+    expected = [
+        -score
+        for piece, row in zip(pieces, scores, strict=True)
+        for letter, score in list(zip(piece, row, strict=True))[characters.WARM :]
+        if chr(letter) in " \t"
+    ]
+    assert rows["space"]["count"] == len(expected)
+    assert rows["space"]["loss"] == pytest.approx(np.mean(expected), abs=1e-4)
 
 
 def test_the_report_opens_offline(root, browser):

@@ -21,6 +21,9 @@ from conftest import PROJECT, words
 
 from benchmarks import data, endurance, train_step
 from benchmarks import serving as serving_benchmark
+from experiments.__main__ import ALL
+from experiments.__main__ import commands as experiments_commands
+from experiments.catalog import EXPERIMENTS
 from pipeline.__main__ import commands as pipeline_commands
 from pipeline.settings import preset_names
 from pipeline.workers import this_worker
@@ -137,6 +140,9 @@ def test_the_other_commands_have_options_that_exist(command):
         assert not beam_options or unknown["runner"] in beam_options
     elif arguments[:3] == ["python", "-m", "serving"]:
         parse(serving_commands, arguments[3:])
+    elif arguments[:3] == ["python", "-m", "experiments"]:
+        parse(experiments_commands, arguments[3:])
+        assert arguments[3] != "run" or arguments[4] in (ALL, *EXPERIMENTS)
     elif arguments[:2] == ["python", "-m"]:
         BENCHMARKS[arguments[2]].make_context(arguments[2], arguments[3:])
     elif arguments[0] == "make":

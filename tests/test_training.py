@@ -108,6 +108,25 @@ def test_two_replicas_take_the_steps_of_one():
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("model", [MODEL, ModelConfig("stacked", layers=3, units=8)], ids=str)
+def test_gradients_are_measured_by_layer(model):
+    config = TrainingConfig(batch_size=4, window=6, optimizer="sgd", learning_rate=1.0)
+    learner = Learner(tf.distribute.MirroredStrategy(["cpu:0"]), model, 10, config, 100, 100)
+    before = [weight.numpy() for weight in learner.model.net.trainable_variables]
+    ids = np.random.default_rng().integers(0, 10, (4, 6), np.int32)
+    (ids,) = learner.spread([tf.constant(ids)])
+    result, _ = learner.train(ids, learner.initial_state(), tf.constant(0, tf.int64))
+    after = [weight.numpy() for weight in learner.model.net.trainable_variables]
+    steps = [
+        (new - old).reshape(model.layers, -1)
+        for old, new in zip(before, after, strict=True)
+        if len(old) == model.layers
+    ]
+    expected = np.linalg.norm(np.concatenate(steps, axis=1), axis=1)
+    np.testing.assert_allclose(result.layer_gradient_norms, expected, rtol=0.01)
+    assert np.linalg.norm(expected) < float(result.gradient_norm)
+
+
 def curve(steps, kind="grid", dropout=0.0, **options):
     """The losses of a training on random words."""
     text = words(3, 40_000)

@@ -1,0 +1,39 @@
+"""Authors: which project a line of code is from, read from the last cell, top right."""
+
+from experiments.classification import Comparison, experiment
+from experiments.finite_tasks import Authors
+from experiments.fitting import FitConfig
+from experiments.nets import Net
+
+EXPERIMENT = experiment(
+    "authors",
+    "Who wrote a line",
+    "A grid gathers a sequence in the cell that is last in time and highest in depth, from which a "
+    "classifier reads (Kalchbrenner, Danihelka, Graves, 2015, section 3).",
+    {
+        "tiny": Comparison(
+            Authors(length=24, lines=400),
+            {"grid": [Net("grid", 1, 16)], "stacked": [Net("stacked", 1, 16)]},
+            FitConfig(examples=3_200, test_every=1_600, batch_size=32, learning_rate=0.01),
+        ),
+        "small": Comparison(
+            Authors(length=64, lines=10_000),
+            {
+                "grid": [Net("grid", layers, 64) for layers in (1, 2, 4)],
+                "grid, tied": [Net("grid", layers, 64, tied=True) for layers in (2, 4)],
+                "stacked": [Net("stacked", layers, 64) for layers in (1, 2, 4)],
+            },
+            FitConfig(examples=128_000, test_every=12_800, batch_size=64, learning_rate=0.003),
+        ),
+        "full": Comparison(
+            Authors(length=128, lines=50_000),
+            {
+                "grid": [Net("grid", layers, 512) for layers in (1, 2, 4, 6)],
+                "grid, tied": [Net("grid", layers, 512, tied=True) for layers in (2, 4, 6)],
+                "stacked": [Net("stacked", layers, 512) for layers in (1, 2, 4, 6)],
+            },
+            FitConfig(examples=10_000_000, test_every=100_000, batch_size=128),
+            seeds=3,
+        ),
+    },
+)
