@@ -1,7 +1,7 @@
 """The experiments, by name."""
 
-from experiments import addition, authors, images, memorisation, parity, stacked_vs_grid
+from experiments import addition, authors, cells, images, memorisation, parity, stacked_vs_grid
 from experiments.experiment import Experiment
 
-MODULES = (stacked_vs_grid, parity, addition, memorisation, images, authors)
+MODULES = (stacked_vs_grid, parity, addition, memorisation, images, authors, cells)
 EXPERIMENTS: dict[str, Experiment] = {one.EXPERIMENT.name: one.EXPERIMENT for one in MODULES}

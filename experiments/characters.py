@@ -1,20 +1,23 @@
 """Character models for experiments, trained by the pipeline's stages, and what is asked of them."""
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from experiments.experiment import Measured, Row
-from pipeline import example_gen, schema_gen, statistics_gen, trainer
+from model.errors import InputError
+from pipeline import example_gen, files, schema_gen, statistics_gen, trainer
 from pipeline.artifacts import Artifact, Store
 from pipeline.corpus import Mixture
 from pipeline.records import read_records, shard_paths
 from pipeline.settings import Settings
 from pipeline.training_log import LAYER_GRADIENT, LOSS, SPEED, read_scalars
+from serving.export import read_alphabet
 
 PIECE = 1000
 """Characters that an export reads at once."""
@@ -44,7 +47,7 @@ def measure(store: Store, text: Mixture, settings: Settings, pieces: int = 64) -
     """
     examples, schema = examples_of(store, text, settings)
     model = trainer.run(store, examples, schema, settings)
-    export = tf.saved_model.load(trainer.saved_models(model)["float32"])
+    export = Export.load(trainer.saved_models(model)["float32"])
     return Measured(
         {
             **_logged(model, settings),
@@ -85,21 +88,67 @@ def _facts(model, export) -> Row:
         "parameters": counters["parameters"],
         "characters": counters["characters"],
         "seconds": model.manifest.seconds,
-        "text": sample(export),
+        "text": export.sample(),
     }
 
 
-def sample(export: Any, length: int = SAMPLE) -> str:
-    """A text that an exported model writes from nothing."""
-    written = export.signatures["serving_default"](
-        prompt=tf.constant([b""]),
-        length=tf.constant([length]),
-        temperature=tf.constant([0.8]),
-        top_k=tf.constant([0]),
-        top_p=tf.constant([1.0]),
-        seed=tf.constant([0], tf.int64),
-    )
-    return written["text"].numpy()[0].decode("utf-8", "replace")
+class Export(NamedTuple):
+    """An exported model, loaded.
+
+    Attributes:
+      signatures: by name.
+      known: the bytes of its vocabulary.
+    """
+
+    signatures: Mapping[str, Any]
+    known: bytes
+
+    @classmethod
+    def load(cls, path: str) -> "Export":
+        """Loads a SavedModel.
+
+        Raises:
+          InputError: if there is none, or its characters are not bytes.
+        """
+        if not files.exists(os.path.join(path, tf.saved_model.SAVED_MODEL_FILENAME_PB)):
+            raise InputError(f"{path} is not an exported model; give one with a saved_model.pb")
+        alphabet = read_alphabet(path)
+        if alphabet.kind != "bytes":
+            raise InputError(f"the characters of {path} are code points; give a model of bytes")
+        return cls(tf.saved_model.load(path).signatures, bytes(alphabet.symbols))
+
+    def pieces(self, text: bytes, count: int) -> list[bytes]:
+        """Pieces of `PIECE` bytes, evenly spread over a text, that the model can read.
+
+        Raises:
+          InputError: if it can read none of them.
+        """
+        starts = np.linspace(0, max(len(text) - PIECE, 0), count).astype(int)
+        pieces = [text[start : start + PIECE] for start in np.unique(starts)]
+        readable = [p for p in pieces if len(p) == PIECE and not p.translate(None, self.known)]
+        if not readable:
+            raise InputError(
+                f"the text is shorter than {PIECE} characters, or has some that the vocabulary of "
+                "the model lacks; give the model's own by --corpus"
+            )
+        return readable
+
+    def score(self, pieces: Sequence[bytes]) -> np.ndarray:
+        """ln p of each character, `[pieces, PIECE]`."""
+        scored = self.signatures["score"](text=tf.constant(pieces))
+        return scored["log_probabilities"].numpy()
+
+    def sample(self, length: int = SAMPLE) -> str:
+        """A text that the model writes from nothing."""
+        written = self.signatures["serving_default"](
+            prompt=tf.constant([b""]),
+            length=tf.constant([length]),
+            temperature=tf.constant([0.8]),
+            top_k=tf.constant([0]),
+            top_p=tf.constant([1.0]),
+            seed=tf.constant([0], tf.int64),
+        )
+        return written["text"].numpy()[0].decode("utf-8", "replace")
 
 
 def text_of(examples: Artifact, split: str) -> bytes:
@@ -107,19 +156,19 @@ def text_of(examples: Artifact, split: str) -> bytes:
     return b"".join(record.text for record in read_records(shard_paths(examples.path, split)[0]))
 
 
-def losses_by_class(export: Any, text: bytes, pieces: int) -> Iterator[Row]:
+def losses_by_class(export: Export, text: bytes, pieces: int) -> Iterator[Row]:
     """The mean loss of an exported model on each class of characters.
 
     Args:
-      export: a loaded SavedModel of an alphabet of bytes.
+      export: the model.
       text: to be predicted.
       pieces: how many to cut from it, evenly spread.
 
     Yields:
       Rows of the class, how many characters it had, and their mean -ln p.
     """
-    cut = cut_pieces(text, pieces)
-    scores = export.signatures["score"](text=tf.constant(cut))["log_probabilities"].numpy()
+    cut = export.pieces(text, pieces)
+    scores = export.score(cut)
     letters = np.frombuffer(b"".join(cut), np.uint8).reshape(len(cut), PIECE)[:, WARM:]
     losses = -scores[:, WARM:]
     for name, members in CLASSES.items():
@@ -127,13 +176,6 @@ def losses_by_class(export: Any, text: bytes, pieces: int) -> Iterator[Row]:
         if chosen.any():
             loss = float(losses[chosen].mean())
             yield {"class": name, "count": int(chosen.sum()), "loss": round(loss, 5)}
-
-
-def cut_pieces(text: bytes, pieces: int) -> list[bytes]:
-    """Pieces of `PIECE` bytes, evenly spread over a text; as many as there is text for."""
-    count = max(1, min(pieces, len(text) // PIECE))
-    starts = np.linspace(0, max(len(text) - PIECE, 0), count).astype(int)
-    return [text[start : start + PIECE] for start in starts]
 
 
 def _bytes_where(holds) -> bytes:

@@ -326,15 +326,14 @@ def test_models_are_compared_on_equal_terms(compared):
 
 
 def test_losses_by_class_are_those_of_the_characters(base_path):
-    export = tf.saved_model.load(str(base_path / "1"))
+    export = characters.Export.load(str(base_path / "1"))
     text = (b"abc a\n b" * 1000)[: 5 * characters.PIECE]
     rows = {row["class"]: row for row in characters.losses_by_class(export, text, 3)}
     assert set(rows) == {"lower case", "space", "line feed"}
-    pieces = characters.cut_pieces(text, 3)
-    scores = export.signatures["score"](text=tf.constant(pieces))["log_probabilities"].numpy()
+    pieces = export.pieces(text, 3)
     expected = [
         -score
-        for piece, row in zip(pieces, scores, strict=True)
+        for piece, row in zip(pieces, export.score(pieces), strict=True)
         for letter, score in list(zip(piece, row, strict=True))[characters.WARM :]
         if chr(letter) in " \t"
     ]

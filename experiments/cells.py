@@ -1,0 +1,196 @@
+"""What a cell knows: memory cells that track a feature of the text, and gates that saturate."""
+
+from functools import partial
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import characters, plots, stacked_vs_grid
+from experiments.experiment import (
+    Experiment,
+    Inputs,
+    Measured,
+    Plot,
+    Point,
+    Scale,
+    Summary,
+    Tables,
+)
+from experiments.probing import DIMENSIONS, GATES, KINDS, SHOWN, look_into
+from pipeline import trainer
+from pipeline.artifacts import Store
+from pipeline.corpus import Mixture
+from pipeline.settings import Settings
+
+PIECES = {"tiny": 2, "small": 40, "full": 200}
+"""Pieces of the eval split that are read, of `characters.PIECE` each."""
+LINE = 80
+
+
+def points(scale: Scale, inputs: Inputs) -> list[Point]:
+    """The exports that a user names, or the deepest models of stacked-vs-grid without dropout."""
+    if inputs.saved_models:
+        return [
+            Point(
+                {"model": str(path), "seed": 0},
+                partial(_of_export, path=path, text=inputs.text, pieces=PIECES[scale]),
+            )
+            for path in inputs.saved_models
+        ]
+    size = stacked_vs_grid.SCALES[scale]
+    layers = max(size.layers)
+    return [
+        Point(
+            {"model": f"{kind} {layers}x{size.units}", "seed": 0},
+            partial(
+                _of_training,
+                text=inputs.text,
+                settings=stacked_vs_grid.settings(size, kind, layers, size.units, 0.0, 0),
+                pieces=PIECES[scale],
+            ),
+        )
+        for kind in stacked_vs_grid.PRESETS
+    ]
+
+
+def _of_training(store: Store, text: Mixture, settings: Settings, pieces: int) -> Measured:
+    examples, schema = characters.examples_of(store, text, settings)
+    model = trainer.run(store, examples, schema, settings)
+    path = trainer.saved_models(model)["float32"]
+    return Measured(
+        look_into(path, characters.text_of(examples, "eval"), pieces), model.manifest.seconds
+    )
+
+
+def _of_export(store: Store, path: str, text: Mixture, pieces: int) -> Measured:
+    settings = stacked_vs_grid.settings(stacked_vs_grid.SCALES["tiny"], "grid", 1, 8, 0.0, 0)
+    examples, _ = characters.examples_of(store, text, settings)
+    return Measured(look_into(path, characters.text_of(examples, "eval"), pieces), 0.0)
+
+
+def summarize(tables: Tables) -> Summary:
+    """The cells that follow a feature best, by model."""
+    models = list(dict.fromkeys(row["model"] for row in tables["cells"]))
+    rows = [
+        (
+            row["model"],
+            row["feature"],
+            f"layer {row['layer']}, unit {row['unit']}",
+            f"{row['correlation']:+.3f}",
+        )
+        for row in tables["cells"]
+    ]
+    sentences = []
+    for model in models:
+        own = [row for row in tables["cells"] if row["model"] == model]
+        best = max(own, key=lambda row: abs(row["correlation"]))
+        errors = [row for row in tables["errors"] if row["model"] == model]
+        share = sum(row["errors"] for row in errors) / sum(row["count"] for row in errors)
+        sentences.append(
+            f"{model}: a cell of layer {best['layer']} follows {best['feature']} best "
+            f"(correlation {best['correlation']:+.2f}); {share:.1%} of the characters get less "
+            "than half of the probability."
+        )
+    return Summary(sentences, ("model", "feature", "cell", "correlation"), rows)
+
+
+def draw_cells(tables: Tables) -> Figure:
+    """Text, coloured by the value of the cell that follows a feature best."""
+    chosen = {(row["model"], row["feature"]): row for row in tables["cells"]}
+    height = -(-SHOWN // LINE)
+    figure = Figure(figsize=(9, 0.24 * (height + 2) * len(chosen)))
+    axes = np.atleast_1d(figure.subplots(len(chosen), 1))
+    for axis, ((model, feature), cell) in zip(axes, chosen.items(), strict=True):
+        rows = [r for r in tables["drawn"] if (r["model"], r["feature"]) == (model, feature)]
+        values = np.full((height, LINE), np.nan)
+        for row in rows:
+            y, x = divmod(row["position"], LINE)
+            values[y, x] = row["value"]
+            look = {"\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": " "}
+            text = look.get(row["character"], row["character"])
+            axis.text(
+                x, y, text, ha="center", va="center", fontsize=6.5, family="monospace",
+                parse_math=False,
+            )  # fmt: skip
+        axis.imshow(values, cmap="coolwarm", aspect="auto", alpha=0.7)
+        axis.set_title(
+            f"{model}: {feature}, layer {cell['layer']}, unit {cell['unit']}, correlation "
+            f"{cell['correlation']:+.2f}",
+            fontsize=8,
+        )
+        axis.set_axis_off()
+    return figure
+
+
+def draw_gates(tables: Tables) -> Figure:
+    """Left- against right-saturated shares, a point per layer."""
+    models = list(dict.fromkeys(row["model"] for row in tables["gates"]))
+    figure, axes = plots.panels(len(models), height=4.0, width=4.6)
+    for axis, model in zip(axes, models, strict=True):
+        for number, gate in enumerate(GATES):
+            for dimension, marker in zip(DIMENSIONS, "o^", strict=True):
+                rows = [
+                    row
+                    for row in tables["gates"]
+                    if (row["model"], row["gate"], row["dimension"]) == (model, gate, dimension)
+                ]
+                if not rows:
+                    continue
+                x, y = [row["right"] for row in rows], [row["left"] for row in rows]
+                label = f"{gate}, {dimension}"
+                axis.plot(x, y, marker, color=plots.OTHERS[number], label=label, markersize=5)
+                for row in rows:
+                    place = row["right"], row["left"]
+                    axis.annotate(row["layer"], place, (3, 3), textcoords="offset points", size=7)
+        axis.set(title=model, xlabel="right saturated (above 0.9)", xlim=(0, 1), ylim=(0, 1))
+        axis.legend(fontsize=7)
+    axes[0].set_ylabel("left saturated (below 0.1)")
+    return figure
+
+
+def draw_errors(tables: Tables) -> Figure:
+    """Errors by kind of character, models side by side."""
+    models = list(dict.fromkeys(row["model"] for row in tables["errors"]))
+    figure, (axis,) = plots.panels(1, width=8)
+    width = 0.8 / len(models)
+    for number, model in enumerate(models):
+        rows = {row["kind"]: row for row in tables["errors"] if row["model"] == model}
+        shares = [100 * rows[kind]["errors"] / max(rows[kind]["count"], 1) for kind in KINDS]
+        places = [place + width * (number - (len(models) - 1) / 2) for place in range(len(KINDS))]
+        color = plots.color(model.split()[0], number)
+        drawn = axis.bar(places, shares, width=0.95 * width, color=color, label=model)
+        axis.bar_label(drawn, fmt="%.0f", fontsize=7, padding=2)
+    axis.set_xticks(range(len(KINDS)), KINDS)
+    axis.set_ylabel("errors, % of the characters")
+    axis.legend()
+    return figure
+
+
+EXPERIMENT = Experiment(
+    "cells",
+    "What a cell knows",
+    "Single cells of character models keep track of quotes, brackets, indentation and the length "
+    "of a line, and some forget gates are open nearly all the time (Karpathy, Johnson, Fei-Fei, "
+    "arXiv 1506.02078).",
+    points,
+    summarize,
+    (
+        Plot(
+            "cells",
+            "The cell that follows each feature best, over the piece of the eval split in which "
+            "the feature varies the most: its memory there, from the lowest (blue) to the highest.",
+            draw_cells,
+        ),
+        Plot(
+            "gates",
+            "Share of gate values that are saturated, by layer (the number), gate and dimension.",
+            draw_gates,
+        ),
+        Plot(
+            "errors",
+            "Characters that get less than half of the probability, by kind.",
+            draw_errors,
+        ),
+    ),
+    stacked_vs_grid.prepare,
+)
