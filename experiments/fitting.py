@@ -149,7 +149,7 @@ def _fit(directory, task, net, config):
                 callbacks=[
                     tests,
                     keras.callbacks.TensorBoard(logs, write_graph=False),
-                    hparams.KerasCallback(logs, dataclasses.asdict(net)),
+                    hparams.KerasCallback(logs, _hyperparameters(task, net, config)),
                 ],
                 shuffle=False,
                 verbose=0,
@@ -158,6 +158,12 @@ def _fit(directory, task, net, config):
     last = tests.rows[-1]
     counters = {**last, "parameters": model.count_params()}
     return Outcome(counters, f"{last['exact']:.1%} right after {last['examples']:,.0f} examples")
+
+
+def _hyperparameters(task, net, config):
+    """What TensorBoard's HParams view tells fits apart by."""
+    parts = (dataclasses.asdict(part) for part in (task, net, config))
+    return {"task": type(task).__name__, **{k: v for part in parts for k, v in part.items()}}
 
 
 def _optimizer(config):

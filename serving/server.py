@@ -185,6 +185,7 @@ def serve(
         signal.signal(number, lambda *_: stop.set())
     server, healthy = _grpc_server(manager, metrics, listening)
     with contextlib.ExitStack() as running:
+        manager.refresh()  # who finds one of the ports answering may expect the models to be there
         if listening.rest_api_port:
             application = rest.Application(
                 manager,
@@ -197,7 +198,6 @@ def serve(
                     application, listening.rest_api_port, listening.rest_api_num_threads
                 )
             )
-        manager.refresh()
         server.start()
         healthy.set("", health_pb2.HealthCheckResponse.SERVING)
         running.callback(lambda: server.stop(SECONDS_TO_FINISH).wait())

@@ -210,6 +210,8 @@ def test_a_fit_learns_and_then_stops(tmp_path):
         net = Net("grid", 2, 32, input_signs=2.0)
         config = FitConfig(examples=64_000, test_every=1600, batch_size=32, learning_rate=0.005)
         measured = fitting.measure(store, Parity(4), net, config)
+    logged = b"".join(path.read_bytes() for path in tmp_path.glob("Fitting/*/logs/*tfevents*"))
+    assert all(name in logged for name in (b"Parity", b"bits", b"input_signs", b"learning_rate"))
     last = measured.tables["nets"][0]
     assert last["exact"] >= fitting.LEARNED and last["examples"] < config.examples
     assert not fitting.has_failed(measured.tables)
