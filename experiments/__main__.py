@@ -17,8 +17,8 @@ DEFAULT_ROOT = "runs/experiments"
 def commands():
     """The experiments of the Grid LSTM's authors, rerun at a size that fits the machine.
 
-    `tiny` takes 3 minutes in all and shows that everything works, `small` takes two hours on two
-    cores, `full` is the size of the original and takes days on a GPU.
+    `tiny` shows that everything works, `small` is for two cores, `full` is the size of the original,
+    for GPUs and days.
     """
 
 
