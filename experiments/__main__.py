@@ -2,14 +2,16 @@
 
 import os
 import pathlib
+from typing import get_args
 
 import click
 
+from experiments.scale import Scale
 from pipeline.settings import CORPUS_HELP, nearest
 from serving import command_line
 
 ALL = "all"
-SCALES = ("tiny", "small", "full")
+SCALES = get_args(Scale)
 DEFAULT_ROOT = "runs/experiments"
 
 
@@ -17,8 +19,8 @@ DEFAULT_ROOT = "runs/experiments"
 def commands():
     """The experiments of the Grid LSTM's authors, rerun at a size that fits the machine.
 
-    `tiny` shows that everything works, `small` is for two cores, `full` is the size of the original,
-    for GPUs and days.
+    `tiny` shows that everything works, `small` is for two cores, `full` is the size of the
+    original, for GPUs and days.
     """
 
 
@@ -86,7 +88,7 @@ def run(name, scale, root, corpus, jobs, saved_model):
 
     Training goes on with what --root holds, so the same command twice measures once.
     """
-    from experiments import measuring, report, results
+    from experiments import measuring, results
     from experiments.experiment import Inputs
     from pipeline.artifacts import Store
     from pipeline.corpus import resolve_mixture
@@ -100,7 +102,6 @@ def run(name, scale, root, corpus, jobs, saved_model):
             found = measuring.measure(experiment, scale, inputs, store, jobs)
             folder = _folder(root, scale, experiment.name)
             results.write(found, folder)
-            report.draw(experiment, found, folder)
             console.print(" ".join(experiment.summarize(found.tables).sentences), markup=False)
             console.print(str(folder), markup=False)
     _write_report(scale, root)
@@ -122,7 +123,7 @@ def _write_report(scale, root):
     for experiment in _chosen(ALL):
         folder = _folder(root, scale, experiment.name)
         if (folder / results.RESULTS).exists():
-            stories.append(report.story(experiment, results.read(folder)))
+            stories.append(report.story(experiment, results.read(folder), folder))
     if not stories:
         raise InputError(
             f"{os.path.join(root, scale)} holds no results; run `python -m experiments run all "

@@ -6,17 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import characters, plots, stacked_vs_grid
-from experiments.experiment import (
-    Experiment,
-    Inputs,
-    Measured,
-    Plot,
-    Point,
-    Scale,
-    Summary,
-    Tables,
-)
+from experiments.experiment import Experiment, Inputs, Measured, Plot, Point, Summary, Tables
 from experiments.probing import DIMENSIONS, GATES, KINDS, SHOWN, look_into
+from experiments.scale import Scale
 from pipeline import trainer
 from pipeline.artifacts import Store
 from pipeline.corpus import Mixture
@@ -54,8 +46,7 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
 
 
 def _of_training(store: Store, text: Mixture, settings: Settings, pieces: int) -> Measured:
-    examples, schema = characters.examples_of(store, text, settings)
-    model = trainer.run(store, examples, schema, settings)
+    examples, model = characters.train(store, text, settings)
     path = trainer.saved_models(model)["float32"]
     return Measured(
         look_into(path, characters.text_of(examples, "eval"), pieces), model.manifest.seconds
@@ -63,8 +54,7 @@ def _of_training(store: Store, text: Mixture, settings: Settings, pieces: int) -
 
 
 def _of_export(store: Store, path: str, text: Mixture, pieces: int) -> Measured:
-    settings = stacked_vs_grid.settings(stacked_vs_grid.SCALES["tiny"], "grid", 1, 8, 0.0, 0)
-    examples, _ = characters.examples_of(store, text, settings)
+    examples, _ = characters.examples_of(store, text, stacked_vs_grid.DATA)
     return Measured(look_into(path, characters.text_of(examples, "eval"), pieces), 0.0)
 
 

@@ -15,7 +15,7 @@ from pipeline import example_gen, files, schema_gen, statistics_gen, trainer
 from pipeline.artifacts import Artifact, Store
 from pipeline.corpus import Mixture
 from pipeline.records import read_records, shard_paths
-from pipeline.settings import Settings
+from pipeline.settings import DataConfig, Settings
 from pipeline.training_log import LAYER_GRADIENT, LOSS, SPEED, read_scalars
 from serving.export import read_alphabet
 
@@ -26,10 +26,16 @@ WARM = 100
 SAMPLE = 300
 
 
-def examples_of(store: Store, text: Mixture, settings: Settings) -> tuple[Artifact, Artifact]:
+def examples_of(store: Store, text: Mixture, data: DataConfig) -> tuple[Artifact, Artifact]:
     """Examples and schema of a text."""
-    examples = example_gen.run(store, text, settings.data)
+    examples = example_gen.run(store, text, data)
     return examples, schema_gen.run(store, statistics_gen.run(store, examples))
+
+
+def train(store: Store, text: Mixture, settings: Settings) -> tuple[Artifact, Artifact]:
+    """The examples of a text, and a model trained on them."""
+    examples, schema = examples_of(store, text, settings.data)
+    return examples, trainer.run(store, examples, schema, settings)
 
 
 def measure(store: Store, text: Mixture, settings: Settings, pieces: int = 64) -> Measured:
@@ -45,8 +51,7 @@ def measure(store: Store, text: Mixture, settings: Settings, pieces: int = 64) -
       Tables curves (validation loss over characters read and seconds of training), gradients (norm
       of each layer's over steps), classes (loss by class of character) and models (one row).
     """
-    examples, schema = examples_of(store, text, settings)
-    model = trainer.run(store, examples, schema, settings)
+    examples, model = train(store, text, settings)
     export = Export.load(trainer.saved_models(model)["float32"])
     return Measured(
         {

@@ -8,9 +8,10 @@ from statistics import mean
 from matplotlib.figure import Figure
 
 from experiments import fitting, plots
-from experiments.experiment import Experiment, Inputs, Plot, Point, Scale, Summary, Tables
+from experiments.experiment import Experiment, Inputs, Plot, Point, Summary, Tables
 from experiments.fitting import FitConfig
 from experiments.nets import Net
+from experiments.scale import Scale
 from experiments.task import Task
 
 
@@ -43,7 +44,7 @@ def experiment(name: str, title: str, claim: str, scales: Mapping[Scale, Compari
                     fitting.measure,
                     task=chosen.task,
                     net=net,
-                    config=dataclasses.replace(chosen.fit, seed=seed),
+                    config=dataclasses.replace(chosen.fit, seed=seed, until_learned=False),
                 ),
             )
             for model, nets in chosen.nets.items()

@@ -1,4 +1,4 @@
-"""Nets of growing depth on tasks of growing size: how addition and memorisation are measured."""
+"""Nets of several depths on tasks of growing size, until they fail."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -8,9 +8,10 @@ from statistics import median
 from matplotlib.figure import Figure
 
 from experiments import fitting, plots
-from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Scale, Summary, Tables
+from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Summary, Tables
 from experiments.fitting import LEARNED, FitConfig
-from experiments.nets import Net
+from experiments.nets import Kind, Net
+from experiments.scale import Scale
 from experiments.task import Task
 
 MODELS = {
@@ -30,6 +31,7 @@ class Comparison:
       units: widths.
       fit: how all of them are fitted.
       seeds: how many fits of each.
+      input_signs: see `nets.Net`.
     """
 
     sizes: Sequence[int]
@@ -37,6 +39,40 @@ class Comparison:
     units: int
     fit: FitConfig
     seeds: int = 1
+    input_signs: float = 0.0
+
+
+def ladders(
+    chosen: Comparison,
+    unit: str,
+    task: Callable[[int], Task],
+    models: Mapping[str, tuple[Kind, bool]],
+) -> list[Point]:
+    """A point per size, depth, model and seed; each net climbs the sizes until it fails.
+
+    Args:
+      chosen: what is compared.
+      unit: what the size is called.
+      task: of a size.
+      models: by name the kind of net, and whether its layers are tied.
+    """
+    return [
+        Point(
+            {"model": model, "layers": layers, unit: size, "seed": seed},
+            partial(
+                fitting.measure,
+                task=task(size),
+                net=Net(kind, layers, chosen.units, tied, chosen.input_signs),
+                config=dataclasses.replace(chosen.fit, seed=seed),
+            ),
+            ladder=f"{model} {layers} {seed}",
+            failed=fitting.has_failed,
+        )
+        for size in chosen.sizes
+        for layers in chosen.layers
+        for model, (kind, tied) in models.items()
+        for seed in range(chosen.seeds)
+    ]
 
 
 def experiment(
@@ -50,24 +86,7 @@ def experiment(
     """The experiment that compares depths on a task, whose size is counted in `unit`."""
 
     def points(scale: Scale, _: Inputs) -> list[Point]:
-        chosen = scales[scale]
-        return [
-            Point(
-                {"model": model, "layers": layers, unit: size, "seed": seed},
-                partial(
-                    fitting.measure,
-                    task=task(size),
-                    net=Net(kind, layers, chosen.units, tied),
-                    config=dataclasses.replace(chosen.fit, seed=seed),
-                ),
-                ladder=f"{model} {layers} {seed}",
-                failed=fitting.has_failed,
-            )
-            for size in chosen.sizes
-            for layers in chosen.layers
-            for model, (kind, tied) in MODELS.items()
-            for seed in range(chosen.seeds)
-        ]
+        return ladders(scales[scale], unit, task, MODELS)
 
     return Experiment(
         name,
@@ -107,11 +126,11 @@ def _draw_learning(unit: str, tables: Tables) -> Figure:
             if nets:
                 depth = best(nets)["layers"]
                 chosen += [
-                    {**row, "name": f"{model}"}
+                    row
                     for row in tables["tests"]
                     if (row["model"], row["layers"], row[unit]) == (model, depth, size)
                 ]
-        plots.curves(axis, chosen, "examples", "exact", lambda row: row["name"])
+        plots.curves(axis, chosen, "examples", "exact", lambda row: row["model"])
         axis.set_title(f"{size} {unit}")
         axis.set_xlabel("examples seen")
     axes[0].set_ylabel("examples right")

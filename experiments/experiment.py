@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from experiments.scale import Scale
 from pipeline.artifacts import Store
 from pipeline.corpus import Mixture
 
-Scale = Literal["tiny", "small", "full"]
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 """Measurements: rows by the name of their table; each row a mapping of columns to values."""

@@ -1,4 +1,4 @@
-"""Fitting: a net learns a task, by Keras's `fit`, until it has or its examples are used up.
+"""Fitting: a net learns a task by Keras's `fit`.
 
 history.csv      a row per test: examples seen, loss, shares right, seconds of training
 logs/            for TensorBoard
@@ -8,7 +8,6 @@ import csv
 import dataclasses
 import os
 import time
-from typing import Literal
 
 import keras
 import tensorflow as tf
@@ -36,22 +35,23 @@ class FitConfig:
     """How a net is fitted.
 
     Attributes:
-      examples: seen in all, unless it has learned the task earlier.
+      examples: seen in all, unless a fit ends earlier.
       test_every: examples between two tests.
       batch_size: examples of a step.
-      optimizer: Keras optimizer; "adagrad" begins with an empty sum of squares.
-      learning_rate: constant.
+      learning_rate: of Adam, constant.
       clip_norm: largest global norm of the gradient; 0 for no limit.
       seed: of the initial weights and the examples.
+      until_learned: whether a fit ends at the first test with 99% of the examples right. Where the
+        examples are finite that test would choose the weights that it judges.
     """
 
     examples: int
     test_every: int
     batch_size: int = 32
-    optimizer: Literal["adam", "adagrad"] = "adam"
     learning_rate: float = 0.001
     clip_norm: float = 1.0
     seed: int = 0
+    until_learned: bool = True
 
     def __post_init__(self):
         require_range("batch_size", self.batch_size, 1, 1 << 20)
@@ -70,11 +70,7 @@ class FitConfig:
 
 
 def run(store: Store, task: Task, net: Net, config: FitConfig) -> Artifact:
-    """Fits a net to a task; a fit that was interrupted goes on after its last test.
-
-    Raises:
-      InputError: if the net cannot read what the task gives.
-    """
+    """Fits a net to a task; a fit that was interrupted goes on after its last test."""
 
     def write(directory: str) -> Outcome:
         return _fit(directory, task, net, config)
@@ -123,7 +119,9 @@ def _fit(directory, task, net, config):
     model = nets.build(net, task, config.batch_size)
     steps = config.steps_per_test
     model.compile(
-        optimizer=_optimizer(config),
+        optimizer=keras.optimizers.Adam(
+            config.learning_rate, global_clipnorm=config.clip_norm or None
+        ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=UNCOUNTED),
         metrics=[ExamplesRight(), LabelsRight()],
         steps_per_execution=STEPS_PER_CALL if steps % STEPS_PER_CALL == 0 else 1,
@@ -164,15 +162,6 @@ def _hyperparameters(task, net, config):
     """What TensorBoard's HParams view tells fits apart by."""
     parts = (dataclasses.asdict(part) for part in (task, net, config))
     return {"task": type(task).__name__, **{k: v for part in parts for k, v in part.items()}}
-
-
-def _optimizer(config):
-    clip = {"global_clipnorm": config.clip_norm or None}
-    if config.optimizer == "adagrad":
-        return keras.optimizers.Adagrad(
-            config.learning_rate, initial_accumulator_value=0.0, epsilon=1e-10, **clip
-        )
-    return keras.optimizers.Adam(config.learning_rate, **clip)
 
 
 def _batches(task, config, first):
@@ -235,7 +224,8 @@ class _Tests(keras.callbacks.Callback):
             return False
         last = self.rows[-1]
         done = self._config.tests * self._config.steps_per_test * self._config.batch_size
-        return last["exact"] >= LEARNED or last["examples"] >= done
+        learned = self._config.until_learned and last["exact"] >= LEARNED
+        return learned or last["examples"] >= done
 
     def on_epoch_begin(self, epoch, logs=None):
         self._began = time.monotonic()

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from experiments import worker
-from experiments.experiment import Experiment, Inputs, Measured, Point, Scale, Tables
+from experiments.experiment import Experiment, Inputs, Measured, Point, Tables
 from experiments.results import Results
+from experiments.scale import Scale
 from model.execution import visible_device
 from pipeline import code_version
 from pipeline.artifacts import Store

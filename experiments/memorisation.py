@@ -19,11 +19,10 @@ EXPERIMENT = experiment(
             fit=FitConfig(examples=12_800, test_every=6_400, batch_size=64, learning_rate=0.01),
         ),
         "small": Comparison(
-            sizes=(10, 20),
-            layers=(2, 6, 12),
-            units=100,
-            fit=FitConfig(examples=200_000, test_every=10_000, batch_size=64, learning_rate=0.003),
-            seeds=2,
+            sizes=(5, 10, 20),
+            layers=(1, 2, 6),
+            units=64,
+            fit=FitConfig(examples=150_000, test_every=10_000, batch_size=32, learning_rate=0.005),
         ),
         "full": Comparison(
             sizes=(20,),

@@ -1,7 +1,6 @@
 """The nets that are compared on tasks, from the project's own layers."""
 
 import dataclasses
-import functools
 from typing import Literal
 
 import keras
@@ -46,14 +45,17 @@ def build(net: Net, task: Task, batch: int) -> keras.Model:
     inputs, labels = task.held_out()
     across = inputs.shape.rank - 2  # dimensions of the input between batch and features
     entering = keras.Input(inputs.shape[1:], dtype=inputs.dtype)
-    hidden = _net(net, across, batch)(entering)
+    layers, width = _layers(net, across, batch)
+    hidden = _projection(net, width)(entering)
+    for layer in layers:
+        hidden = layer(hidden)
     if labels.shape.rank == 1:
         hidden = hidden[(slice(None), *[-1] * across)]
     return keras.Model(entering, keras.layers.Dense(task.classes, dtype="float32")(hidden))
 
 
-def _net(net, across, batch):
-    """A function from `[batch, ..., features]` to `[batch, ..., units]`."""
+def _layers(net, across, batch):
+    """What is called one after the other, and how wide the first wants its input."""
     if net.kind == "highway":
         layers = [Highway() for _ in range(1 if net.tied else net.layers)]
         layers *= net.layers if net.tied else 1
@@ -77,9 +79,7 @@ def _net(net, across, batch):
         # Of a grid without other dimensions than depth each diagonal is one cell.
         execution = "wavefront" if across else "reference"
         layers[0].plan = choose(net.units, net.layers, batch, execution, "float32", whole=False)
-    return lambda entering: functools.reduce(
-        lambda hidden, layer: layer(hidden), layers, _projection(net, width)(entering)
-    )
+    return layers, width
 
 
 def _projection(net, width):

@@ -1,23 +1,21 @@
 """Parity: whether the number of ones is odd, of a string of bits that is read at once."""
 
-import dataclasses
-from collections.abc import Sequence
-from functools import partial
 from statistics import median
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from experiments import fitting, plots
+from experiments import plots
 from experiments.algorithmic_tasks import Parity
-from experiments.experiment import Experiment, Inputs, Plot, Point, Scale, Summary, Tables
+from experiments.depth_comparison import Comparison, ladders
+from experiments.experiment import Experiment, Inputs, Plot, Point, Summary, Tables
 from experiments.fitting import LEARNED, FitConfig
-from experiments.nets import Net
+from experiments.nets import Kind
+from experiments.scale import Scale
 
 PAPER = 250
 """Bits that the paper's 1-D Grid LSTM learns."""
 
-MODELS = {
+MODELS: dict[str, tuple[Kind, bool]] = {
     "grid, tied": ("grid", True),
     "grid, untied": ("grid", False),
     "highway": ("highway", False),
@@ -28,48 +26,28 @@ MODELS = {
 }
 
 
-class Size(NamedTuple):
-    """What is measured at one scale.
-
-    Attributes:
-      bits: growing; a net that has failed at one number is not tried at the next.
-      layers: depths of every model.
-      units: widths.
-      input_signs: see `nets.Net`.
-      fit: how all of them are fitted.
-      seeds: how many fits of each.
-    """
-
-    bits: Sequence[int]
-    layers: Sequence[int]
-    units: int
-    input_signs: float
-    fit: FitConfig
-    seeds: int
-
-
 # All nets begin with the same projection, of random signs: the correlation of what a unit sees with
 # the parity is then only polynomially small in the number of bits, and not exponentially, as with
 # weights of many magnitudes (Abbe and others, "Learning High-Degree Parities", arXiv 2412.04910).
-SCALES: dict[Scale, Size] = {
-    "tiny": Size(
-        bits=(2, 4),
+SCALES: dict[Scale, Comparison] = {
+    "tiny": Comparison(
+        sizes=(2, 4),
         layers=(2,),
         units=32,
         input_signs=2.0,
         fit=FitConfig(examples=25_600, test_every=6_400, batch_size=64, learning_rate=0.005),
         seeds=1,
     ),
-    "small": Size(
-        bits=(2, 4, 8, 12, 16, 20, 24, 32, 40, 60, 80, 100, 130, 160, 200, PAPER),
+    "small": Comparison(
+        sizes=(2, 4, 8, 12, 16, 20, 24, 32, 40, 60, 80, 100, 130, 160, 200, PAPER),
         layers=(2, 5),
         units=100,
         input_signs=2.0,
-        fit=FitConfig(examples=2_000_000, test_every=20_000, batch_size=64, learning_rate=0.005),
+        fit=FitConfig(examples=1_000_000, test_every=20_000, batch_size=64, learning_rate=0.005),
         seeds=2,
     ),
-    "full": Size(
-        bits=(20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 220, PAPER),
+    "full": Comparison(
+        sizes=(20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 220, PAPER),
         layers=(2, 5, 18, 50, 72),
         units=500,
         input_signs=2.0,
@@ -81,24 +59,7 @@ SCALES: dict[Scale, Size] = {
 
 def points(scale: Scale, _: Inputs) -> list[Point]:
     """A point per model, depth, seed and number of bits."""
-    size = SCALES[scale]
-    return [
-        Point(
-            {"model": model, "layers": layers, "seed": seed, "bits": bits},
-            partial(
-                fitting.measure,
-                task=Parity(bits),
-                net=Net(kind, layers, size.units, tied, size.input_signs),
-                config=dataclasses.replace(size.fit, seed=seed),
-            ),
-            ladder=f"{model} {layers} {seed}",
-            failed=fitting.has_failed,
-        )
-        for model, (kind, tied) in MODELS.items()
-        for layers in size.layers
-        for seed in range(size.seeds)
-        for bits in size.bits
-    ]
+    return ladders(SCALES[scale], "bits", Parity, MODELS)
 
 
 def longest(tables: Tables, model: str) -> list[int]:

@@ -51,26 +51,13 @@ def look_into(saved_model: str, text: bytes, pieces: int) -> Tables:
         if best is None:
             continue
         layer, unit, correlation = best
-        tables["cells"].append(
-            {
-                "feature": name,
-                "layer": layer + 1,
-                "unit": unit,
-                "correlation": round(correlation, 4),
-            }
-        )
+        row = {"feature": name, "layer": layer + 1, "unit": unit}
+        tables["cells"].append({**row, "correlation": round(correlation, 4)})
         shown = _richest(cut, feature)
-        tables["drawn"] += [
-            {
-                "feature": name,
-                "position": position,
-                "character": chr(code),
-                "value": float(f"{v:.3f}"),
-            }
-            for position, (code, v) in enumerate(
-                zip(cut[shown][:SHOWN], memories[shown][:SHOWN, layer, unit], strict=True)
-            )
-        ]
+        drawn = zip(cut[shown][:SHOWN], memories[shown][:, layer, unit], strict=False)
+        for position, (code, value) in enumerate(drawn):
+            row = {"feature": name, "position": position, "character": chr(code)}
+            tables["drawn"].append({**row, "value": round(float(value), 3)})
     tables["gates"] = list(_gates(np.mean(saturation, axis=0)))
     tables["errors"] = list(_errors(export, cut))
     return tables

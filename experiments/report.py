@@ -1,6 +1,5 @@
 """The report: one page that tells what each experiment found, with its plots, and opens offline."""
 
-import io
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -30,25 +29,20 @@ class Story(NamedTuple):
     pictures: Sequence[Picture]
 
 
-def draw(experiment: Experiment, results: Results, folder: pathlib.Path) -> None:
-    """Writes each plot as PNG and SVG."""
-    for plot in experiment.plots:
-        figure = plot.draw(results.tables)
-        for suffix, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 130})):
-            figure.savefig(folder / f"{plot.name}.{suffix}", **options)
-
-
-def story(experiment: Experiment, results: Results) -> Story:
-    """What a page says of an experiment."""
+def story(experiment: Experiment, results: Results, folder: pathlib.Path) -> Story:
+    """Draws each plot as PNG and SVG into a folder, and says what a page tells."""
     pictures = []
     for plot in experiment.plots:
-        file = io.StringIO()
-        plot.draw(results.tables).savefig(file, format="svg", metadata={"Date": None})
-        svg = file.getvalue()
+        figure = plot.draw(results.tables)
+        figure.savefig(folder / f"{plot.name}.png", dpi=130)
+        path = folder / f"{plot.name}.svg"
+        figure.savefig(path, metadata={"Date": None})
+        svg = path.read_text(encoding="utf-8")
         # Ids are unique in one picture only, and the first two lines are of a file, not of a page.
-        svg = svg[svg.index("<svg") :].replace('id="', f'id="{experiment.name}-{plot.name}-')
-        svg = svg.replace("url(#", f"url(#{experiment.name}-{plot.name}-")
-        svg = svg.replace('href="#', f'href="#{experiment.name}-{plot.name}-')
+        own = f"{experiment.name}-{plot.name}-"
+        svg = svg[svg.index("<svg") :]
+        for reference in ('id="', "url(#", 'href="#'):
+            svg = svg.replace(reference, reference + own)
         pictures.append(Picture(markupsafe.Markup(svg), plot.caption))
     return Story(experiment, results, experiment.summarize(results.tables), pictures)
 

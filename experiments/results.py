@@ -9,7 +9,8 @@ import dataclasses
 import json
 import pathlib
 
-from experiments.experiment import Scale, Tables
+from experiments.experiment import Tables
+from experiments.scale import Scale
 from model.errors import InputError
 
 RESULTS = "results.json"

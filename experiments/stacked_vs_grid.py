@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from experiments import characters, plots
-from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Scale, Summary, Tables
+from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Summary, Tables
+from experiments.scale import Scale
 from pipeline.artifacts import Store
 from pipeline.settings import Settings, load_preset
 
 PRESETS = {"grid": "enwik8-grid3", "stacked": "enwik8-stacked3"}
 """What all models are trained like, but for what a scale makes smaller."""
+DATA = load_preset(PRESETS["grid"]).data
 
 MAIN, WIDE, SWEEP = "equal width", "equal parameters", "depth"
 
@@ -91,16 +93,18 @@ SCALES: dict[Scale, Size] = {
 }
 
 
-def settings(size: Size, kind: str, layers: int, units: int, dropout: float, seed: int) -> Settings:
+def settings(
+    size: Size, kind: str, layers: int, units: int, dropout: float, seed: int, **training: Any
+) -> Settings:
     """The seed's settings at a smaller size; float32, so that all models have the same."""
     own = {"layers": layers, "units": units, "dropout": dropout, "seed": seed}
     fixed = {"dtype": "float32", "quantize": False, "recompute": 0}
-    return load_preset(PRESETS[kind], {**fixed, **size.training, **own})
+    return load_preset(PRESETS[kind], {**fixed, **size.training, **training, **own})
 
 
-def prepare(store: Store, scale: Scale, inputs: Inputs) -> None:
+def prepare(store: Store, _: Scale, inputs: Inputs) -> None:
     """Makes the examples that all models are trained on."""
-    characters.examples_of(store, inputs.text, settings(SCALES[scale], "grid", 1, 8, 0.0, 0))
+    characters.examples_of(store, inputs.text, DATA)
 
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
@@ -108,14 +112,7 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
     size = SCALES[scale]
 
     def point(comparison, kind, layers, units, dropout, seed, **training):
-        chosen = settings(
-            size._replace(training={**size.training, **training}),
-            kind,
-            layers,
-            units,
-            dropout,
-            seed,
-        )
+        chosen = settings(size, kind, layers, units, dropout, seed, **training)
         labels = {
             "comparison": comparison,
             "model": kind,
