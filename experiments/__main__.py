@@ -1,4 +1,4 @@
-"""The command line: `python -m experiments list`, `run` and `report`."""
+"""The command line: `python -m experiments list`, `run`, `point` and `report`."""
 
 import os
 import pathlib
@@ -36,20 +36,38 @@ def _scale_option(command):
     )(command)
 
 
+def _corpus_option(command):
+    return click.option(
+        "--corpus", default="stdlib", show_default=True, help=f"For those on texts: {CORPUS_HELP}."
+    )(command)
+
+
+def _jobs_option(command):
+    return click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        help="Points measured at once; default: one per core, or one where there is a GPU.",
+    )(command)
+
+
 def _folder(root, scale, name) -> pathlib.Path:
     return pathlib.Path(root, scale, name)
 
 
-def _chosen(name):
-    """The experiments that a name stands for."""
+def _named(name, *others):
+    """The experiment of a name; `others` are names that would be right besides."""
     from experiments.catalog import EXPERIMENTS
     from model.errors import InputError
 
-    if name == ALL:
-        return list(EXPERIMENTS.values())
     if name not in EXPERIMENTS:
-        raise InputError(f"there is no experiment {name}{nearest(name, [*EXPERIMENTS, ALL])}")
-    return [EXPERIMENTS[name]]
+        raise InputError(f"there is no experiment {name}{nearest(name, [*EXPERIMENTS, *others])}")
+    return EXPERIMENTS[name]
+
+
+def _all():
+    from experiments.catalog import EXPERIMENTS
+
+    return list(EXPERIMENTS.values())
 
 
 @commands.command("list")
@@ -62,7 +80,7 @@ def list_experiments(root):
     from pipeline.progress import console
 
     table = rich.table.Table("experiment", "asks", "results", box=None)
-    for experiment in _chosen(ALL):
+    for experiment in _all():
         found = [s for s in SCALES if (_folder(root, s, experiment.name) / RESULTS).exists()]
         table.add_row(experiment.name, experiment.title, ", ".join(found))
     console.print(table)
@@ -72,14 +90,8 @@ def list_experiments(root):
 @click.argument("name")
 @_scale_option
 @_root_option
-@click.option(
-    "--corpus", default="stdlib", show_default=True, help=f"For those on texts: {CORPUS_HELP}."
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    help="Points measured at once; default: one per core, or one where there is a GPU.",
-)
+@_corpus_option
+@_jobs_option
 @click.option(
     "--saved_model", multiple=True, help="An export to look into, for `cells`; default: its own."
 )
@@ -94,17 +106,57 @@ def run(name, scale, root, corpus, jobs, saved_model):
     from pipeline.corpus import resolve_mixture
     from pipeline.progress import console
 
-    chosen = _chosen(name)
+    chosen = _all() if name == ALL else [_named(name, ALL)]
     inputs = Inputs(resolve_mixture([corpus]), saved_model)
     store = Store(os.path.join(root, "artifacts"))
-    with store.writing():
+    with store.writing(), measuring.workers(jobs) as pool:
         for experiment in chosen:
-            found = measuring.measure(experiment, scale, inputs, store, jobs)
+            found = measuring.measure(experiment, scale, inputs, store, pool)
             folder = _folder(root, scale, experiment.name)
             results.write(found, folder)
             console.print(" ".join(experiment.summarize(found.tables).sentences), markup=False)
             console.print(str(folder), markup=False)
     _write_report(scale, root)
+
+
+@commands.command("point")
+@click.argument("name")
+@click.argument("labels", nargs=-1, metavar="LABEL=VALUE...")
+@_scale_option
+@_root_option
+@_corpus_option
+@_jobs_option
+@click.option("--seed", type=click.IntRange(0), default=0, help="Where the seeds begin.")
+def point(name, labels, scale, root, corpus, jobs, seed):
+    """Measure some points of an experiment, say with another seed, and print what came of them.
+
+    The results of `run` stay as they are.
+
+    Example: point parity layers=5 bits=40 "model=grid, tied" --scale small --seed 7
+    """
+    from experiments import measuring
+    from experiments.experiment import Inputs
+    from pipeline.artifacts import Store
+    from pipeline.corpus import resolve_mixture
+    from pipeline.progress import console
+
+    experiment = _named(name)
+    inputs = Inputs(resolve_mixture([corpus]), first_seed=seed)
+    points = measuring.labelled(experiment.points(scale, inputs), labels)
+    store = Store(os.path.join(root, "artifacts"))
+    with store.writing(), measuring.workers(jobs) as pool:
+        experiment.prepare(store, scale, inputs)
+        tables, _ = measuring.measure_points(points, store, pool, name)
+    console.print(_table(tables[experiment.outcomes]))
+
+
+def _table(rows):
+    import rich.table
+
+    table = rich.table.Table(*rows[0], box=None)
+    for row in rows:
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    return table
 
 
 @commands.command("report")
@@ -120,7 +172,7 @@ def _write_report(scale, root):
     from model.errors import InputError
 
     stories = []
-    for experiment in _chosen(ALL):
+    for experiment in _all():
         folder = _folder(root, scale, experiment.name)
         if (folder / results.RESULTS).exists():
             stories.append(report.story(experiment, results.read(folder), folder))

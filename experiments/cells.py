@@ -31,13 +31,14 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
         ]
     size = stacked_vs_grid.SCALES[scale]
     layers = max(size.layers)
+    seed = inputs.first_seed
     return [
         Point(
-            {"model": f"{kind} {layers}x{size.units}", "seed": 0},
+            {"model": f"{kind} {layers}x{size.units}", "seed": seed},
             partial(
                 _of_training,
                 text=inputs.text,
-                settings=stacked_vs_grid.settings(size, kind, layers, size.units, 0.0, 0),
+                settings=stacked_vs_grid.settings(size, kind, layers, size.units, 0.0, seed),
                 pieces=PIECES[scale],
             ),
         )
@@ -182,5 +183,6 @@ EXPERIMENT = Experiment(
             draw_errors,
         ),
     ),
-    stacked_vs_grid.prepare,
+    outcomes="cells",
+    prepare=stacked_vs_grid.prepare,
 )

@@ -35,7 +35,7 @@ class Comparison:
 def experiment(name: str, title: str, claim: str, scales: Mapping[Scale, Comparison]) -> Experiment:
     """The experiment that compares nets on a data set."""
 
-    def points(scale: Scale, _: Inputs) -> list[Point]:
+    def points(scale: Scale, inputs: Inputs) -> list[Point]:
         chosen = scales[scale]
         return [
             Point(
@@ -49,7 +49,7 @@ def experiment(name: str, title: str, claim: str, scales: Mapping[Scale, Compari
             )
             for model, nets in chosen.nets.items()
             for net in nets
-            for seed in range(chosen.seeds)
+            for seed in inputs.seeds(chosen.seeds)
         ]
 
     plot = Plot("error", "Test error over the examples seen; mean and range over seeds.", draw)

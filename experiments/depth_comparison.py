@@ -44,6 +44,7 @@ class Comparison:
 
 def ladders(
     chosen: Comparison,
+    seeds: Sequence[int],
     unit: str,
     task: Callable[[int], Task],
     models: Mapping[str, tuple[Kind, bool]],
@@ -52,6 +53,7 @@ def ladders(
 
     Args:
       chosen: what is compared.
+      seeds: of the fits of each net.
       unit: what the size is called.
       task: of a size.
       models: by name the kind of net, and whether its layers are tied.
@@ -71,7 +73,7 @@ def ladders(
         for size in chosen.sizes
         for layers in chosen.layers
         for model, (kind, tied) in models.items()
-        for seed in range(chosen.seeds)
+        for seed in seeds
     ]
 
 
@@ -85,8 +87,9 @@ def experiment(
 ) -> Experiment:
     """The experiment that compares depths on a task, whose size is counted in `unit`."""
 
-    def points(scale: Scale, _: Inputs) -> list[Point]:
-        return ladders(scales[scale], unit, task, MODELS)
+    def points(scale: Scale, inputs: Inputs) -> list[Point]:
+        chosen = scales[scale]
+        return ladders(chosen, inputs.seeds(chosen.seeds), unit, task, MODELS)
 
     return Experiment(
         name,

@@ -21,10 +21,16 @@ class Inputs(NamedTuple):
     Attributes:
       text: the corpus of the experiments on texts.
       saved_models: exports to look into, in place of those that the experiments make.
+      first_seed: where the seeds begin.
     """
 
     text: Mixture
     saved_models: tuple[str, ...] = ()
+    first_seed: int = 0
+
+    def seeds(self, count: int) -> range:
+        """The seeds of so many repetitions."""
+        return range(self.first_seed, self.first_seed + count)
 
 
 class Measured(NamedTuple):
@@ -105,6 +111,7 @@ class Experiment:
       points: what to measure at a scale, in order; they can be pickled.
       summarize: what the measurements come to.
       plots: what to draw.
+      outcomes: the table that says what came of each point.
       prepare: makes artifacts that all points share, before any of them is measured.
     """
 
@@ -114,4 +121,5 @@ class Experiment:
     points: Callable[[Scale, Inputs], Sequence[Point]]
     summarize: Callable[[Tables], Summary]
     plots: Sequence[Plot]
+    outcomes: str = "nets"
     prepare: Callable[[Store, Scale, Inputs], None] = nothing

@@ -57,9 +57,10 @@ SCALES: dict[Scale, Comparison] = {
 }
 
 
-def points(scale: Scale, _: Inputs) -> list[Point]:
+def points(scale: Scale, inputs: Inputs) -> list[Point]:
     """A point per model, depth, seed and number of bits."""
-    return ladders(SCALES[scale], "bits", Parity, MODELS)
+    chosen = SCALES[scale]
+    return ladders(chosen, inputs.seeds(chosen.seeds), "bits", Parity, MODELS)
 
 
 def longest(tables: Tables, model: str) -> list[int]:

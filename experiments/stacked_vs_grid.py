@@ -124,7 +124,7 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
         return Point(labels, partial(characters.measure, text=inputs.text, settings=chosen))
 
     found = []
-    for seed in range(size.seeds):
+    for seed in inputs.seeds(size.seeds):
         for layers in size.layers:
             for dropout in size.dropout:
                 for kind in PRESETS:
@@ -134,7 +134,8 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
     for layers in size.sweep:
         for kind in PRESETS:
             steps = {"steps": size.sweep_steps, "validate_every": size.sweep_steps // 2}
-            found.append(point(SWEEP, kind, layers, size.sweep_units, 0.0, 0, **steps))
+            seed = inputs.first_seed
+            found.append(point(SWEEP, kind, layers, size.sweep_units, 0.0, seed, **steps))
     return found
 
 
@@ -345,5 +346,6 @@ EXPERIMENT = Experiment(
             draw_classes,
         ),
     ),
-    prepare,
+    outcomes="models",
+    prepare=prepare,
 )

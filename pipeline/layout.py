@@ -101,8 +101,10 @@ def split(
         total = sum(source.size for source in sources)
         return tuple(_cut(segments, [0, int(total * train_fraction), total]))
     if by == "hash":
-        train = [segment for segment in segments if _unit_hash(segment.source) < train_fraction]
-        evaluation = [s for s in segments if not _unit_hash(s.source) < train_fraction]
+        train, evaluation = [], []
+        for segment in segments:
+            trained = _unit_hash(segment.source) < train_fraction
+            (train if trained else evaluation).append(segment)
     else:
         ends = list(itertools.accumulate(segment.length for segment in segments))
         wanted = ends[-1] * train_fraction

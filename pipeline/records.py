@@ -169,10 +169,7 @@ def read_records(path: str) -> Iterator[Record]:
                 _check(content, file.read(4))
                 yield Record.parse(content)
             except (ValueError, struct.error, DecodeError) as error:
-                raise InputError(
-                    f"{path}: record {number} (counted from 0) is damaged; remove the artifact "
-                    "with `python -m pipeline verify --remove`, and run its stage again"
-                ) from error
+                raise damaged(path, f": record {number} (counted from 0)") from error
             number += 1
 
 
@@ -214,13 +211,22 @@ def read_index(examples: str, split: str) -> list[Shard]:
     try:
         return [Shard(**entry) for entry in json.loads(files.read_text(path))]
     except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is damaged; remove its artifact with `python -m pipeline verify --remove`, "
-            "and run the stage again"
-        ) from error
+        raise damaged(path) from error
+
+
+def damaged(path: str, what: str = "") -> InputError:
+    """What to tell a user of a file of an artifact, or of `what` in it, that cannot be read."""
+    return InputError(
+        f"{path}{what} is damaged; remove its artifact with `python -m pipeline verify --remove`, "
+        "and run the stage again"
+    )
+
+
+def shard_path(examples: str, split: str, shard: Shard) -> str:
+    """The path of a shard."""
+    return os.path.join(split_directory(examples, split), shard.name)
 
 
 def shard_paths(examples: str, split: str) -> list[str]:
     """The paths of the shards of a split, in order."""
-    directory = split_directory(examples, split)
-    return [os.path.join(directory, shard.name) for shard in read_index(examples, split)]
+    return [shard_path(examples, split, shard) for shard in read_index(examples, split)]

@@ -26,6 +26,7 @@ from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.counts import Counting, Counts, Edges, Tallies, Tally, entropies, join
 from pipeline.records import (
     SPLITS,
+    damaged,
     read_index,
     read_records,
     shard_paths,
@@ -204,6 +205,7 @@ def run(
     """
 
     options = runners.beam_options(beam_options)
+    runners.require_visible(options, [store.root])
 
     def write(directory: str) -> Outcome:
         shards = [
@@ -293,10 +295,7 @@ def read(directory: str, split: str) -> Statistics:
             statistics.ParseFromString(file.read())
         characters, lines = statistics.datasets[0].features
     except (DecodeError, IndexError, ValueError) as error:
-        raise InputError(
-            f"{path} is damaged; remove its artifact with `python -m pipeline verify --remove`, "
-            "and run the stage again"
-        ) from error
+        raise damaged(path) from error
     buckets = characters.string_stats.rank_histogram.buckets
     occurrences = {int(bucket.label[2:], 16): round(bucket.sample_count) for bucket in buckets}
     unicode = any(bucket.label.startswith("U+") for bucket in buckets)

@@ -25,7 +25,7 @@ from pipeline.records import (
     Shard,
     read_index,
     read_records,
-    shard_paths,
+    shard_path,
     split_directory,
 )
 from pipeline.settings import DataConfig
@@ -48,15 +48,16 @@ class TransformShard(beam.DoFn):
         self._writer = ShardWriter(STAGE, directory)
 
     def setup(self) -> None:
-        """Loads the graph, once for each worker."""
+        """Loads the graph and the indexes, once for each worker."""
         self._transform = load(self._directory)
+        self._indexes = {split: read_index(self._examples, split) for split in SPLITS}
 
     def process(self, shard: tuple[str, int]) -> Iterator[tuple[str, Shard]]:
         """Yields the split and what was written."""
         split, number = shard
-        pieces = pieces_of_shard(self._examples, split, number)
-        name = read_index(self._examples, split)[number].name
-        yield split, self._writer.write(split, name, map(self._transformed, pieces))
+        index = self._indexes[split]
+        pieces = pieces_of_shard(self._examples, split, index, number)
+        yield split, self._writer.write(split, index[number].name, map(self._transformed, pieces))
 
     def _transformed(self, piece):
         try:
@@ -69,17 +70,20 @@ class TransformShard(beam.DoFn):
         return piece._replace(text=self._transform([piece.text]).numpy()[0])
 
 
-def pieces_of_shard(examples: str, split: str, number: int) -> Iterator[Record]:
+def pieces_of_shard(
+    examples: str, split: str, index: Sequence[Shard], number: int
+) -> Iterator[Record]:
     """The pieces of text that begin in a shard; the last may end in a later one.
 
     Args:
       examples: from ExampleGen.
       split: which split.
-      number: of the shard.
+      index: its shards.
+      number: of the shard among them.
     """
-    index, paths = read_index(examples, split), shard_paths(examples, split)
+    paths = [shard_path(examples, split, shard) for shard in index[number:]]
     before = next((shard.last for shard in reversed(index[:number]) if shard.last), None)
-    records: Iterator[Record] = read_records(paths[number])
+    records: Iterator[Record] = read_records(paths[0])
     if before is not None and index[number].first == before:
         records = _from_first_blank(records)
     held: Record | None = None
@@ -93,7 +97,7 @@ def pieces_of_shard(examples: str, split: str, number: int) -> Iterator[Record]:
             yield record._replace(text=record.text[:cut])
         held = _without(record, cut)
     if held is not None:
-        later = itertools.chain.from_iterable(map(read_records, paths[number + 1 :]))
+        later = itertools.chain.from_iterable(map(read_records, paths[1:]))
         yield held._replace(text=held.text + b"".join(_to_first_blank(later, held)))
 
 
@@ -153,6 +157,7 @@ def run(
     if not data.transforms:
         return examples
     options = runners.beam_options(beam_options)
+    runners.require_visible(options, [store.root])
 
     def write(directory: str) -> Outcome:
         _write_graph(directory, data)

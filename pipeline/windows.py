@@ -9,7 +9,7 @@ import dataclasses
 import tensorflow as tf
 
 from model.alphabet import PADDING, Alphabet
-from pipeline.records import read_index, shard_paths
+from pipeline.records import read_index, shard_path
 
 READ_AT_ONCE = 1 << 14  # characters of each stream
 
@@ -33,11 +33,12 @@ class Split:
     @classmethod
     def open(cls, examples: str, split: str, alphabet: Alphabet) -> "Split":
         """Reads the index of a split; the text stays where it is."""
-        starts, total = [], 0
+        paths, starts, total = [], [], 0
         for shard in read_index(examples, split):
+            paths.append(shard_path(examples, split, shard))
             starts.append(total)
             total += shard.bytes if alphabet.kind == "bytes" else shard.code_points
-        return cls(tuple(shard_paths(examples, split)), tuple(starts), total, alphabet)
+        return cls(tuple(paths), tuple(starts), total, alphabet)
 
     def training_windows(
         self, streams: int, window: int, start: int = 0, rows: range | None = None

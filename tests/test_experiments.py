@@ -295,6 +295,19 @@ def test_a_second_run_measures_nothing(root):
     assert time.monotonic() - began < 60
 
 
+def test_a_point_is_measured_with_another_seed(root):
+    before = (root / "tiny" / "parity" / "results.json").read_bytes()
+    finished = run_module(
+        *("experiments", "point", "parity", "model=relu, tied", "bits=4", "--seed", 7),
+        *("--jobs", 1, "--root", root),
+    )
+    assert finished.returncode == 0, finished.stderr
+    header, row = finished.stdout.splitlines()
+    assert header.split()[:4] == ["model", "layers", "bits", "seed"]
+    assert row.split()[:5] == ["relu,", "tied", "2", "4", "7"]
+    assert (root / "tiny" / "parity" / "results.json").read_bytes() == before
+
+
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory, corpus_file):
     """What stacked-vs-grid measures at the smallest scale, on a small text."""
@@ -387,6 +400,7 @@ def test_killed_measurements_leave_no_process_behind(tmp_path):
     ("arguments", "problem"),
     [
         (["run", "paritty"], "there is no experiment paritty; did you mean parity?"),
+        (["point", "parity", "bits=3"], "no point is labelled bits=3; there are model="),
         (["run", "parity", "--scale", "huge"], "'huge' is not one of 'tiny', 'small', 'full'"),
         (["run", "parity", "--corpus", "no-such-text"], "no-such-text"),
         (["report", "--scale", "full"], "holds no results; run `python -m experiments run all"),
