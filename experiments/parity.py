@@ -3,6 +3,7 @@
 from statistics import median
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
 
 from experiments import plots
 from experiments.algorithmic_tasks import Parity
@@ -81,11 +82,11 @@ def summarize(tables: Tables) -> Summary:
     plain = {model: bits for model, bits in best.items() if model.startswith(("tanh", "relu"))}
     name = max(plain, key=plain.get)
     sentences = [
-        f"The 1-D Grid LSTM learned the parity of {grid} bits (the paper's: {PAPER}), "
-        f"{name} nets that of {plain[name]}, highway nets that of {best['highway']}."
+        f"The 1-D Grid LSTM learned the parity of {grid} bits (the paper's: {PAPER}), the best "
+        f"plain net ({name}) that of {plain[name]}, and the highway net that of {best['highway']}."
     ]
     if plain[name]:
-        sentences.append(f"That is {grid / plain[name]:.1f} times as far as the best plain net.")
+        sentences.append(f"The grid went {grid / plain[name]:.1f} times as far as the plain net.")
     rows = []
     for model in MODELS:
         learned = [row for row in tables["nets"] if row["model"] == model]
@@ -129,6 +130,12 @@ def draw_examples(tables: Tables) -> Figure:
         fewest = [min(row["examples"] for row in rows if row["bits"] == one) for one in bits]
         axis.plot(bits, fewest, marker="o", label=model, color=plots.color(model, 0), markersize=4)
     axis.set(xscale="log", yscale="log", xlabel="bits", ylabel="examples until 99% are right")
+    ticks = sorted({row["bits"] for row in solved})
+    axis.set_xticks(ticks, ticks)
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.legend()
     return figure
 
