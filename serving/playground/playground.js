@@ -64,7 +64,6 @@ async function generate() {
     writer = model;
     version = Number(field.version.value) || (await writer.versions())[0];
     if (prompt) text.add(await writer.score(version, prompt), "prompt");
-    shade();
     await follow(
       writer.generate(version, prompt, field.length.valueAsNumber, choices(), running.signal),
     );
@@ -83,7 +82,6 @@ async function follow(pieces) {
   let nats = 0;
   for await (const piece of pieces) {
     text.add(piece);
-    shade();
     count += piece.length;
     nats -= piece.reduce((sum, one) => sum + one.logProbability, 0);
     const speed = (1000 * count) / (performance.now() - begun);
@@ -100,6 +98,7 @@ function shade() {
   field.scale.classList.toggle("memory", byMemory);
   [low.textContent, high.textContent] = byMemory ? ["−", "+"] : ["0", `${MOST_BITS} bits`];
   field.layer.disabled = field.unit.disabled = !byMemory;
+  text.surprising = !byMemory;
   if (!byMemory) text.shadeBySurprise();
   else if (memories) showMemories();
   if (byMemory && !running) attempt(inspect);

@@ -23,6 +23,7 @@ export class Text {
   constructor(element, tooltip) {
     this.element = element;
     this.tooltip = tooltip;
+    this.surprising = true; // whether characters are shaded as they come
     this.clear();
     element.addEventListener("pointerover", (event) => this.choose(event.target));
     element.addEventListener("pointerleave", () => this.choose(null));
@@ -51,6 +52,7 @@ export class Text {
       span.textContent = shown;
       span.classList.toggle("prompt", kind === "prompt");
       this.spans.set(span, this.pending);
+      if (this.surprising) shadeBySurprise(span, this.pending);
       this.pending = [];
       this.element.append(span);
     }
@@ -58,10 +60,7 @@ export class Text {
 
   // Shades by how little each character was expected.
   shadeBySurprise() {
-    for (const [span, characters] of this.spans) {
-      const total = characters.reduce((sum, one) => sum + bits(one.logProbability), 0);
-      shade(span, Math.min(1, total / MOST_BITS));
-    }
+    for (const [span, characters] of this.spans) shadeBySurprise(span, characters);
   }
 
   // Shades by a number from -1 to 1 for each of the last characters.
@@ -94,6 +93,11 @@ export class Text {
     const end = way === "nextSibling" ? this.element.firstChild : this.element.lastChild;
     this.choose(this.chosen ? (this.chosen[way] ?? this.chosen) : end);
   }
+}
+
+function shadeBySurprise(span, characters) {
+  const total = characters.reduce((sum, one) => sum + bits(one.logProbability), 0);
+  shade(span, Math.min(1, total / MOST_BITS));
 }
 
 function shade(span, value) {
