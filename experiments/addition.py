@@ -16,7 +16,7 @@ EXPERIMENT = experiment(
             sizes=(1,),
             layers=(2,),
             units=32,
-            fit=FitConfig(examples=12_800, test_every=6_400, batch_size=64, learning_rate=0.01),
+            fit=FitConfig(examples=6_400, test_every=3_200, batch_size=64, learning_rate=0.01),
         ),
         "small": Comparison(
             sizes=(1, 2, 3, 4, 5, 7, 10, 15),

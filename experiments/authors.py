@@ -14,7 +14,7 @@ EXPERIMENT = experiment(
         "tiny": Comparison(
             Authors(length=24, lines=400),
             {"grid": [Net("grid", 1, 16)], "stacked": [Net("stacked", 1, 16)]},
-            FitConfig(examples=3_200, test_every=1_600, batch_size=32, learning_rate=0.01),
+            FitConfig(examples=1_600, test_every=800, batch_size=32, learning_rate=0.01),
         ),
         "small": Comparison(
             Authors(length=64, lines=10_000),

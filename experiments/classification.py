@@ -6,6 +6,7 @@ from functools import partial
 from statistics import mean
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments import fitting, plots
 from experiments.experiment import Experiment, Inputs, Plot, Point, Summary, Tables
@@ -56,6 +57,11 @@ def experiment(name: str, title: str, claim: str, scales: Mapping[Scale, Compari
     return Experiment(name, title, claim, points, summarize, (plot,))
 
 
+def in_layers(count: int) -> str:
+    """A number of layers in words."""
+    return f"{count} layer{'s' if count > 1 else ''}"
+
+
 def draw(tables: Tables) -> Figure:
     """A panel per model, a curve per depth."""
     models = list(dict.fromkeys(row["model"] for row in tables["tests"]))
@@ -66,8 +72,11 @@ def draw(tables: Tables) -> Figure:
             for row in tables["tests"]
             if row["model"] == model
         ]
-        plots.curves(axis, rows, "examples", "error", lambda row: f"{row['layers']} layers")
+        plots.curves(axis, rows, "examples", "error", lambda row: in_layers(row["layers"]))
         axis.set(title=model, xlabel="examples seen", yscale="log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.legend()
     axes[0].set_ylabel("test error, %")
     return figure
@@ -87,8 +96,8 @@ def summarize(tables: Tables) -> Summary:
         if model not in best or middle[model, layers] < middle[model, best[model]]:
             best[model] = layers
     told = [
-        f"{model} {middle[model, layers]:.2f}% with {layers} layer{'s' if layers > 1 else ''}"
-        for model, layers in best.items()
+        f"{model} {middle[model, depth]:.2f}% with {in_layers(depth)}"
+        for model, depth in best.items()
     ]
     rows = [
         (
@@ -102,4 +111,4 @@ def summarize(tables: Tables) -> Summary:
         for (model, layers), values in errors.items()
     ]
     header = ("model", "layers", "parameters", "test error", "over seeds", "seconds")
-    return Summary([f"Test errors at the best depth: {', '.join(told)}."], header, rows)
+    return Summary([f"Test errors at the best depth: {'; '.join(told)}."], header, rows)

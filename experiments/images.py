@@ -14,7 +14,7 @@ EXPERIMENT = experiment(
         "tiny": Comparison(
             DigitImages("digits", 4),
             {"grid": [Net("grid", 1, 16)], "tanh": [Net("tanh", 1, 16)]},
-            FitConfig(examples=6_400, test_every=3_200, batch_size=32, learning_rate=0.01),
+            FitConfig(examples=3_200, test_every=1_600, batch_size=32, learning_rate=0.01),
         ),
         "small": Comparison(
             DigitImages("digits", 2),
@@ -23,7 +23,7 @@ EXPERIMENT = experiment(
                 "grid, tied": [Net("grid", layers, 48, tied=True) for layers in (2, 4)],
                 "tanh": [Net("tanh", layers, 96) for layers in (1, 2, 4)],
             },
-            FitConfig(examples=96_000, test_every=6_400, batch_size=32, learning_rate=0.003),
+            FitConfig(examples=48_000, test_every=3_200, batch_size=32, learning_rate=0.003),
             seeds=3,
         ),
         "full": Comparison(

@@ -7,6 +7,7 @@ from statistics import mean
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from experiments.experiment import Row
 
@@ -81,6 +82,7 @@ def curves(
         if len(seeds) > 1:
             low, high = [min(at) for at in across], [max(at) for at in across]
             axes.fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def _filled(curve, places):

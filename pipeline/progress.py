@@ -45,8 +45,8 @@ def progress_bar(description: str, unit: str) -> Iterator[Callable[..., None]]:
         task = bar.add_task(description, total=None, rate="", note="")
 
         def progress(done: int, total: int, note: str = "") -> None:
-            per_second = f"{rate(done):,.0f} {unit}/s"
-            bar.update(task, completed=done, total=total or None, rate=per_second, note=note)
+            speed = _speed(rate(done), unit)
+            bar.update(task, completed=done, total=total or None, rate=speed, note=note)
 
         yield progress
 
@@ -64,9 +64,15 @@ def _lines(description, unit):
         printed = now
         left = f", {(total - done) / per_second:,.0f} s left" if total and per_second else ""
         share = f"{done / total:4.0%} " if total else ""
-        console.print(f"{description} {share}{per_second:,.0f} {unit}/s{left}  {note}")
+        console.print(f"{description} {share}{_speed(per_second, unit)}{left}  {note}")
 
     return progress
+
+
+def _speed(per_second, unit):
+    if per_second >= 1:
+        return f"{per_second:,.0f} {unit}/s"
+    return f"{60 * per_second:.1f} {unit}/min"
 
 
 class _Rate:

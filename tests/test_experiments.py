@@ -325,7 +325,7 @@ def test_models_are_compared_on_equal_terms(compared):
         for kind in ("grid", "stacked")
     )
     wide = next(row for row in compared["models"] if row["comparison"] == WIDE)
-    assert grid["characters"] == stacked["characters"] == wide["characters"] == 60 * 8 * 16
+    assert grid["characters"] == stacked["characters"] == wide["characters"] == 45 * 8 * 16
     assert grid["units"] == stacked["units"] < wide["units"]
     assert abs(wide["parameters"] / grid["parameters"] - 1) < 0.1
     assert stacked["parameters"] < 0.85 * grid["parameters"]
