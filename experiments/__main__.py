@@ -181,9 +181,9 @@ def _write_report(scale, root):
             f"{os.path.join(root, scale)} holds no results; run `python -m experiments run all "
             f"--scale {scale}` first"
         )
-    path = pathlib.Path(root, scale, "report.html")
-    report.write(stories, scale, path)
-    click.echo(path)
+    folder = pathlib.Path(root, scale)
+    report.write(stories, scale, folder)
+    click.echo(folder / report.PAGES[0])
 
 
 if __name__ == "__main__":

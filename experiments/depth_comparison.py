@@ -100,14 +100,15 @@ def experiment(
         (
             Plot(
                 "learning",
-                f"Share of held-out examples that are right in every symbol over the examples "
-                f"seen, by the number of {unit}; the best depth of each model.",
+                f"Share of held-out examples that are right in every symbol, and of symbols "
+                f"(dotted), over the examples seen, by the number of {unit}; the best depth of "
+                "each model.",
                 partial(_draw_learning, unit),
             ),
             Plot(
                 "depth",
-                f"Share of held-out examples, and of symbols, that are right at the end, by depth "
-                f"and the number of {unit}.",
+                f"Share of held-out examples, and of symbols (dotted), that are right at the end, "
+                f"by depth and the number of {unit}.",
                 partial(_draw_depth, unit),
             ),
         ),
@@ -116,7 +117,7 @@ def experiment(
 
 def best(rows: Sequence[Row]) -> Row:
     """The fit that learned the most, and of those that learned all the one that took the least."""
-    return max(rows, key=lambda row: (min(row["exact"], LEARNED), -row["examples"], row["exact"]))
+    return max(rows, key=lambda row: (min(row["exact"], LEARNED), -row["examples"], row["labels"]))
 
 
 def _draw_learning(unit: str, tables: Tables) -> Figure:
@@ -133,12 +134,19 @@ def _draw_learning(unit: str, tables: Tables) -> Figure:
                     for row in tables["tests"]
                     if (row["model"], row["layers"], row[unit]) == (model, depth, size)
                 ]
-        plots.curves(axis, chosen, "examples", "exact", lambda row: row["model"])
+        _draw_shares(axis, chosen, "examples")
         axis.set_title(f"{size} {unit}")
         axis.set_xlabel("examples seen")
-    axes[0].set_ylabel("examples right")
+    axes[0].set_ylabel("right: examples, and symbols (dotted)")
     axes[0].legend(loc="upper left")
     return figure
+
+
+def _draw_shares(axis, rows, x, **style):
+    """The share of examples right, and of symbols, dotted."""
+    dotted = {"linestyle": ":", "linewidth": 1.0, "label": None}
+    for share, look in (("exact", style), ("labels", dotted)):
+        plots.curves(axis, rows, x, share, lambda row: row["model"], lambda _, look=look: look)
 
 
 def _draw_depth(unit: str, tables: Tables) -> Figure:
@@ -147,15 +155,7 @@ def _draw_depth(unit: str, tables: Tables) -> Figure:
     for axis, size in zip(axes, sizes, strict=True):
         rows = [row for row in tables["nets"] if row[unit] == size]
         rows.sort(key=lambda row: row["layers"])
-        plots.curves(axis, rows, "layers", "exact", lambda r: r["model"], lambda _: {"marker": "o"})
-        plots.curves(
-            axis,
-            rows,
-            "layers",
-            "labels",
-            lambda row: row["model"],
-            lambda _: {"linestyle": ":", "linewidth": 1.0, "label": None},
-        )
+        _draw_shares(axis, rows, "layers", marker="o")
         axis.set_title(f"{size} {unit}")
         axis.set_xlabel("layers")
     axes[0].set_ylabel("right: examples, and symbols (dotted)")

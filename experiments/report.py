@@ -1,4 +1,8 @@
-"""The report: one page that tells what each experiment found, with its plots, and opens offline."""
+"""The report: what each experiment found, with its plots.
+
+report.html     one page that opens offline
+report.md       the same for a repository, beside the plots
+"""
 
 import pathlib
 from collections.abc import Sequence
@@ -10,18 +14,19 @@ import markupsafe
 from experiments.experiment import Experiment, Summary
 from experiments.results import Results
 
-TEMPLATE = "report.html"
+PAGES = ("report.html", "report.md")
 
 
 class Picture(NamedTuple):
-    """A plot as it goes into the page."""
+    """A plot as it goes into a page."""
 
+    name: str
     svg: markupsafe.Markup
     caption: str
 
 
 class Story(NamedTuple):
-    """An experiment as it goes into the page."""
+    """An experiment as it goes into a page."""
 
     experiment: Experiment
     results: Results
@@ -43,14 +48,27 @@ def story(experiment: Experiment, results: Results, folder: pathlib.Path) -> Sto
         svg = svg[svg.index("<svg") :]
         for reference in ('id="', "url(#", 'href="#'):
             svg = svg.replace(reference, reference + own)
-        pictures.append(Picture(markupsafe.Markup(svg), plot.caption))
+        pictures.append(Picture(plot.name, markupsafe.Markup(svg), plot.caption))
     return Story(experiment, results, experiment.summarize(results.tables), pictures)
 
 
-def write(stories: Sequence[Story], scale: str, path: pathlib.Path) -> None:
-    """Writes the page."""
-    folder = jinja2.FileSystemLoader(pathlib.Path(__file__).parent)
-    template = jinja2.Environment(loader=folder, autoescape=True).get_template(TEMPLATE)
-    page = template.render(stories=stories, scale=scale)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+def write(stories: Sequence[Story], scale: str, folder: pathlib.Path) -> None:
+    """Writes the pages."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        autoescape=lambda name: ".html" in name,
+        trim_blocks=True,
+    )
+    for name in PAGES:
+        template = templates.get_template(f"{name}.jinja")
+        page = template.render(stories=stories, scale=scale, minutes=_minutes, commit=_commit)
+        (folder / name).write_text(page, encoding="utf-8")
+
+
+def _minutes(story):
+    return f"{story.results.seconds / 60:,.0f}"
+
+
+def _commit(story):
+    commit, dirty, _ = story.results.commit.partition("-dirty")
+    return commit[:12] + (", with changes" if dirty else "")

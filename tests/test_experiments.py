@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -371,6 +372,16 @@ def test_the_report_opens_offline(root, browser):
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
     assert not problems
+
+
+def test_the_report_is_markdown_too(root):
+    folder = root / "tiny"
+    lines = (folder / "report.md").read_text().splitlines()
+    pictures = [re.fullmatch(r"!\[\w+\]\((.*)\)", line) for line in lines if line[:1] == "!"]
+    assert len(pictures) == 4 and all((folder / found[1]).exists() for found in pictures)
+    tables = [line for line in lines if line.startswith("|")]
+    assert len(tables) == 2 * 2 + 7 + 3, "two heads, parity's seven models, memorisation's three"
+    assert all(line.endswith("|") for line in tables)
 
 
 def test_killed_measurements_leave_no_process_behind(tmp_path):
