@@ -268,7 +268,7 @@ def _style(label):
 
 def draw_gradients(tables: Tables) -> Figure:
     """The norm of each layer's gradient over training, of the deepest nets without dropout."""
-    rows = [row for row in of(tables["gradients"], MAIN, seed=0) if not row["dropout"]]
+    rows = of(tables["gradients"], MAIN, seed=0, dropout=0.0)
     deepest = max(row["layers"] for row in rows)
     figure, axes = plots.panels(len(PRESETS), height=3.4, width=5.0)
     for axis, kind in zip(axes, PRESETS, strict=True):
@@ -287,7 +287,8 @@ def draw_gradients(tables: Tables) -> Figure:
                 label=f"layer {layer}",
             )
         axis.set(yscale="log", title=f"{kind}, {deepest} layers", xlabel="update")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, ncols=-(-deepest // 2), loc="upper left")
+    axes[0].set_ylim(top=10 * max(row["norm"] for row in rows))  # room for the legends
     axes[0].set_ylabel("norm of the layer's gradient")
     return figure
 
@@ -303,25 +304,28 @@ def draw_depths(tables: Tables) -> Figure:
 
 
 def draw_classes(tables: Tables) -> Figure:
-    """The loss by class of character, of the deepest nets without dropout."""
-    rows = [row for row in of(tables["classes"], MAIN) if not row["dropout"]]
-    deepest = max(row["layers"] for row in rows)
+    """The loss by class of character, of the best depths without dropout."""
+    rows = of(tables["classes"], MAIN, dropout=0.0)
+    models = of(tables["models"], MAIN, dropout=0.0)
     names = list(dict.fromkeys(row["class"] for row in rows))
     figure, (axis,) = plots.panels(1, width=8)
     for number, kind in enumerate(PRESETS):
+        depth = min((r for r in models if r["model"] == kind), key=lambda r: r["loss"])["layers"]
         losses = [
             mean(
                 row["loss"]
                 for row in rows
-                if (row["model"], row["layers"], row["class"]) == (kind, deepest, one)
+                if (row["model"], row["layers"], row["class"]) == (kind, depth, one)
             )
             for one in names
         ]
         places = [place + 0.4 * (number - 0.5) for place in range(len(names))]
-        axis.bar(places, losses, width=0.38, color=plots.COLORS[kind], label=f"{kind}, {deepest}")
+        axis.bar(
+            places, losses, width=0.38, color=plots.COLORS[kind], label=f"{kind}, {depth} layers"
+        )
     axis.set_xticks(range(len(names)), names)
     axis.set_ylabel("nats per character")
-    axis.legend(title="layers")
+    axis.legend()
     return figure
 
 
@@ -348,7 +352,8 @@ EXPERIMENT = Experiment(
         Plot("depths", "Validation loss of small nets by depth, without dropout.", draw_depths),
         Plot(
             "classes",
-            "Loss on the eval split by the class of the character predicted, without dropout.",
+            "Loss on the eval split by the class of the character predicted, without dropout, at "
+            "the best depth of each.",
             draw_classes,
         ),
     ),
