@@ -30,7 +30,7 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
             for path in inputs.saved_models
         ]
     size = stacked_vs_grid.SCALES[scale]
-    layers = max(size.layers)
+    layers = min(size.layers)  # deep stacked nets do not train, and know nothing
     seed = inputs.first_seed
     return [
         Point(
