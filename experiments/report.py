@@ -15,12 +15,20 @@ from experiments.experiment import Experiment, Summary
 from experiments.results import Results
 
 PAGES = ("report.html", "report.md")
+LARGE = 1 << 18
+"""Characters of an SVG from which on a PNG of it is the smaller."""
 
 
 class Picture(NamedTuple):
-    """A plot as it goes into a page."""
+    """A plot as it goes into a page.
 
-    name: str
+    Attributes:
+      file: the one to show, beside the results.
+      svg: what goes into a page of its own.
+      caption: what it shows.
+    """
+
+    file: str
     svg: markupsafe.Markup
     caption: str
 
@@ -46,9 +54,10 @@ def story(experiment: Experiment, results: Results, folder: pathlib.Path) -> Sto
         # Ids are unique in one picture only, and the first two lines are of a file, not of a page.
         own = f"{experiment.name}-{plot.name}-"
         svg = svg[svg.index("<svg") :]
+        file = f"{plot.name}.{'svg' if len(svg) < LARGE else 'png'}"
         for reference in ('id="', "url(#", 'href="#'):
             svg = svg.replace(reference, reference + own)
-        pictures.append(Picture(plot.name, markupsafe.Markup(svg), plot.caption))
+        pictures.append(Picture(file, markupsafe.Markup(svg), plot.caption))
     return Story(experiment, results, experiment.summarize(results.tables), pictures)
 
 
