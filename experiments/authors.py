@@ -23,7 +23,7 @@ EXPERIMENT = experiment(
                 "grid, tied": [Net("grid", layers, 64, tied=True) for layers in (2, 4)],
                 "stacked": [Net("stacked", layers, 64) for layers in (1, 2, 4)],
             },
-            FitConfig(examples=128_000, test_every=12_800, batch_size=64, learning_rate=0.003),
+            FitConfig(examples=64_000, test_every=6_400, batch_size=32, learning_rate=0.01),
         ),
         "full": Comparison(
             Authors(length=128, lines=50_000),
