@@ -6,7 +6,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import characters, plots, stacked_vs_grid
-from experiments.experiment import Experiment, Inputs, Measured, Plot, Point, Summary, Tables
+from experiments.experiment import (
+    Experiment,
+    Inputs,
+    Measured,
+    Plot,
+    Point,
+    Summary,
+    Tables,
+    distinct,
+)
 from experiments.probing import DIMENSIONS, GATES, KINDS, SHOWN, look_into
 from experiments.scale import Scale
 from pipeline import trainer
@@ -20,7 +29,7 @@ LINE = 80
 
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
-    """The exports that a user names, or the deepest models of stacked-vs-grid without dropout."""
+    """The exports that a user names, or models of stacked-vs-grid without dropout."""
     if inputs.saved_models:
         return [
             Point(
@@ -55,13 +64,13 @@ def _of_training(store: Store, text: Mixture, settings: Settings, pieces: int) -
 
 
 def _of_export(store: Store, path: str, text: Mixture, pieces: int) -> Measured:
-    examples, _ = characters.examples_of(store, text, stacked_vs_grid.DATA)
+    examples, _ = characters.examples_of(store, text, stacked_vs_grid.data())
     return Measured(look_into(path, characters.text_of(examples, "eval"), pieces), 0.0)
 
 
 def summarize(tables: Tables) -> Summary:
     """The cells that follow a feature best, by model."""
-    models = list(dict.fromkeys(row["model"] for row in tables["cells"]))
+    models = distinct(tables["cells"], "model")
     rows = [
         (
             row["model"],
@@ -115,7 +124,7 @@ def draw_cells(tables: Tables) -> Figure:
 
 def draw_gates(tables: Tables) -> Figure:
     """Left- against right-saturated shares, a point per layer."""
-    models = list(dict.fromkeys(row["model"] for row in tables["gates"]))
+    models = distinct(tables["gates"], "model")
     figure, axes = plots.panels(len(models), height=4.0, width=4.6)
     for axis, model in zip(axes, models, strict=True):
         for number, gate in enumerate(GATES):
@@ -141,19 +150,17 @@ def draw_gates(tables: Tables) -> Figure:
 
 def draw_errors(tables: Tables) -> Figure:
     """Errors by kind of character, models side by side."""
-    models = list(dict.fromkeys(row["model"] for row in tables["errors"]))
+    models = distinct(tables["errors"], "model")
     figure, (axis,) = plots.panels(1, width=8)
-    width = 0.8 / len(models)
-    for number, model in enumerate(models):
+    shares = {}
+    for model in models:
         rows = {row["kind"]: row for row in tables["errors"] if row["model"] == model}
-        shares = [100 * rows[kind]["errors"] / max(rows[kind]["count"], 1) for kind in KINDS]
-        places = [place + width * (number - (len(models) - 1) / 2) for place in range(len(KINDS))]
-        color = plots.color(model.split()[0], number)
-        drawn = axis.bar(places, shares, width=0.95 * width, color=color, label=model)
+        shares[model] = [100 * rows[kind]["errors"] / max(rows[kind]["count"], 1) for kind in KINDS]
+    colors = [plots.color(model.split()[0], number) for number, model in enumerate(models)]
+    plots.side_by_side(axis, KINDS, shares, colors)
+    for drawn in axis.containers:
         axis.bar_label(drawn, fmt="%.0f", fontsize=7, padding=2)
-    axis.set_xticks(range(len(KINDS)), KINDS)
     axis.set_ylabel("errors, % of the characters")
-    axis.legend()
     return figure
 
 

@@ -6,10 +6,9 @@ from functools import partial
 from statistics import mean
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments import fitting, plots
-from experiments.experiment import Experiment, Inputs, Plot, Point, Summary, Tables
+from experiments.experiment import Experiment, Inputs, Plot, Point, Summary, Tables, distinct
 from experiments.fitting import FitConfig
 from experiments.nets import Net
 from experiments.scale import Scale
@@ -64,7 +63,7 @@ def in_layers(count: int) -> str:
 
 def draw(tables: Tables) -> Figure:
     """A panel per model, a curve per depth."""
-    models = list(dict.fromkeys(row["model"] for row in tables["tests"]))
+    models = distinct(tables["tests"], "model")
     figure, axes = plots.panels(len(models))
     for axis, model in zip(axes, models, strict=True):
         rows = [
@@ -74,9 +73,7 @@ def draw(tables: Tables) -> Figure:
         ]
         plots.curves(axis, rows, "examples", "error", lambda row: in_layers(row["layers"]))
         axis.set(title=model, xlabel="examples seen", yscale="log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        plots.log_ticks(axis.yaxis, "{x:g}")
         axis.legend()
     axes[0].set_ylabel("test error, %")
     return figure

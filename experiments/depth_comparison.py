@@ -14,7 +14,7 @@ from experiments.nets import Kind, Net
 from experiments.scale import Scale
 from experiments.task import Task
 
-MODELS = {
+MODELS: dict[str, tuple[Kind, bool]] = {
     "grid, tied": ("grid", True),
     "grid, untied": ("grid", False),
     "stacked": ("stacked", False),
@@ -44,7 +44,7 @@ class Comparison:
 
 def ladders(
     chosen: Comparison,
-    seeds: Sequence[int],
+    inputs: Inputs,
     unit: str,
     task: Callable[[int], Task],
     models: Mapping[str, tuple[Kind, bool]],
@@ -53,7 +53,7 @@ def ladders(
 
     Args:
       chosen: what is compared.
-      seeds: of the fits of each net.
+      inputs: where the seeds begin.
       unit: what the size is called.
       task: of a size.
       models: by name the kind of net, and whether its layers are tied.
@@ -73,7 +73,7 @@ def ladders(
         for size in chosen.sizes
         for layers in chosen.layers
         for model, (kind, tied) in models.items()
-        for seed in seeds
+        for seed in inputs.seeds(chosen.seeds)
     ]
 
 
@@ -88,8 +88,7 @@ def experiment(
     """The experiment that compares depths on a task, whose size is counted in `unit`."""
 
     def points(scale: Scale, inputs: Inputs) -> list[Point]:
-        chosen = scales[scale]
-        return ladders(chosen, inputs.seeds(chosen.seeds), unit, task, MODELS)
+        return ladders(scales[scale], inputs, unit, task, MODELS)
 
     return Experiment(
         name,

@@ -1,7 +1,7 @@
 """What an experiment is: points to measure, and what to tell and draw of the measurements."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
@@ -13,6 +13,11 @@ from pipeline.corpus import Mixture
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 """Measurements: rows by the name of their table; each row a mapping of columns to values."""
+
+
+def distinct(rows: Iterable[Row], column: str) -> list:
+    """The values of a column, each once, in the order in which they come."""
+    return list(dict.fromkeys(row[column] for row in rows))
 
 
 class Inputs(NamedTuple):

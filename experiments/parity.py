@@ -3,7 +3,7 @@
 from statistics import median
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, NullLocator
 
 from experiments import plots
 from experiments.algorithmic_tasks import Parity
@@ -60,8 +60,7 @@ SCALES: dict[Scale, Comparison] = {
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
     """A point per model, depth, seed and number of bits."""
-    chosen = SCALES[scale]
-    return ladders(chosen, inputs.seeds(chosen.seeds), "bits", Parity, MODELS)
+    return ladders(SCALES[scale], inputs, "bits", Parity, MODELS)
 
 
 def longest(tables: Tables, model: str) -> list[int]:
@@ -133,9 +132,7 @@ def draw_examples(tables: Tables) -> Figure:
     ticks = sorted({row["bits"] for row in solved})
     axis.set_xticks(ticks, ticks)
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter(EngFormatter(sep=""))
-    axis.yaxis.set_minor_formatter(NullFormatter())
+    plots.log_ticks(axis.yaxis, EngFormatter(sep=""))
     axis.legend()
     return figure
 

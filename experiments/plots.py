@@ -1,13 +1,14 @@
 """Curves and bars of measurements, with the spread over seeds."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, Formatter, LogLocator, NullFormatter
 
 from experiments.experiment import Row
 
@@ -92,6 +93,26 @@ def _filled(curve, places):
         last = curve.get(place, last)
         filled.append(last)
     return filled
+
+
+def log_ticks(axis: Axis, form: str | Formatter) -> None:
+    """Labels a logarithmic axis at 1, 2 and 5 of each decade."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(form)
+    axis.set_minor_formatter(NullFormatter())
+
+
+def side_by_side(
+    axes: Axes, groups: Sequence[str], heights: Mapping[str, Sequence[float]], colors: Sequence[str]
+) -> None:
+    """A bar per group and series, those of a group beside each other."""
+    width = 0.8 / len(heights)
+    for number, (label, values) in enumerate(heights.items()):
+        aside = width * (number - (len(heights) - 1) / 2)
+        places = [place + aside for place in range(len(groups))]
+        axes.bar(places, values, width=0.95 * width, color=colors[number], label=label)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.legend()
 
 
 def bars(axes: Axes, heights: dict[str, Sequence[float]], form: str) -> None:

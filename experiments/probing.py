@@ -46,14 +46,15 @@ def look_into(saved_model: str, text: bytes, pieces: int) -> Tables:
     cells = np.concatenate(memories)  # [characters, layers, units]
     tables: Tables = {"cells": [], "drawn": []}
     for name, feature in FEATURES.items():
-        values = np.concatenate([feature(piece) for piece in cut])
-        best = strongest(cells, values)
+        values = [feature(piece) for piece in cut]
+        best = strongest(cells, np.concatenate(values))
         if best is None:
             continue
         layer, unit, correlation = best
         row = {"feature": name, "layer": layer + 1, "unit": unit}
         tables["cells"].append({**row, "correlation": round(correlation, 4)})
-        shown = _richest(cut, feature)
+        # The piece over whose beginning the feature varies the most.
+        shown = int(np.argmax([one[:SHOWN].std() for one in values]))
         drawn = zip(cut[shown][:SHOWN], memories[shown][:, layer, unit], strict=False)
         for position, (code, value) in enumerate(drawn):
             row = {"feature": name, "position": position, "character": chr(code)}
@@ -86,11 +87,6 @@ def strongest(cells: np.ndarray, values: np.ndarray) -> tuple[int, int, float] |
     return int(layer), int(unit), float(correlations[best])
 
 
-def _richest(cut, feature):
-    """The piece over whose beginning a feature varies the most."""
-    return int(np.argmax([feature(piece[:SHOWN]).std() for piece in cut]))
-
-
 def _gates(saturation: np.ndarray) -> Iterator[Row]:
     """Rows of `[layers, dimensions, gates, sides]`."""
     for layer, dimension, gate in np.ndindex(saturation.shape[:3]):
@@ -119,16 +115,19 @@ def kinds_of(text: bytes) -> np.ndarray:
     kinds, before, blank = [], "\n", True
     for code in text:
         character = chr(code)
-        word = character.isascii() and (character.isalnum() or character == "_")
         if before == "\n":
             kind = 0
         elif blank and character == " ":
             kind = 1
-        elif word:
-            kind = 3 if before.isascii() and (before.isalnum() or before == "_") else 2
+        elif _in_word(character):
+            kind = 3 if _in_word(before) else 2
         else:
             kind = 4
         blank = character == "\n" or (blank and character == " ")
         kinds.append(kind)
         before = character
     return np.array(kinds)
+
+
+def _in_word(character):
+    return character.isascii() and (character.isalnum() or character == "_")

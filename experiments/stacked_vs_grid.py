@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from experiments import characters, plots
-from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Summary, Tables
+from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Summary, Tables, distinct
 from experiments.scale import Scale
 from pipeline.artifacts import Store
-from pipeline.settings import Settings, load_preset
+from pipeline.settings import DataConfig, Settings, load_preset
 
 PRESETS = {"grid": "enwik8-grid3", "stacked": "enwik8-stacked3"}
 """What all models are trained like, but for what a scale makes smaller."""
-DATA = load_preset(PRESETS["grid"]).data
 
 MAIN, WIDE, SWEEP = "equal width", "equal parameters", "depth"
 
@@ -102,9 +101,14 @@ def settings(
     return load_preset(PRESETS[kind], {**fixed, **size.training, **training, **own})
 
 
+def data() -> DataConfig:
+    """How all models' text is split."""
+    return load_preset(PRESETS["grid"]).data
+
+
 def prepare(store: Store, _: Scale, inputs: Inputs) -> None:
     """Makes the examples that all models are trained on."""
-    characters.examples_of(store, inputs.text, DATA)
+    characters.examples_of(store, inputs.text, data())
 
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
@@ -193,7 +197,7 @@ def summarize(tables: Tables) -> Summary:
     grid = min((m for m in losses if m.startswith("grid")), key=losses.get)
     stacked = min((m for m in losses if m.startswith("stacked")), key=losses.get)
     widest = min(wide, key=wide.get)
-    deepest = max(row["layers"] for row in tables["models"] if row["comparison"] == MAIN)
+    deepest = max(row["layers"] for row in of(tables["models"], MAIN))
     plain = of(tables["models"], MAIN, layers=deepest, dropout=0.0)
     deep = {kind: mean(row["loss"] for row in plain if row["model"] == kind) for kind in PRESETS}
     ours, theirs, seconds = at_equal_time(tables, grid, stacked)
@@ -307,11 +311,12 @@ def draw_classes(tables: Tables) -> Figure:
     """The loss by class of character, of the best depths without dropout."""
     rows = of(tables["classes"], MAIN, dropout=0.0)
     models = of(tables["models"], MAIN, dropout=0.0)
-    names = list(dict.fromkeys(row["class"] for row in rows))
+    names = distinct(rows, "class")
     figure, (axis,) = plots.panels(1, width=8)
-    for number, kind in enumerate(PRESETS):
+    losses = {}
+    for kind in PRESETS:
         depth = min((r for r in models if r["model"] == kind), key=lambda r: r["loss"])["layers"]
-        losses = [
+        losses[f"{kind}, {depth} layers"] = [
             mean(
                 row["loss"]
                 for row in rows
@@ -319,13 +324,8 @@ def draw_classes(tables: Tables) -> Figure:
             )
             for one in names
         ]
-        places = [place + 0.4 * (number - 0.5) for place in range(len(names))]
-        axis.bar(
-            places, losses, width=0.38, color=plots.COLORS[kind], label=f"{kind}, {depth} layers"
-        )
-    axis.set_xticks(range(len(names)), names)
+    plots.side_by_side(axis, names, losses, [plots.COLORS[kind] for kind in PRESETS])
     axis.set_ylabel("nats per character")
-    axis.legend()
     return figure
 
 
