@@ -12,7 +12,7 @@ from model.grid import (
     transform_dimension,
     transform_dimension_gradient,
 )
-from model.products import LayerVectors, Products, weights_gradient
+from model.products import LayerVectors, Products
 from model.schedule import Schedule
 from model.tape import Kept, Tape, rows_of
 
@@ -36,7 +36,6 @@ class Blocks:
     ):
         """Prepares the weights for products in `dtype`."""
         self._schedule = schedule
-        self._weights = weights
         self._equations = equations
         self._extents = extents
         self._dropout = dropout
@@ -45,12 +44,11 @@ class Blocks:
             [compiled(function, compilation, equations, i) for i in range(len(extents))]
             for function in (transform_dimension, transform_dimension_gradient)
         )
-        self._products = [
-            Products(one.kernel, dtype, schedule, compilation.whole) for one in weights
-        ]
-        self._biases = [LayerVectors(one.bias, schedule) for one in weights]
+        xla = compilation.whole
+        self._products = [Products(one.kernel, dtype, schedule, xla) for one in weights]
+        self._biases = [LayerVectors(one.bias, schedule, xla) for one in weights]
         self._gains = [
-            None if one.gain is None else LayerVectors(one.gain, schedule) for one in weights
+            None if one.gain is None else LayerVectors(one.gain, schedule, xla) for one in weights
         ]
 
     def forward(self, d: tf.Tensor, rows: Sides) -> tuple[Sides, Tape]:
@@ -123,20 +121,16 @@ class Blocks:
         for stage, record in zip(self._equations.stages, tape.together, strict=True):
             together.update(dict.fromkeys(stage, rows_of(record, rows)))
         gradients = []
-        for i, one in enumerate(self._weights):
+        for i, gain in enumerate(self._gains):
             found = [rows_of(record, rows) for record in gates[i]]
-            normalized = tape.kept[i].normalized
-            gradients.append(
-                weights_gradient(
-                    self._products[i],
-                    one,
-                    self._schedule,
-                    together[i],
-                    found[0],
-                    found[-1],
-                    rows_of(normalized.values, rows) if normalized else None,
-                )
-            )
+            parts = [
+                self._products[i].kernel_gradient(together[i], found[0]),
+                self._biases[i].gradient(found[-1]),
+            ]
+            if gain is not None:
+                normalized = rows_of(tape.kept[i].normalized.values, rows)
+                parts.append(gain.gradient(found[-1] * normalized))
+            gradients.append(DimensionWeights(*parts))
         return gradients
 
     def _gain(self, d, dimension, rows):

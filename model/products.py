@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from model.grid import DimensionWeights
 from model.schedule import Schedule
 from model.transforms import shape_of
 
@@ -84,11 +83,12 @@ class Products:
 class LayerVectors:
     """The bias or the gain of each row of a hyperplane."""
 
-    def __init__(self, vectors: tf.Tensor, schedule: Schedule):
+    def __init__(self, vectors: tf.Tensor, schedule: Schedule, xla: bool):
         """Prepares `[layers | 1, m]`."""
         self._vectors = vectors
         self._only = vectors[0]
         self._schedule = schedule
+        self._xla = xla
 
     def of(self, hyperplane: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """Broadcastable to `rows`, `[rows, batch, m]`."""
@@ -105,28 +105,20 @@ class LayerVectors:
         sums = []
         for chosen in _rows_of_kernels(self._schedule, self._vectors.shape[0]):
             flat = tf.reshape(_take(rows, chosen), [-1, self._vectors.shape[1]])
-            # A product sums in float32 without a float32 copy of the rows.
-            ones = tf.ones([1, tf.shape(flat)[0]], flat.dtype)
-            sums.append(tf.cast(tf.matmul(ones, flat)[0], self._vectors.dtype))
+            sums.append(sum_of_rows(flat, self._vectors.dtype, self._xla))
         return tf.stack(sums)
 
 
-def weights_gradient(
-    products: Products,
-    weights: DimensionWeights,
-    schedule: Schedule,
-    together: tf.Tensor,
-    product_gradient: tf.Tensor,
-    before_bias: tf.Tensor,
-    normalized: tf.Tensor | None,
-) -> DimensionWeights:
-    """The gradients of one dimension's weights from those of all rows of all hyperplanes."""
-    kernel = products.kernel_gradient(together, product_gradient)
-    bias = LayerVectors(weights.bias, schedule).gradient(before_bias)
-    if weights.gain is None:
-        return DimensionWeights(kernel, bias)
-    gain = LayerVectors(weights.gain, schedule).gradient(before_bias * normalized)
-    return DimensionWeights(kernel, bias, gain)
+def sum_of_rows(rows: tf.Tensor, dtype: tf.DType, xla: bool) -> tf.Tensor:
+    """The sum `[m]` of `[rows, m]` in a dtype, rounded once.
+
+    XLA fuses a product with ones into loops that take several times as long as a reduction. Outside
+    of XLA the product needs no copy of the rows in that dtype.
+    """
+    if xla:
+        return tf.reduce_sum(tf.cast(rows, dtype), axis=0)
+    ones = tf.ones([1, tf.shape(rows)[0]], rows.dtype)
+    return tf.cast(tf.matmul(ones, rows)[0], dtype)
 
 
 def _rows_of_kernels(schedule: Schedule, kernels: int) -> Sequence[tf.Tensor | None]:

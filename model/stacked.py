@@ -19,6 +19,7 @@ from model.compilation import GATES, Compilation, Split, compiled
 from model.execution import PLAIN, Plan
 from model.grid import State
 from model.grid_layer import dropout_mask
+from model.products import sum_of_rows
 from model.recompute import Cut, recomputed
 from model.transforms import lstm_transform, lstm_transform_gradient, shape_of
 
@@ -147,6 +148,7 @@ class _Layer:
         self._steps, self._batch, self._units = shape_of(inputs)
         self._dtype = inputs.dtype
         self._kernel_dtype = kernel.dtype
+        self._xla = compilation.whole
         kernels = tf.split(tf.cast(kernel, inputs.dtype), 2, axis=0)
         self._input_kernel, self._recurrent_kernel = (
             _layouts(kernel, compilation.whole) for kernel in kernels
@@ -198,13 +200,12 @@ class _Layer:
             tf.matmul(tf.reshape(part, [-1, self._units]), flat, transpose_a=True)
             for part in (inputs, before)
         ]
-        ones = tf.ones([1, tf.shape(flat)[0]], flat.dtype)
         return (
             self._tall_product(gates, *self._input_kernel[1]),
             hidden_gradient,
             memory_gradient,
             tf.cast(tf.concat(kernels, axis=0), self._kernel_dtype),
-            tf.cast(tf.matmul(ones, flat)[0], self._kernel_dtype),
+            sum_of_rows(flat, self._kernel_dtype, self._xla),
         )
 
     def _array(self, width, dtype=None):

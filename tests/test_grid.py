@@ -131,9 +131,9 @@ def test_gradients_are_those_of_finite_differences():
         ends = []
         for sign in (1, -1):
             changed = list(sources)
-            changed[which] = source + sign * 1e-6 * direction
+            changed[which] = source + sign * 1e-7 * direction
             ends.append(loss(changed))
-        slope = (ends[0] - ends[1]) / 2e-6
+        slope = (ends[0] - ends[1]) / 2e-7
         expected = float(tf.reduce_sum(gradients[which] * direction))
         assert slope == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
