@@ -20,9 +20,16 @@ EXPERIMENT = experiment(
         ),
         "small": Comparison(
             sizes=(1, 2, 3, 4, 5, 7, 10, 15),
-            layers=(1, 4, 12),
+            layers=(1, 4),
             units=64,
-            fit=FitConfig(examples=200_000, test_every=10_000, batch_size=16, learning_rate=0.01),
+            fit=FitConfig(
+                examples=300_000,
+                test_every=10_000,
+                batch_size=16,
+                learning_rate=0.01,
+                cooldown=0.3,
+            ),
+            forget_bias=3.0,
         ),
         "full": Comparison(
             sizes=(15,),

@@ -32,6 +32,7 @@ class Comparison:
       fit: how all of them are fitted.
       seeds: how many fits of each.
       input_signs: see `nets.Net`.
+      forget_bias: see `nets.Net`.
     """
 
     sizes: Sequence[int]
@@ -40,6 +41,7 @@ class Comparison:
     fit: FitConfig
     seeds: int = 1
     input_signs: float = 0.0
+    forget_bias: float = 1.0
 
 
 def ladders(
@@ -64,7 +66,7 @@ def ladders(
             partial(
                 fitting.measure,
                 task=task(size),
-                net=Net(kind, layers, chosen.units, tied, chosen.input_signs),
+                net=Net(kind, layers, chosen.units, tied, chosen.input_signs, chosen.forget_bias),
                 config=dataclasses.replace(chosen.fit, seed=seed),
             ),
             ladder=f"{model} {layers} {seed}",
@@ -73,6 +75,7 @@ def ladders(
         for size in chosen.sizes
         for layers in chosen.layers
         for model, (kind, tied) in models.items()
+        if layers > 1 or not tied  # a single layer is untied
         for seed in inputs.seeds(chosen.seeds)
     ]
 

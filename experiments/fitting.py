@@ -38,8 +38,9 @@ class FitConfig:
       examples: seen in all, unless a fit ends earlier.
       test_every: examples between two tests.
       batch_size: examples of a step.
-      learning_rate: of Adam, constant.
+      learning_rate: of Adam, constant but for the cooldown.
       clip_norm: largest global norm of the gradient; 0 for no limit.
+      cooldown: share of the examples, the last ones, over which the learning rate falls to 0.
       seed: of the initial weights and the examples.
       until_learned: whether a fit ends at the first test with 99% of the examples right. Where the
         examples are finite that test would choose the weights that it judges.
@@ -50,12 +51,14 @@ class FitConfig:
     batch_size: int = 32
     learning_rate: float = 0.001
     clip_norm: float = 1.0
+    cooldown: float = 0.0
     seed: int = 0
     until_learned: bool = True
 
     def __post_init__(self):
         require_range("batch_size", self.batch_size, 1, 1 << 20)
         require_range("test_every", self.test_every, self.batch_size, self.examples + 1)
+        require_range("cooldown", self.cooldown, 0, 1)
 
     @property
     def steps_per_test(self) -> int:
@@ -120,12 +123,12 @@ def _fit(directory, task, net, config):
     steps = config.steps_per_test
     model.compile(
         optimizer=keras.optimizers.Adam(
-            config.learning_rate, global_clipnorm=config.clip_norm or None
+            _learning_rate(config), global_clipnorm=config.clip_norm or None
         ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=UNCOUNTED),
         metrics=[ExamplesRight(), LabelsRight()],
         steps_per_execution=STEPS_PER_CALL if steps % STEPS_PER_CALL == 0 else 1,
-        jit_compile=False,
+        jit_compile="auto",
     )
     model.optimizer.build(model.trainable_variables)
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
@@ -164,6 +167,34 @@ def _hyperparameters(task, net, config):
     return {"task": type(task).__name__, **{k: v for part in parts for k, v in part.items()}}
 
 
+def _learning_rate(config):
+    if not config.cooldown:
+        return config.learning_rate
+    steps = config.tests * config.steps_per_test
+    return Cooldown(config.learning_rate, steps, round(config.cooldown * steps))
+
+
+@keras.saving.register_keras_serializable(package="grid_lstm")
+class Cooldown(keras.optimizers.schedules.LearningRateSchedule):
+    """A constant learning rate that falls linearly to 0 at the end.
+
+    Args:
+      rate: until then.
+      steps: in all.
+      cooldown: steps over which it falls.
+    """
+
+    def __init__(self, rate: float, steps: int, cooldown: int):
+        self._config = {"rate": rate, "steps": steps, "cooldown": cooldown}
+
+    def __call__(self, step):
+        left = self._config["steps"] - tf.cast(step, tf.float32)
+        return self._config["rate"] * tf.clip_by_value(left / self._config["cooldown"], 0.0, 1.0)
+
+    def get_config(self) -> dict:
+        return self._config
+
+
 def _batches(task, config, first):
     """The batches of all steps from the given one on."""
 
@@ -171,7 +202,10 @@ def _batches(task, config, first):
         seed = tf.stack([config.seed, tf.cast(number, tf.int32)])
         return tuple(task.draw(seed, config.batch_size))
 
-    return tf.data.Dataset.counter(first).map(draw).prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    # There is nothing to tune, and the tuner holds up the end of an iterator for seconds.
+    options.autotune.enabled = False
+    return tf.data.Dataset.counter(first).map(draw).prefetch(2).with_options(options)
 
 
 class LabelsRight(keras.metrics.Mean):

@@ -20,9 +20,16 @@ EXPERIMENT = experiment(
         ),
         "small": Comparison(
             sizes=(5, 10, 20),
-            layers=(1, 2, 6),
+            layers=(1, 2),
             units=64,
-            fit=FitConfig(examples=150_000, test_every=10_000, batch_size=32, learning_rate=0.005),
+            fit=FitConfig(
+                examples=200_000,
+                test_every=10_000,
+                batch_size=16,
+                learning_rate=0.005,
+                cooldown=0.4,
+            ),
+            forget_bias=4.0,
         ),
         "full": Comparison(
             sizes=(20,),

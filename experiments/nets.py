@@ -26,6 +26,7 @@ class Net:
       tied: whether the layers share all their weights.
       input_signs: magnitude of the random signs that the projection of the input starts at; 0 for
         Glorot's uniform one.
+      forget_bias: initial bias of the forget gates, of LSTMs.
     """
 
     kind: Kind
@@ -33,6 +34,7 @@ class Net:
     units: int
     tied: bool = False
     input_signs: float = 0.0
+    forget_bias: float = 1.0
 
     def __post_init__(self):
         require_one_of("kind", self.kind, Kind)
@@ -61,7 +63,7 @@ def _layers(net, across, batch):
         layers *= net.layers if net.tied else 1
         width = net.units
     elif net.kind == "stacked":
-        layers = [StackedLSTM(net.units, net.layers)]
+        layers = [StackedLSTM(net.units, net.layers, forget_bias=net.forget_bias)]
         width = net.units
     else:
         options = {
@@ -69,6 +71,7 @@ def _layers(net, across, batch):
             "tied": "all" if net.tied else "none",
             "recurrent_initializer": None if net.kind == "grid" else "glorot_uniform",
             "project_inputs": False,
+            "forget_bias": net.forget_bias,
         }
         if across == 1:
             layers = [GridLSTM(net.units, net.layers, return_sequences=True, **options)]
@@ -76,10 +79,18 @@ def _layers(net, across, batch):
             layers = [GridLSTMND(net.units, net.layers, **options)]
         width = net.units * (2 if net.kind == "grid" else 1)
     if net.kind != "highway":
-        # Of a grid without other dimensions than depth each diagonal is one cell.
-        execution = "wavefront" if across else "reference"
-        layers[0].plan = choose(net.units, net.layers, batch, execution, "float32", whole=False)
+        layers[0].plan = _plan(net, across, batch)
+        # Keras compiles a step as one program if all layers let it.
+        layers[0].supports_jit = layers[0].plan.compilation.whole
     return layers, width
+
+
+def _plan(net, across, batch):
+    """The fastest on one core: one XLA program where its products are small."""
+    # Of a grid without other dimensions than depth each diagonal is one cell.
+    execution = "wavefront" if across else "reference"
+    whole = across == 1 and (net.kind == "stacked" or net.layers <= 2)
+    return choose(net.units, net.layers, batch, execution, "float32", whole=whole)
 
 
 def _projection(net, width):
