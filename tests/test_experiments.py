@@ -19,8 +19,9 @@ import tensorflow as tf
 from conftest import PROJECT, run_module
 from sklearn.datasets import load_digits
 
-from experiments import characters, fitting, nets, results
+from experiments import characters, fitting, memorisation, nets, results
 from experiments.algorithmic_tasks import Addition, Memorisation, Parity
+from experiments.experiment import Inputs
 from experiments.finite_tasks import Authors, DigitImages
 from experiments.fitting import FitConfig
 from experiments.nets import Net
@@ -197,6 +198,25 @@ def test_a_grid_of_three_dimensions_reads_its_last_cell():
     assert (np.abs(gradient).max(axis=-1) > 0).all(), "it has seen every patch"
 
 
+@pytest.mark.parametrize("kind,dimensions", [("grid", 2), ("stacked", 1)])
+def test_forget_gates_begin_as_open_as_asked(kind, dimensions):
+    model = nets.build(Net(kind, 3, 8, forget_bias=4.0), Memorisation(3, symbols=5), 16)
+    found = sum((weight.numpy() == 4).sum() for weight in model.weights)
+    assert found == 3 * dimensions * 8
+
+
+def test_one_layer_is_not_tied():
+    points = memorisation.EXPERIMENT.points("small", Inputs(text=None))
+    nets_of_points = {(point.labels["model"], point.labels["layers"]) for point in points}
+    assert {("grid, untied", 1), ("grid, tied", 2)} <= nets_of_points
+    assert ("grid, tied", 1) not in nets_of_points
+
+
+def test_the_learning_rate_falls_at_the_end():
+    rate = fitting.Cooldown(0.1, steps=100, cooldown=40)
+    np.testing.assert_allclose([rate(s) for s in (0, 60, 80, 100)], [0.1, 0.1, 0.05, 0], rtol=1e-6)
+
+
 def test_a_share_is_of_examples_and_of_labels():
     labels = tf.constant([[1, 0, UNCOUNTED], [2, 2, 1]])
     logits = tf.one_hot([[1, 0, 2], [2, 1, 1]], 3)
@@ -229,7 +249,7 @@ from experiments.algorithmic_tasks import Memorisation
 from experiments.nets import Net
 from pipeline.artifacts import Store
 
-config = fitting.FitConfig(6400, 640, batch_size=32, learning_rate=0.01, seed=3)
+config = fitting.FitConfig(6400, 640, batch_size=32, learning_rate=0.01, cooldown=0.5, seed=3)
 store = Store(sys.argv[1])
 with store.writing():
     fitting.run(store, Memorisation(4, 8), Net("grid", 2, 16, True), config)
