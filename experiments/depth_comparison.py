@@ -8,7 +8,16 @@ from statistics import median
 from matplotlib.figure import Figure
 
 from experiments import fitting, plots
-from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Summary, Tables
+from experiments.experiment import (
+    Experiment,
+    Inputs,
+    Plot,
+    Point,
+    Row,
+    Summary,
+    Tables,
+    distinct,
+)
 from experiments.fitting import LEARNED, FitConfig
 from experiments.nets import Kind, Net
 from experiments.scale import Scale
@@ -140,7 +149,7 @@ def _draw_learning(unit: str, tables: Tables) -> Figure:
         axis.set_title(f"{size} {unit}")
         axis.set_xlabel("examples seen")
     axes[0].set_ylabel("right: examples, and symbols (dotted)")
-    axes[0].legend(loc="upper left")
+    axes[0].legend(loc="best")
     return figure
 
 
@@ -160,8 +169,9 @@ def _draw_depth(unit: str, tables: Tables) -> Figure:
         _draw_shares(axis, rows, "layers", marker="o")
         axis.set_title(f"{size} {unit}")
         axis.set_xlabel("layers")
+        axis.set_xticks(distinct(rows, "layers"))
     axes[0].set_ylabel("right: examples, and symbols (dotted)")
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="best")
     return figure
 
 

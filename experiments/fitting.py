@@ -203,7 +203,7 @@ def _batches(task, config, first):
         return tuple(task.draw(seed, config.batch_size))
 
     options = tf.data.Options()
-    # There is nothing to tune, and the tuner holds up the end of an iterator for seconds.
+    # There is nothing to tune, and on a single core tuning holds up an iterator's end for seconds.
     options.autotune.enabled = False
     return tf.data.Dataset.counter(first).map(draw).prefetch(2).with_options(options)
 
