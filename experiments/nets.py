@@ -7,7 +7,7 @@ import keras
 
 from experiments.task import Task
 from model.config import require_one_of, require_range
-from model.execution import choose
+from model.execution import choose, visible_device
 from model.layers import GridLSTM, GridLSTMND
 from model.stacked import StackedLSTM
 
@@ -86,10 +86,11 @@ def _layers(net, across, batch):
 
 
 def _plan(net, across, batch):
-    """The fastest on one core: one XLA program where its products are small."""
+    """The fastest on one core: one XLA program for small products and accelerators."""
     # Of a grid without other dimensions than depth each diagonal is one cell.
     execution = "wavefront" if across else "reference"
-    whole = across == 1 and (net.kind == "stacked" or net.layers <= 2)
+    small = across == 1 and (net.kind == "stacked" or net.layers <= 2)
+    whole = small or visible_device() == "accelerator"
     return choose(net.units, net.layers, batch, execution, "float32", whole=whole)
 
 
