@@ -17,13 +17,20 @@ EXPERIMENT = experiment(
             FitConfig(examples=1_600, test_every=800, batch_size=32, learning_rate=0.01),
         ),
         "small": Comparison(
-            Authors(length=64, lines=10_000),
+            Authors(length=40, lines=10_000),
             {
-                "grid": [Net("grid", layers, 64) for layers in (1, 2, 4)],
-                "grid, tied": [Net("grid", layers, 64, tied=True) for layers in (2, 4)],
-                "stacked": [Net("stacked", layers, 64) for layers in (1, 2, 4)],
+                "grid": [Net("grid", layers, 64, forget_bias=2.0) for layers in (1, 2)],
+                "grid, tied": [Net("grid", 2, 64, tied=True, forget_bias=2.0)],
+                "stacked": [Net("stacked", layers, 64, forget_bias=2.0) for layers in (1, 2)],
             },
-            FitConfig(examples=64_000, test_every=6_400, batch_size=32, learning_rate=0.01),
+            FitConfig(
+                examples=128_000,
+                test_every=12_800,
+                batch_size=32,
+                learning_rate=0.005,
+                cooldown=0.5,
+            ),
+            seeds=2,
         ),
         "full": Comparison(
             Authors(length=128, lines=50_000),
