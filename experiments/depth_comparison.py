@@ -146,7 +146,7 @@ def _draw_learning(unit: str, tables: Tables) -> Figure:
                     if (row["model"], row["layers"], row[unit]) == (model, depth, size)
                 ]
         _draw_shares(axis, chosen, "examples")
-        axis.set_title(f"{size} {unit}")
+        axis.set_title(f"{unit}: {size}")
         axis.set_xlabel("examples seen")
     axes[0].set_ylabel("right: examples, and symbols (dotted)")
     axes[0].legend(loc="best")
@@ -165,9 +165,9 @@ def _draw_depth(unit: str, tables: Tables) -> Figure:
     figure, axes = plots.panels(len(sizes))
     for axis, size in zip(axes, sizes, strict=True):
         rows = [row for row in tables["nets"] if row[unit] == size]
-        rows.sort(key=lambda row: row["layers"])
+        rows.sort(key=lambda row: (list(MODELS).index(row["model"]), row["layers"]))
         _draw_shares(axis, rows, "layers", marker="o")
-        axis.set_title(f"{size} {unit}")
+        axis.set_title(f"{unit}: {size}")
         axis.set_xlabel("layers")
         axis.set_xticks(distinct(rows, "layers"))
     axes[0].set_ylabel("right: examples, and symbols (dotted)")
@@ -188,7 +188,7 @@ def _summarize(unit: str, tables: Tables) -> Summary:
         if largest:
             found = best([row for row in learned if row[unit] == largest])
             sentences.append(
-                f"{model}: {largest} {unit} learned, by {found['layers']} layers after "
+                f"{model}: {unit} up to {largest} learned, at depth {found['layers']} after "
                 f"{found['examples']:,.0f} examples ({found['exact']:.1%} right)."
             )
         else:
