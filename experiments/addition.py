@@ -20,10 +20,10 @@ EXPERIMENT = experiment(
         ),
         "small": Comparison(
             sizes=(1, 2, 3, 4, 5, 7, 10, 15),
-            layers=(1, 4),
+            layers=(1, 2),
             units=64,
             fit=FitConfig(
-                examples=300_000,
+                examples=500_000,
                 test_every=10_000,
                 batch_size=16,
                 learning_rate=0.01,
