@@ -91,7 +91,8 @@ def _plan(net, across, batch):
     execution = "wavefront" if across else "reference"
     small = across == 1 and (net.kind == "stacked" or net.layers <= 2)
     whole = small or visible_device() == "accelerator"
-    return choose(net.units, net.layers, batch, execution, "float32", whole=whole)
+    kind = "stacked" if net.kind == "stacked" else "grid"
+    return choose(net.units, net.layers, batch, execution, "float32", whole=whole, kind=kind)
 
 
 def _projection(net, width):

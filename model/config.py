@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from model.errors import InputError
 
+Kind = Literal["grid", "stacked"]
 AlphabetKind = Literal["bytes", "unicode"]
 OutputEquation = Literal["o*tanh(m)", "tanh(o*m)"]
 Transform = Literal["lstm", "tanh", "relu", "identity"]
@@ -95,7 +96,7 @@ class ModelConfig:
         the kernels and ±1 for the embedding.
     """
 
-    kind: Literal["grid", "stacked"] = "grid"
+    kind: Kind = "grid"
     layers: int = 2
     units: int = 128
     tied: Literal["none", "depth", "all"] = "none"

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import tensorflow as tf
 
 from model.compilation import Compilation
-from model.config import Execution
+from model.config import Execution, Kind
 
 ComputeType = Literal["auto", "float32", "bfloat16"]
 Device = Literal["cpu", "accelerator"]
@@ -47,13 +47,14 @@ LEAST_ROWS = 8
 
 
 class Measured(NamedTuple):
-    """One row of the table: training speeds in characters per second of one processor and size.
+    """One row of the table: training speeds in characters per second of one processor and net.
 
     A variant is a compute dtype and one of "whole" (all of a step in one XLA program), "gates" (the
     gates in XLA, products left to oneDNN) or "parts" (the same, one group of batch rows per core).
     """
 
     processor: Processor
+    kind: Kind
     layers: int
     units: int
     batch: int
@@ -93,6 +94,7 @@ def choose(
     device: Device | None = None,
     on: Processor | None = None,
     whole: bool | None = None,
+    kind: Kind = "grid",
 ) -> Plan:
     """The fastest way to train a net of the given size.
 
@@ -105,6 +107,7 @@ def choose(
       device: where it will run; None for where TensorFlow places it.
       on: the processor; None for this one.
       whole: whether the caller compiles the whole step with XLA; None if it will do as it is told.
+      kind: of net.
     """
     device = device or visible_device()
     if device == "accelerator":
@@ -113,7 +116,7 @@ def choose(
         compilation = Compilation(whole=whole is not False, gates=False)
         return Plan(_wavefront(execution), compilation, compute, (reason,))
     on = on or processor()
-    nearest = _nearest(on, units, layers, batch or 32)
+    nearest = _nearest(on, kind, units, layers, batch or 32)
     speeds = {
         variant: speed
         for variant, speed in _speeds(nearest).items()
@@ -164,14 +167,19 @@ def _wavefront(execution: Execution) -> Execution:
     return "reference" if execution == "reference" else "wavefront"
 
 
-def _nearest(on: Processor, units: int, layers: int, batch: int) -> Measured:
-    """The row of the table whose size is nearest, by ratios of units and of rows."""
+def _nearest(on: Processor, kind: Kind, units: int, layers: int, batch: int) -> Measured:
+    """The row of the table whose size is nearest, by ratios of units and of rows.
+
+    Stacked nets go by grids on a processor on which no stacked net was measured.
+    """
 
     def distance(row):
         rows = layers * batch / (row.layers * row.batch)
         return 2 * abs(math.log(units / row.units)) + abs(math.log(rows))
 
-    return min((row for row in measurements() if row.processor == on), key=distance)
+    rows = [row for row in measurements() if row.processor == on]
+    same = [row for row in rows if row.kind == kind]
+    return min(same or rows, key=distance)
 
 
 def _speeds(row: Measured) -> dict[str, float]:
@@ -180,8 +188,8 @@ def _speeds(row: Measured) -> dict[str, float]:
     for other in measurements():
         for dtype in ("float32", "bfloat16"):
             gates, parts = f"{dtype} gates", f"{dtype} parts"
-            same_size = (other.layers, other.units) == (row.layers, row.units)
-            if same_size and gates in speeds and {gates, parts} <= other.speeds.keys():
+            alike = (other.kind, other.layers, other.units) == (row.kind, row.layers, row.units)
+            if alike and gates in speeds and {gates, parts} <= other.speeds.keys():
                 speeds.setdefault(parts, speeds[gates] * other.speeds[parts] / other.speeds[gates])
     return speeds
 
@@ -191,5 +199,5 @@ def _why(variant: str, row: Measured, speeds: dict[str, float]) -> str:
     others = ", ".join(
         f"{other} {speed / best:.2f}" for other, speed in speeds.items() if other != variant
     )
-    size = f"{row.layers}x{row.units}, batch {row.batch}"
+    size = f"{row.kind} {row.layers}x{row.units}, batch {row.batch}"
     return f"{variant} was the fastest at {size}" + (f" (of its speed: {others})" if others else "")

@@ -118,6 +118,7 @@ class Learner:
             config.execution,
             config.dtype,
             device=_device(strategy),
+            kind=model_config.kind,
         )
         self.plan = plan._replace(recompute=config.recompute)
         whole = self.plan.compilation.whole

@@ -10,7 +10,7 @@ from model.execution import choose, measurements
 
 @pytest.mark.parametrize("row", measurements(), ids=str)
 def test_auto_is_the_fastest_that_was_measured(row):
-    plan = choose(row.units, row.layers, row.batch, device="cpu", on=row.processor)
+    plan = choose(row.units, row.layers, row.batch, device="cpu", on=row.processor, kind=row.kind)
     compiled = "whole" if plan.compilation.whole else "parts"
     if plan.compilation.parts == 1 and not plan.compilation.whole:
         compiled = "gates"
@@ -51,7 +51,7 @@ def explain(*arguments):
 def test_explain_says_what_and_why():
     shown = explain("--processor", "amx", "--device", "cpu", "--window", "100").stdout
     assert "bfloat16" in shown
-    assert "was the fastest at 6x1000" in shown
+    assert "was the fastest at grid 6x1000" in shown
     assert "AMX tiles" in shown
     assert "960 MB" in shown  # 32 bytes * 1000 units * 6 layers * 100 steps * 50 rows
     assert "recompute=10" in shown
