@@ -28,6 +28,13 @@ def test_a_processor_without_bfloat16_products_gets_float32():
         assert choose(units, 2, 32, device="cpu", on="other").dtype == "float32"
 
 
+def test_stacked_nets_go_by_grids_where_none_was_measured():
+    measured = {row.processor for row in measurements() if row.kind == "stacked"}
+    for on in {row.processor for row in measurements()}:
+        (why,) = (r for r in choose(128, 2, 16, on=on, kind="stacked").reasons if "fastest" in r)
+        assert f"at {'stacked' if on in measured else 'grid'} " in why
+
+
 def test_the_caller_has_the_last_word():
     assert choose(1000, 6, 50, dtype="float32", device="cpu", on="amx").dtype == "float32"
     assert choose(8, 1, 1, dtype="bfloat16", device="cpu", on="other").dtype == "bfloat16"
