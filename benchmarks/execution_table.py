@@ -15,17 +15,14 @@ from model import execution
 from model.config import Kind
 
 SIZES = [
-    Size(*size)
-    for size in (
-        ("grid", 2, 32, 16, 64),
-        ("grid", 2, 128, 16, 64),
-        ("grid", 3, 256, 64, 64),
-        ("grid", 6, 1000, 50, 50),
-        ("stacked", 2, 32, 16, 64),
-        ("stacked", 2, 128, 16, 64),
-        ("stacked", 3, 256, 64, 64),
-        ("stacked", 3, 1000, 50, 50),
-    )
+    Size("grid", 2, 32, 16, 64),
+    Size("grid", 2, 128, 16, 64),
+    Size("grid", 3, 256, 64, 64),
+    Size("grid", 6, 1000, 50, 50),
+    Size("stacked", 2, 32, 16, 64),
+    Size("stacked", 2, 128, 16, 64),
+    Size("stacked", 3, 256, 64, 64),
+    Size("stacked", 3, 1000, 50, 50),
 ]
 
 
