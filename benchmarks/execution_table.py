@@ -55,9 +55,9 @@ def main(steps, turn, only, kind):
 def _replace(row: execution.Measured) -> None:
     """Writes the table with a row in the place of an older one."""
     execution.measurements.cache_clear()
-    found = {old[:5]: old for old in execution.measurements()}
-    found[row[:5]] = row
-    ordered = sorted(found.values(), key=lambda one: one[:5])
+    found = {old[:-1]: old for old in execution.measurements()}
+    found[row[:-1]] = row
+    ordered = sorted(found.values(), key=lambda one: one[:-1])
     lines = ",\n".join(" " + json.dumps(one._asdict()) for one in ordered)
     execution.TABLE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
