@@ -26,6 +26,11 @@ from serving.turns import INPUTS, Turns
 MAX_INSPECTED = 1000
 CLASSES = 10
 TEXT_FEATURE = "text"
+INSPECTED = [
+    tf.TensorSpec([None], tf.string, "text"),
+    tf.TensorSpec([None], tf.int32, "layer"),
+    tf.TensorSpec([None], tf.int32, "unit"),
+]
 
 
 @dataclasses.dataclass
@@ -83,10 +88,7 @@ class ServedModel(tf.Module):
         # The defaults are tensors, which are not to be made when this module is imported.
         default = _defaults()
 
-        @tf.function(
-            autograph=False,
-            input_signature=list(INPUTS.values()),
-        )
+        @tf.function(autograph=False, input_signature=list(INPUTS.values()))
         def generate(
             prompt,
             length=default["length"],
@@ -128,20 +130,13 @@ class ServedModel(tf.Module):
     def _inspect_signature(self):
         everything = tf.constant([-1])
 
-        @tf.function(
-            autograph=False,
-            input_signature=[
-                tf.TensorSpec([None], tf.string, "text"),
-                tf.TensorSpec([None], tf.int32, "layer"),
-                tf.TensorSpec([None], tf.int32, "unit"),
-            ],
-        )
+        @tf.function(autograph=False, input_signature=INSPECTED)
         def inspect(text, layer=everything, unit=everything):
             return self.inspect(text, layer, unit)
 
         return inspect
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, input_signature=list(INPUTS.values()))
     def generate(
         self, prompt, length, temperature, top_k, top_p, seed, stop, alternatives, state
     ) -> dict[str, tf.Tensor]:
@@ -247,7 +242,7 @@ class ServedModel(tf.Module):
         config = self._model.config
         return {"embedding": tf.ensure_shape(embedding, [None, config.layers * config.units])}
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, input_signature=INSPECTED)
     def inspect(self, text, layer, unit) -> dict[str, tf.Tensor]:
         """Memories, gates and their saturation; see `inspection.Inspection`.
 
