@@ -179,13 +179,16 @@ class Training:
         self._corpus = examples.manifest.counters["corpus"]
         self._transform = transform.load(examples.path)
         self._train_split = Split.open(examples.path, "train", alphabet)
-        self._eval_split = Split.open(examples.path, "eval", alphabet)
         self._epoch_steps = self._train_split.windows_per_epoch(config.batch_size, config.window)
         self._steps = config.steps or config.epochs * self._epoch_steps
         self._learner = Learner(
             strategy, settings.model, alphabet.size, config, self._epoch_steps, self._steps
         )
         self._checkpoints = Checkpoints(directory, self._learner, own)
+        # Traced once, as that takes as long as a validation of a small model.
+        self._validation, _ = Split.open(examples.path, "eval", alphabet).evaluation_windows(
+            config.batch_size, config.window, config.validation_characters, self._learner.rows
+        )
 
     def run(self, initial: InitialWeights | None) -> Outcome:
         """Trains, restores the best checkpoint and exports it."""
@@ -296,11 +299,7 @@ class Training:
         return loss
 
     def _validate(self, done):
-        config = self._config
-        windows, _ = self._eval_split.evaluation_windows(
-            config.batch_size, config.window, config.validation_characters, self._learner.rows
-        )
-        loss = self._learner.validate(windows)
+        loss = self._learner.validate(self._validation)
         self._log.validation(done, loss, self._sample())
         return loss
 
