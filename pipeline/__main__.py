@@ -163,7 +163,7 @@ def _listed(text):
     return [part for part in text.split(",") if part]
 
 
-@commands.command("run")
+@commands.command("run", cls=click.Command)
 @_corpus_options
 @_preset_options(DataConfig, ModelConfig, TrainingConfig)
 @_train_options
@@ -195,6 +195,8 @@ def run(
 
     Options for Beam follow after `--`, as in `run -- --runner=FlinkRunner`.
     """
+    settings = load_preset(preset, overrides)
+    command_line.import_tensorflow()
     from pipeline import orchestration
     from pipeline.report import print_warning
     from pipeline.sample import print_sample
@@ -202,7 +204,7 @@ def run(
     served = orchestration.run_all(
         store,
         text,
-        load_preset(preset, overrides),
+        settings,
         serving_dir or os.path.join(store.root, "serving"),
         model_name,
         eval_streams,
@@ -297,17 +299,19 @@ def example_validator(store, corpus):
     stage.require_valid(anomalies)
 
 
-@commands.command("trainer")
+@commands.command("trainer", cls=click.Command)
 @_preset_options(ModelConfig, TrainingConfig)
 @_train_options
 @_stage
 def trainer(store, preset, init_from, devices, **overrides):
     """Train a model and export it; go on where an interrupted training stopped."""
     from pipeline import schema_gen
-    from pipeline import trainer as stage
 
     settings = load_preset(preset, overrides)
     schema = store.latest(schema_gen.STAGE)
+    command_line.import_tensorflow()
+    from pipeline import trainer as stage
+
     examples = store.ancestor(schema, "statistics", "examples")
     stage.run(store, examples, schema, settings, init_from, _listed(devices))
 
