@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from model.errors import InputError
 from serving.client import Address, Client
 
-SECONDS_TO_START = 120.0
+SECONDS_TO_START = 300.0
 TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
 
 

@@ -4,8 +4,6 @@ import pathlib
 import random
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -133,10 +131,16 @@ def model(alphabet):
     return CharacterModel(ModelConfig(layers=2, units=12), alphabet.size)
 
 
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """Where the model is exported once for all tests, by what a character is."""
+    return tmp_path_factory.mktemp("served")
+
+
 @pytest.fixture(scope="module")
-def base_path(model, alphabet, tmp_path_factory):
+def base_path(model, alphabet, kind, served):
     """The model as version 1."""
-    path = servers.base_path() or tmp_path_factory.mktemp("served")
+    path = servers.base_path() or served / kind
     if not (path / "1").exists():
         export(model, alphabet, str(path / "1"))
     return path
@@ -153,7 +157,7 @@ def server(base_path):
     with servers.running(*servers.of(base_path)) as running:
         yield running
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(40) == 0
+        assert running.process.wait(servers.PATIENCE) == 0
 
 
 def inputs(prompts, length=8, temperature=1.0, top_k=0, top_p=1.0, seed=7, alternatives=0):
@@ -170,19 +174,6 @@ def inputs(prompts, length=8, temperature=1.0, top_k=0, top_p=1.0, seed=7, alter
     }
 
 
-def run_module(*arguments, **options):
-    """Runs `python -m ...` as a user would, and returns the finished process."""
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=300,
-        **options,
-    )
-
-
 def pytest_addoption(parser):
     """Which server is tested, and whether Flink is."""
     parser.addoption("--server", default=servers.EMBEDDED, help=servers.__doc__)
@@ -197,5 +188,6 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """The longest files go first, so that the workers end together; each file stays in order."""
-    longest = ("test_readme.py", "test_pipeline.py", "test_training.py")
-    items.sort(key=lambda item: item.path.name not in longest)
+    longest = ("readme", "pipeline", "training", "benchmarks", "workers", "versions", "experiments")
+    names = [f"test_{name}.py" for name in longest]
+    items.sort(key=lambda item: [*names, item.path.name].index(item.path.name))

@@ -31,6 +31,8 @@ from serving.launch import free_port
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 EMBEDDED = "embedded"
+PATIENCE = 300.0
+"""Seconds after which a wait is taken for one that never ends, on a slow and busy machine."""
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 _chosen = {"server": EMBEDDED, "base_path": None}
 
@@ -142,7 +144,7 @@ def of(base_path, name: str = "letters") -> tuple[str, str]:
     return f"--model_name={name}", f"--model_base_path={base_path}"
 
 
-def wait_until(condition, seconds: float = 60.0) -> None:
+def wait_until(condition, seconds: float = PATIENCE) -> None:
     """Waits for what is to become true, of a server that may not answer yet."""
     deadline = time.monotonic() + seconds
     while True:
@@ -157,7 +159,9 @@ def status(channel: grpc.Channel, name: str = "letters"):
     """The states of a model's versions, as ModelService has them."""
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = name
-    return model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request, timeout=10)
+    return model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(
+        request, timeout=PATIENCE
+    )
 
 
 def states(channel: grpc.Channel, name: str = "letters") -> dict[int, int]:
@@ -177,7 +181,7 @@ def predict_request(signature, values, name="letters", version=None):
     return request
 
 
-def predict(channel, signature, values, name="letters", version=None, timeout=30):
+def predict(channel, signature, values, name="letters", version=None, timeout=PATIENCE):
     """Predict: the outputs as arrays, and the response."""
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     request = predict_request(signature, values, name, version)
@@ -189,7 +193,7 @@ def rest(server: Server, path: str, body=None):
     """A REST request: the status, and the answer from JSON."""
     data = json.dumps(body).encode() if body is not None else None
     try:
-        with urllib.request.urlopen(server.url(path), data, timeout=60) as response:
+        with urllib.request.urlopen(server.url(path), data, timeout=PATIENCE) as response:
             return 200, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -197,5 +201,5 @@ def rest(server: Server, path: str, body=None):
 
 def page(server: Server, path: str) -> str:
     """A page as text."""
-    with urllib.request.urlopen(server.url(path), timeout=10) as response:
+    with urllib.request.urlopen(server.url(path), timeout=PATIENCE) as response:
         return response.read().decode()

@@ -5,7 +5,7 @@ import shutil
 import time
 
 import pytest
-from conftest import run_module
+from commands import run_module
 from servers import of, running
 
 from serving.client import Address, AsyncClient, Client

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import PROJECT, run_module, words
+from commands import run_module
+from conftest import PROJECT, words
 
 QUICK = ["--layers", "1", "--units", "8", "--steps", "10"]
 

@@ -9,7 +9,8 @@ import kubernetes_validate
 import pytest
 import servers
 import yaml
-from conftest import PROJECT, inputs, run_module
+from commands import run_module
+from conftest import PROJECT, inputs
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from serving import config_files

@@ -12,7 +12,9 @@ import time
 
 import numpy as np
 import pytest
-from conftest import PROJECT, run_module
+from commands import run_module
+from conftest import PROJECT
+from servers import PATIENCE
 
 from experiments import characters, memorisation, results
 from experiments.experiment import Inputs
@@ -161,7 +163,7 @@ def test_killed_measurements_leave_no_process_behind(tmp_path):
         found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
         return found.stdout.split()
 
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + PATIENCE
     while not list(tmp_path.glob("artifacts/.partial/Fitting-*")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)

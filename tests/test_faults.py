@@ -12,7 +12,8 @@ import sys
 import time
 
 import pytest
-from conftest import PROJECT, contents, run_module, words
+from commands import run_module
+from conftest import PROJECT, contents, words
 
 from model.errors import InputError
 from pipeline import artifacts, corpus, example_gen, files, layout, schema_gen, statistics_gen

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import PROJECT
+from servers import PATIENCE
 
 from experiments import fitting
 from experiments.algorithmic_tasks import Parity
@@ -72,10 +73,10 @@ with store.writing():
         return {row["examples"]: (row["loss"], row["training_loss"]) for row in rows}
 
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    assert start(straight).wait(200) == 0
+    assert start(straight).wait(PATIENCE) == 0
     for rows in (2, 5):
         process = start(killed)
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + PATIENCE
         while True:
             found = list(killed.glob(".partial/Fitting-*/history.csv"))
             if found and len(found[0].read_text().splitlines()) > rows:
@@ -84,5 +85,5 @@ with store.writing():
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    assert start(killed).wait(200) == 0
+    assert start(killed).wait(PATIENCE) == 0
     assert tests(killed) == tests(straight) and len(tests(killed)) == 10

@@ -6,7 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import contents, run_module, words
+from commands import run_module
+from conftest import contents, words
 
 from benchmarks.flink_cluster import SLOTS, flink_cluster
 

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 from conftest import inputs
-from servers import of, predict, predict_request, rest, running
+from servers import PATIENCE, of, predict, predict_request, rest, running
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 LIMIT = 100_000  # bytes of a message
@@ -81,7 +81,7 @@ def test_readers_that_do_not_read(server):
 def test_clients_that_vanish(server):
     stub = prediction_service_pb2_grpc.PredictionServiceStub(server.channel)
     futures = [
-        stub.Predict.future(predict_request("generate", inputs(["a"], 2000)), timeout=60)
+        stub.Predict.future(predict_request("generate", inputs(["a"], 2000)), timeout=PATIENCE)
         for _ in range(30)
     ]
     threading.Event().wait(0.3)
@@ -93,7 +93,7 @@ def test_more_requests_than_threads_are_refused_at_once(base_path):
     with running(*of(base_path), "--grpc_max_threads=2") as server:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(server.channel)
         request = predict_request("generate", inputs(["a"], 2000))
-        futures = [stub.Predict.future(request, timeout=60) for _ in range(8)]
+        futures = [stub.Predict.future(request, timeout=PATIENCE) for _ in range(8)]
         codes = [future.code().name for future in futures]
         assert codes.count("OK") >= 2 and set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
 

@@ -6,7 +6,7 @@ After tensorflow_serving/model_servers/tensorflow_model_server_test.py of Tensor
 import grpc
 import pytest
 import tensorflow as tf
-from servers import AVAILABLE, page, rest, running, states, status, wait_until
+from servers import AVAILABLE, PATIENCE, page, rest, running, states, status, wait_until
 from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
@@ -95,7 +95,7 @@ def prediction(channel, name="default", specify_output=True):
     if specify_output:
         request.output_filter.append("y")
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-    response = stub.Predict(request, timeout=5)
+    response = stub.Predict(request, timeout=PATIENCE)
     assert is_of(response.model_spec, name, "serving_default")
     assert list(response.outputs) == ["y"]
     (value,) = response.outputs["y"].float_val
@@ -133,14 +133,14 @@ def test_classify_regress_and_multi_inference(server):
         task = multi.tasks.add(method_name=f"tensorflow/serving/{kind}")
         task.model_spec.CopyFrom(request.model_spec)
 
-    classified = stub.Classify(classification, timeout=5)
+    classified = stub.Classify(classification, timeout=PATIENCE)
     (row,) = classified.result.classifications
     assert [(one.label, one.score) for one in row.classes] == [("", 3.0)]
     assert is_of(classified.model_spec, "default", "classify_x_to_y")
-    regressed = stub.Regress(regression, timeout=5)
+    regressed = stub.Regress(regression, timeout=PATIENCE)
     assert [one.value for one in regressed.result.regressions] == [3.0]
     assert is_of(regressed.model_spec, "default", "regress_x_to_y")
-    first, second = stub.MultiInference(multi, timeout=5).results
+    first, second = stub.MultiInference(multi, timeout=PATIENCE).results
     assert first.classification_result == classified.result
     assert second.regression_result == regressed.result
     assert is_of(second.model_spec, "default", "regress_x_to_y")
@@ -211,7 +211,7 @@ def test_a_configuration_of_two_models_is_read_and_put_in_place_of_another(model
             name="half_plus_four", base_path=str(models[3]), model_platform="tensorflow"
         )
         models_of = model_service_pb2_grpc.ModelServiceStub(channel)
-        models_of.HandleReloadConfigRequest(reload, timeout=60)
+        models_of.HandleReloadConfigRequest(reload, timeout=PATIENCE)
         assert prediction(channel, "half_plus_four") == 4.0
         with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
             prediction(channel, "half_plus_two")
@@ -221,7 +221,7 @@ def test_a_bad_configuration_is_named(tmp_path):
     file = tmp_path / "bad.config"
     file.write_text("improperly formatted file!\n")
     with running(f"--model_config_file={file}", wait=False) as server:
-        assert server.process.wait(60) != 0
+        assert server.process.wait(PATIENCE) != 0
         assert f"Invalid protobuf file: '{file}'" in server.log
 
 

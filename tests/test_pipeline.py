@@ -10,8 +10,9 @@ import sys
 
 import pytest
 import tensorflow as tf
-from conftest import PROJECT, run_module, words
-from servers import running
+from commands import run_module
+from conftest import PROJECT, words
+from servers import PATIENCE, running
 from tensorflow.core.protobuf import saved_model_pb2
 
 from pipeline import evaluator, orchestration
@@ -25,7 +26,7 @@ OPTIONS = (
     "--sample_characters 40"
 )
 
-pytestmark = pytest.mark.timeout(900)  # one fixture is nine runs
+pytestmark = pytest.mark.timeout(1800)  # one fixture is nine runs
 
 # Kills the process with the artifact of one stage written, but not yet published.
 KILLER = """
@@ -49,7 +50,7 @@ def finished_run(corpus_file, tmp_path_factory):
     for stage in orchestration.STAGES:
         killed = subprocess.run(
             [sys.executable, "-c", KILLER, stage, *command],
-            cwd=PROJECT, capture_output=True, text=True, timeout=200,
+            cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert Store(str(root)).all(stage) == []

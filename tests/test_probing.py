@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import run_module
+from commands import run_module
 
 from experiments import probing, results
 from experiments.characters import PIECE, WARM, Export

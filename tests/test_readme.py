@@ -18,6 +18,7 @@ import urllib.request
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from conftest import PROJECT, words
+from servers import PATIENCE
 
 from benchmarks import data, endurance, train_step
 from benchmarks import serving as serving_benchmark
@@ -89,7 +90,7 @@ def shortened(command):
 
 
 def wait_for(url, process):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             with urllib.request.urlopen(url, timeout=5):
@@ -99,7 +100,7 @@ def wait_for(url, process):
             time.sleep(0.2)
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_every_command_of_the_readme_works(checkout):
     servers = []
     try:
@@ -116,11 +117,13 @@ def test_every_command_of_the_readme_works(checkout):
                 continue
             finished = subprocess.run(
                 shortened(command), executable="/bin/bash", capture_output=True, text=True,
-                errors="replace", timeout=600, **options,
+                errors="replace", timeout=2 * PATIENCE, **options,
             )  # fmt: skip
             assert finished.returncode == 0, f"{command}\n{finished.stdout}{finished.stderr}"
         for program in blocks("python"):
-            subprocess.run([sys.executable, "-c", program], cwd=checkout, check=True, timeout=100)
+            subprocess.run(
+                [sys.executable, "-c", program], cwd=checkout, check=True, timeout=PATIENCE
+            )
     finally:
         for process in servers:
             with contextlib.suppress(ProcessLookupError):

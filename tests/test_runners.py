@@ -9,7 +9,8 @@ from apache_beam.internal import pickler
 from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
-from conftest import PROJECT, run_module, text_of, words, write_folder
+from commands import run_module
+from conftest import PROJECT, text_of, words, write_folder
 
 from model.errors import InputError
 from pipeline import corpus, example_gen, runners, statistics_gen, transform

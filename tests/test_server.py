@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import servers
 import tensorflow as tf
-from conftest import inputs, run_module
+from commands import run_module
+from conftest import inputs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from servers import (
     AVAILABLE,
+    PATIENCE,
     of,
     predict,
     predict_request,
@@ -152,7 +154,7 @@ def test_classify_regress_and_multi_inference(server):
     classification.model_spec.name = "letters"
     classification.model_spec.signature_name = "classify"
     classification.input.example_list.examples.extend([example(b"abc"), example(b"a")])
-    classified = stub.Classify(classification, timeout=30)
+    classified = stub.Classify(classification, timeout=PATIENCE)
     assert (classified.model_spec.version.value, classified.model_spec.signature_name) == (
         1,
         "classify",
@@ -162,7 +164,7 @@ def test_classify_regress_and_multi_inference(server):
     regression = regression_pb2.RegressionRequest(input=classification.input)
     regression.model_spec.name = "letters"
     regression.model_spec.signature_name = "regress"
-    regressed = [one.value for one in stub.Regress(regression, timeout=30).result.regressions]
+    regressed = [one.value for one in stub.Regress(regression, timeout=PATIENCE).result.regressions]
     scored, _ = predict(channel, "score", {"text": np.array([b"abc", b"a"], object)})
     np.testing.assert_allclose(regressed, scored["bits_per_character"], rtol=1e-6)
 
@@ -171,16 +173,16 @@ def test_classify_regress_and_multi_inference(server):
         task = multi.tasks.add(method_name=f"tensorflow/serving/{method}")
         task.model_spec.name = "letters"
         task.model_spec.signature_name = signature
-    first, second = stub.MultiInference(multi, timeout=30).results
+    first, second = stub.MultiInference(multi, timeout=PATIENCE).results
     assert [one.value for one in first.regression_result.regressions] == regressed
     assert second.classification_result == classified.result
 
     regression.model_spec.signature_name = "classify"
     with pytest.raises(grpc.RpcError, match="Expected regression signature method_name"):
-        stub.Regress(regression, timeout=30)
+        stub.Regress(regression, timeout=PATIENCE)
     with pytest.raises(grpc.RpcError, match="Input is empty"):
         classification.ClearField("input")
-        stub.Classify(classification, timeout=30)
+        stub.Classify(classification, timeout=PATIENCE)
 
 
 def test_an_output_filter_chooses(server):
@@ -189,10 +191,10 @@ def test_an_output_filter_chooses(server):
     request.model_spec.name = "letters"
     request.inputs["prompt"].CopyFrom(tf.make_tensor_proto(["ab"]))
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-    assert set(stub.Predict(request, timeout=30).outputs) == {"text"}
+    assert set(stub.Predict(request, timeout=PATIENCE).outputs) == {"text"}
     request.output_filter.append("text")
     with pytest.raises(grpc.RpcError, match="duplicate output tensor alias: text"):
-        stub.Predict(request, timeout=30)
+        stub.Predict(request, timeout=PATIENCE)
 
 
 def test_reflection_names_the_services(server):
@@ -200,7 +202,7 @@ def test_reflection_names_the_services(server):
     channel = server.channel
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
-    (response,) = stub.ServerReflectionInfo(iter([request]), timeout=10)
+    (response,) = stub.ServerReflectionInfo(iter([request]), timeout=PATIENCE)
     names = {service.name for service in response.list_services_response.service}
     assert {
         "tensorflow.serving.PredictionService",
@@ -237,11 +239,11 @@ def test_running_requests_finish_when_the_server_is_told_to_stop(base_path):
     with running(*of(base_path)) as server:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(server.channel)
         request = predict_request("generate", inputs(["a"], 6000))
-        future = stub.Predict.future(request, timeout=60)
+        future = stub.Predict.future(request, timeout=PATIENCE)
         time.sleep(0.5)
         server.process.send_signal(signal.SIGTERM)
         assert tf.make_ndarray(future.result().outputs["characters"]).tolist() == [6000]
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_tls(base_path, tmp_path):

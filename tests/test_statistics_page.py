@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import run_module, words
+from commands import run_module
+from conftest import words
 
 TEXT = words(21, 40_000).replace("grid", "сетка") + "0123456789\n" * 400
 

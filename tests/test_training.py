@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import PROJECT, words
+from servers import PATIENCE
 
 from model.config import ModelConfig
 from model.errors import InputError
@@ -62,13 +63,13 @@ def copy_root(store, destination):
 def test_killed_training_ends_with_the_same_weights(store, schema, tmp_path):
     straight, killed = (copy_root(store, tmp_path / name) for name in ("straight", "killed"))
     process = start_training(straight)
-    assert process.wait(200) == 0, process.stdout.read()
+    assert process.wait(PATIENCE) == 0, process.stdout.read()
 
     kills = 0
     for checkpoint in (1, 4):
         process = start_training(killed)
         pattern = f"{killed}/.partial/Trainer-*/checkpoints/latest/ckpt-{30 * checkpoint}.index"
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + PATIENCE
         while not tf.io.gfile.glob(pattern) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -78,7 +79,7 @@ def test_killed_training_ends_with_the_same_weights(store, schema, tmp_path):
     assert kills == 2
     assert not tf.io.gfile.glob(f"{killed}/Trainer/*/manifest.json")
     process = start_training(killed)
-    assert process.wait(200) == 0, process.stdout.read()
+    assert process.wait(PATIENCE) == 0, process.stdout.read()
 
     expected, actual = (weights_of(Store(r).latest("Trainer").path) for r in (straight, killed))
     assert expected.keys() == actual.keys() and len(expected) > 20

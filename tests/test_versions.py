@@ -8,7 +8,7 @@ import grpc
 import pytest
 import tensorflow as tf
 from conftest import inputs
-from servers import AVAILABLE, of, predict, running, states, status, wait_until
+from servers import AVAILABLE, PATIENCE, of, predict, running, states, status, wait_until
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_management_pb2,
@@ -86,22 +86,22 @@ def test_a_configuration_file_names_models_policies_and_labels(base_path, tmp_pa
         request.model_spec.version_label = "stable"
         request.inputs["prompt"].CopyFrom(tf.make_tensor_proto(["ab"]))
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        assert stub.Predict(request, timeout=30).model_spec.version.value == 3
+        assert stub.Predict(request, timeout=PATIENCE).model_spec.version.value == 3
         request.model_spec.version_label = "canary"
         with pytest.raises(grpc.RpcError, match="Unrecognized servable version label: canary"):
-            stub.Predict(request, timeout=30)
+            stub.Predict(request, timeout=PATIENCE)
         file.write_text(text.replace('"stable" value: 3', '"canary" value: 8'))
-        wait_until(lambda: stub.Predict(request, timeout=30).model_spec.version.value == 8)
+        wait_until(lambda: stub.Predict(request, timeout=PATIENCE).model_spec.version.value == 8)
         file.write_text("model_config_list { nonsense")
         wait_until(lambda: "Invalid protobuf file" in server.log)
-        assert stub.Predict(request, timeout=30).model_spec.version.value == 8
+        assert stub.Predict(request, timeout=PATIENCE).model_spec.version.value == 8
 
         reload = model_management_pb2.ReloadConfigRequest()
         reload.config.model_config_list.config.add(
             name="other", base_path=f"{tmp_path}/one", model_platform="tensorflow"
         )
         models = model_service_pb2_grpc.ModelServiceStub(channel)
-        models.HandleReloadConfigRequest(reload, timeout=60)
+        models.HandleReloadConfigRequest(reload, timeout=PATIENCE)
         assert states(channel, "other") == {1: AVAILABLE}
         with pytest.raises(grpc.RpcError, match="Could not find any versions of model one"):
             status(channel, "one")

@@ -13,7 +13,9 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import PROJECT, run_module, words
+from commands import run_module
+from conftest import PROJECT, words
+from servers import PATIENCE
 
 from pipeline import trainer
 from pipeline.artifacts import Store
@@ -74,7 +76,7 @@ def two_workers(root):
 def train_by_two(root):
     with two_workers(root) as processes:
         for process in processes:
-            _, errors = process.communicate(timeout=200)
+            _, errors = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, errors
     return Store(str(root)).latest(trainer.STAGE)
 
@@ -105,7 +107,7 @@ def test_a_lost_worker_goes_on_from_the_last_checkpoint(prepared, by_two, tmp_pa
             assert all(process.poll() is None for process in processes)
             time.sleep(0.01)
         processes[victim].send_signal(signal.SIGKILL)
-        _, errors = processes[1 - victim].communicate(timeout=200)
+        _, errors = processes[1 - victim].communicate(timeout=PATIENCE)
         assert processes[1 - victim].returncode == 2, errors
         assert "another worker of this training was lost; start all of them again" in errors
     assert Store(str(root)).all(trainer.STAGE) == []

@@ -1,0 +1,46 @@
+"""Commands as users type them, each in a process of its own.
+
+The processes are forked from one that has imported TensorFlow, which takes longer than most of what
+the commands are asked to do here. Those that are killed, watched or served are started as others
+would start them, where they are tested.
+"""
+
+import multiprocessing
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import tempfile
+
+import servers
+
+from serving import command_line  # noqa: F401  says how much TensorFlow logs, before it is imported
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["tensorflow", "tensorflow_text", "apache_beam"])
+
+
+def run_module(module: str, *arguments, env: dict[str, str] | None = None):
+    """Runs `python -m module arguments`; the finished process, with what it printed as text."""
+    command = [module, *map(str, arguments)]
+    with tempfile.TemporaryDirectory() as folder:
+        printed = {fd: pathlib.Path(folder, str(fd)) for fd in (1, 2)}
+        process = _forks.Process(target=_run, args=(command, dict(env or os.environ), printed))
+        process.start()
+        process.join(3 * servers.PATIENCE)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(command, 3 * servers.PATIENCE)
+        output, errors = (path.read_text(errors="replace") for path in printed.values())
+    return subprocess.CompletedProcess(command, process.exitcode, output, errors)
+
+
+def _run(command, environment, printed):
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(servers.PROJECT)
+    for descriptor, path in printed.items():
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), descriptor)
+    sys.argv = command
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
