@@ -70,6 +70,8 @@ def _lines(description, unit):
 
 
 def _speed(per_second, unit):
+    if not per_second:
+        return ""
     if per_second >= 1:
         return f"{per_second:,.0f} {unit}/s"
     return f"{60 * per_second:.1f} {unit}/min"

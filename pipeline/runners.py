@@ -28,9 +28,14 @@ class Counter:
     """A counter of Beam's that can be read while a bundle runs, not only when it is done."""
 
     def __init__(self, namespace: str, name: str):
+        self._name = namespace, name
         self._of_bundles = Metrics.counter(namespace, name)
         # Counters of bundles reach an in-process runner at the end of the bundle.
         self._of_process = Metrics.DelegatingCounter(MetricName(namespace, name), process_wide=True)
+
+    def __reduce__(self):
+        # A pickled counter of a process would come back as one of bundles.
+        return Counter, self._name
 
     def inc(self, number: int = 1) -> None:
         """Adds to it."""
@@ -137,6 +142,7 @@ def _shown(
     finally:
         done.set()
         thread.join()
+    show(since())
 
 
 def _of_process(stage):

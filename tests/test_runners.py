@@ -1,8 +1,11 @@
 """Pipelines as other runners take them: in other processes, from other machines."""
 
+import contextlib
 import os
 import re
+import time
 
+import apache_beam as beam
 import pytest
 import tensorflow as tf
 from apache_beam.internal import pickler
@@ -71,6 +74,30 @@ def test_a_pipeline_holds_nothing_of_the_machine_that_submits_it(capture):
             # Functions of Beam's own say in which of its sources they stand.
             found = {path.decode() for path in re.findall(rb"(?<![\w:/])/[\w./-]{2,}", function)}
             assert not [path for path in found if os.path.exists(path) and path[-3:] != ".py"]
+
+
+class Slow(beam.DoFn):
+    """Counts ten bytes an element, and takes its time."""
+
+    def __init__(self):
+        self.bytes = runners.Counter("Stage", "bytes")
+
+    def process(self, element):
+        self.bytes.inc(10)
+        time.sleep(0.01)
+
+
+def test_counters_are_shown_while_a_pipeline_runs_and_count_once(monkeypatch):
+    shown = []
+    bar = contextlib.nullcontext(lambda done, total, note: shown.append(done))
+    monkeypatch.setattr(runners, "progress_bar", lambda *_: bar)
+    monkeypatch.setattr(runners, "SECONDS_BETWEEN_LOOKS", 0.005)
+    pipeline = runners.pipeline(runners.beam_options([]))
+    pipeline | beam.Create(range(50)) | beam.ParDo(Slow())
+    runners.run(pipeline, "Stage", "Waiting", "bytes", 500)
+    assert shown == sorted(shown) and shown[-1] == 500
+    assert len(set(shown)) > 5
+    assert runners._of_result(pipeline.run(), "Stage") == {"bytes": 500}
 
 
 def test_worker_processes_write_the_same(tmp_path):
