@@ -85,13 +85,14 @@ def windows(root: str, streams: str, window: str, seconds: str) -> dict:
     """Characters per second that tf.data brings into windows."""
     import tensorflow as tf
 
-    from pipeline import example_gen, schema_gen, trainer
+    from pipeline import trainer
     from pipeline.artifacts import Store
+    from pipeline.stages import EXAMPLE_GEN, SCHEMA_GEN
     from pipeline.windows import Split
 
     store = Store(root)
-    alphabet = trainer.read_alphabet(store.latest(schema_gen.STAGE))
-    split = Split.open(store.latest(example_gen.STAGE).path, "train", alphabet)
+    alphabet = trainer.read_alphabet(store.latest(SCHEMA_GEN))
+    split = Split.open(store.latest(EXAMPLE_GEN).path, "train", alphabet)
     dataset = split.training_windows(int(streams), int(window)).repeat()
     iterator = iter(dataset.prefetch(tf.data.AUTOTUNE))
     next(iterator)

@@ -8,6 +8,7 @@ from typing import get_args
 import click
 
 from model.config import ModelConfig
+from pipeline import stages
 from pipeline.settings import (
     CORPUS_HELP,
     DataConfig,
@@ -24,7 +25,7 @@ DEFAULT_CORPUS = "stdlib"
 PROMPT_LENGTH = 500
 
 
-@click.group(cls=command_line.Commands, context_settings=command_line.CONTEXT)
+@click.group(context_settings=command_line.CONTEXT)
 def commands():
     """From a raw corpus to a served character model, in stages.
 
@@ -163,7 +164,7 @@ def _listed(text):
     return [part for part in text.split(",") if part]
 
 
-@commands.command("run", cls=click.Command)
+@commands.command("run")
 @_corpus_options
 @_preset_options(DataConfig, ModelConfig, TrainingConfig)
 @_train_options
@@ -219,7 +220,7 @@ def run(
         print_sample(served, prompt, sample_characters)
 
 
-@commands.command("example_gen", cls=click.Command)
+@commands.command("example_gen")
 @_corpus_options
 @_preset_options(DataConfig)
 @_beam_arguments
@@ -237,60 +238,58 @@ def example_gen(store, text, preset, beam_options, **overrides):
 @_stage
 def transform(store, preset, beam_options, **overrides):
     """Normalise the text of the examples, where --normalize or --lowercase asks for it."""
-    from pipeline import example_gen as before
+    data = load_preset(preset, overrides).data
+    examples = store.latest(stages.EXAMPLE_GEN)
+    command_line.import_tensorflow()
     from pipeline import transform as stage
 
-    data = load_preset(preset, overrides).data
-    stage.run(store, store.latest(before.STAGE), data, beam_options)
+    stage.run(store, examples, data, beam_options)
 
 
-@commands.command("statistics_gen", cls=click.Command)
+@commands.command("statistics_gen")
 @_preset_options(DataConfig)
 @_beam_arguments
 @_stage
 def statistics_gen(store, preset, beam_options, **overrides):
     """Count characters, pairs and line lengths."""
-    from pipeline import example_gen, transform
     from pipeline import statistics_gen as stage
 
     data = load_preset(preset, overrides).data
-    examples = store.latest(transform.STAGE if data.transforms else example_gen.STAGE)
+    examples = store.latest(stages.TRANSFORM if data.transforms else stages.EXAMPLE_GEN)
     stage.run(store, examples, data.alphabet, beam_options)
 
 
-@commands.command("statistics", cls=click.Command)
+@commands.command("statistics")
 @_root_option
 @click.option("--html", required=True, type=click.Path(dir_okay=False), help="The page to write.")
 def statistics(root, html):
     """Write the statistics as a page: frequencies, entropy, lines, scripts and drift."""
-    from pipeline import statistics_gen, statistics_page
+    from pipeline import statistics_page
     from pipeline.artifacts import Store
 
-    statistics_page.write(Store(root).latest(statistics_gen.STAGE), html)
+    statistics_page.write(Store(root).latest(stages.STATISTICS_GEN), html)
     click.echo(html)
 
 
-@commands.command("schema_gen", cls=click.Command)
+@commands.command("schema_gen")
 @_stage
 def schema_gen(store):
     """Derive schema and vocabulary from the training statistics."""
     from pipeline import schema_gen as stage
-    from pipeline import statistics_gen as before
 
-    stage.run(store, store.latest(before.STAGE))
+    stage.run(store, store.latest(stages.STATISTICS_GEN))
 
 
-@commands.command("example_validator", cls=click.Command)
+@commands.command("example_validator")
 @click.option("--corpus", default="", help="A new corpus to validate; default: the eval split.")
 @_stage
 def example_validator(store, corpus):
     """Hold the eval split, or a new corpus, against the schema."""
     from pipeline import example_validator as stage
-    from pipeline import schema_gen, statistics_gen
     from pipeline.report import print_anomalies
 
-    schema = store.latest(schema_gen.STAGE)
-    statistics = store.latest(statistics_gen.STAGE)
+    schema = store.latest(stages.SCHEMA_GEN)
+    statistics = store.latest(stages.STATISTICS_GEN)
     splits = ("eval",)
     if corpus:
         statistics, splits = stage.statistics_of_corpus(store, corpus, schema), ("train", "eval")
@@ -299,16 +298,14 @@ def example_validator(store, corpus):
     stage.require_valid(anomalies)
 
 
-@commands.command("trainer", cls=click.Command)
+@commands.command("trainer")
 @_preset_options(ModelConfig, TrainingConfig)
 @_train_options
 @_stage
 def trainer(store, preset, init_from, devices, **overrides):
     """Train a model and export it; go on where an interrupted training stopped."""
-    from pipeline import schema_gen
-
     settings = load_preset(preset, overrides)
-    schema = store.latest(schema_gen.STAGE)
+    schema = store.latest(stages.SCHEMA_GEN)
     command_line.import_tensorflow()
     from pipeline import trainer as stage
 
@@ -318,9 +315,7 @@ def trainer(store, preset, init_from, devices, **overrides):
 
 def _base_path(store, serving_dir, model_name):
     """Where the newest model is served, or is to be."""
-    from pipeline import example_gen
-
-    name = model_name or store.latest(example_gen.STAGE).manifest.counters["corpus"]
+    name = model_name or store.latest(stages.EXAMPLE_GEN).manifest.counters["corpus"]
     return os.path.join(serving_dir or os.path.join(store.root, "serving"), name)
 
 
@@ -330,10 +325,11 @@ def _base_path(store, serving_dir, model_name):
 @_stage
 def evaluator(store, serving_dir, model_name, eval_streams):
     """Measure the exported model on the eval split, against the one pushed last."""
+    model = store.latest(stages.TRAINER)
+    command_line.import_tensorflow()
     from pipeline import evaluator as stage
-    from pipeline import pusher, trainer
+    from pipeline import pusher
 
-    model = store.latest(trainer.STAGE)
     baseline = pusher.pushed_before(_base_path(store, serving_dir, model_name), model)
     examples = store.ancestor(model, "examples")
     statistics = store.ancestor(model, "schema", "statistics")
@@ -344,10 +340,11 @@ def evaluator(store, serving_dir, model_name, eval_streams):
 @_stage
 def infra_validator(store):
     """Start a server on the exported model and ask it."""
+    model = store.latest(stages.TRAINER)
+    command_line.import_tensorflow()
     from pipeline import infra_validator as stage
-    from pipeline import trainer
 
-    stage.run(store, store.latest(trainer.STAGE))
+    stage.run(store, model)
 
 
 @commands.command("pusher")
@@ -356,12 +353,12 @@ def infra_validator(store):
 @_stage
 def pusher(store, serving_dir, model_name, batching):
     """Copy the blessed model into the serving directory, as its next version."""
-    from pipeline import evaluator, infra_validator, trainer
+    model = store.latest(stages.TRAINER)
+    evaluation = store.latest(stages.EVALUATOR)
+    infra_blessing = store.latest(stages.INFRA_VALIDATOR)
+    command_line.import_tensorflow()
     from pipeline import pusher as stage
 
-    model = store.latest(trainer.STAGE)
-    evaluation = store.latest(evaluator.STAGE)
-    infra_blessing = store.latest(infra_validator.STAGE)
     stage.require_blessed(model, evaluation, infra_blessing)
     base_path = _base_path(store, serving_dir, model_name)
     stage.run(store, model, evaluation, infra_blessing, base_path, batching)
@@ -372,18 +369,16 @@ def pusher(store, serving_dir, model_name, batching):
 def status(root):
     """Print the stages with state, age, time taken and main figure."""
     from pipeline.artifacts import Store
-    from pipeline.orchestration import STAGES
     from pipeline.report import print_status
-    from pipeline.transform import STAGE as TRANSFORM
 
     store = Store(root)
-    stages = list(STAGES)
-    if store.paths(TRANSFORM):
-        stages.insert(1, TRANSFORM)
-    print_status(store, stages, datetime.datetime.now(datetime.UTC))
+    shown = list(stages.ALWAYS)
+    if store.paths(stages.TRANSFORM):
+        shown.insert(1, stages.TRANSFORM)
+    print_status(store, shown, datetime.datetime.now(datetime.UTC))
 
 
-@commands.command("verify", cls=click.Command)
+@commands.command("verify")
 @click.option("--remove/--keep", default=False, help="Remove what is damaged; a run makes it anew.")
 @_stage
 def verify(store, remove):
@@ -399,6 +394,7 @@ def verify(store, remove):
 @click.option("--version", default=0, help="A pushed version; 0 for the newest.")
 def lineage(root, serving_dir, model_name, version):
     """Say which corpus, records, checkpoint and metrics a pushed version came from."""
+    command_line.import_tensorflow()
     from pipeline import orchestration
     from pipeline.artifacts import Store
     from pipeline.report import print_lineage

@@ -18,11 +18,11 @@ from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.files import write_text
 from pipeline.progress import progress_bar
 from pipeline.pusher import Pushed
+from pipeline.stages import EVALUATOR
 from pipeline.trainer import saved_models
 from pipeline.windows import Split
 from serving.export import read_alphabet
 
-STAGE = "Evaluator"
 METRICS = "metrics.json"
 BLESSED = "BLESSED"
 NOT_BLESSED = "NOT_BLESSED"
@@ -104,7 +104,7 @@ def run(
     inputs = {"model": model, "examples": examples, "statistics": statistics}
     if baseline:
         inputs["baseline"] = baseline.fingerprint
-    return store.produce(STAGE, __name__, inputs, {"streams": streams}, write)
+    return store.produce(EVALUATOR, __name__, inputs, {"streams": streams}, write)
 
 
 def _losses(quantized, metrics):

@@ -16,8 +16,8 @@ from pipeline.progress import progress_bar
 from pipeline.records import SPLITS, Shard, shard_name, split_directory
 from pipeline.settings import DataConfig
 from pipeline.sharding import ShardWriter, outcome, remove_leftovers, write_shards
+from pipeline.stages import EXAMPLE_GEN
 
-STAGE = "ExampleGen"
 UNPACKED = "unpacked"
 
 
@@ -25,7 +25,7 @@ class WriteShard(beam.DoFn):
     """Reads the segments of one shard and writes it."""
 
     def __init__(self, examples: str):
-        self._writer = ShardWriter(STAGE, examples)
+        self._writer = ShardWriter(EXAMPLE_GEN, examples)
 
     def process(self, plan: ShardPlan) -> Iterator[tuple[str, Shard]]:
         """Yields the split and what was written."""
@@ -80,7 +80,7 @@ def run(
         total = sum(segment.length for plan in plans for segment in plan.segments)
         pipeline = runners.pipeline(options)
         write_shards(pipeline, directory, plans, WriteShard(directory))
-        runners.run(pipeline, STAGE, "Sharding", "bytes", total)
+        runners.run(pipeline, EXAMPLE_GEN, "Sharding", "bytes", total)
         remove_leftovers(directory)
         for corpus in mixture.corpora:
             corpora.require_unchanged(corpus)
@@ -94,7 +94,7 @@ def run(
         "train_fraction": data.train_fraction,
         "shards": data.shards,
     }
-    return store.produce(STAGE, __name__, {"corpus": mixture.fingerprint}, parameters, write)
+    return store.produce(EXAMPLE_GEN, __name__, {"corpus": mixture.fingerprint}, parameters, write)
 
 
 def _plain_sources(mixture, scratch):

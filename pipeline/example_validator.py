@@ -18,9 +18,9 @@ from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.files import write_text
 from pipeline.records import split_directory
 from pipeline.settings import DataConfig
+from pipeline.stages import EXAMPLE_VALIDATOR, TRANSFORM
 from pipeline.statistics_gen import Statistics
 
-STAGE = "ExampleValidator"
 SHOWN = 10  # characters named in a message
 
 AnomalyInfo = anomalies_pb2.AnomalyInfo
@@ -148,7 +148,7 @@ def run(
         return Outcome({"errors": errors, "warnings": warnings, "report": lines}, figure)
 
     inputs = {"statistics": statistics, "schema": schema}
-    return store.produce(STAGE, __name__, inputs, {"splits": list(splits)}, write)
+    return store.produce(EXAMPLE_VALIDATOR, __name__, inputs, {"splits": list(splits)}, write)
 
 
 def statistics_of_corpus(store: Store, corpus: str, schema: Artifact) -> Artifact:
@@ -160,7 +160,7 @@ def statistics_of_corpus(store: Store, corpus: str, schema: Artifact) -> Artifac
     apart = Store(os.path.join(store.root, "validated"))
     examples = example_gen.run(apart, corpora.resolve(corpus))
     known = store.ancestor(schema, "statistics", "examples").manifest
-    if known.stage == transform.STAGE:
+    if known.stage == TRANSFORM:
         examples = transform.run(apart, examples, DataConfig(**known.parameters))
     return statistics_gen.run(apart, examples, alphabet.kind)
 

@@ -10,10 +10,10 @@ import shutil
 from pipeline import files
 from pipeline.artifacts import Artifact, Outcome, Store, copy_tree
 from pipeline.files import write_text
+from pipeline.stages import INFRA_VALIDATOR
 from pipeline.trainer import saved_models
 from serving.launch import TENSORFLOW_MODEL_SERVER, running_server
 
-STAGE = "InfraValidator"
 INFRA_BLESSED = "INFRA_BLESSED"
 SIGNATURES = {
     "generate", "score", "embed", "inspect", "classify", "regress", "serving_default"
@@ -50,7 +50,7 @@ def run(store: Store, model: Artifact) -> Artifact:
         write_text(os.path.join(directory, INFRA_BLESSED), kind + "\n")
         return Outcome({"server": kind}, f"answers over gRPC from the {kind}")
 
-    return store.produce(STAGE, __name__, {"model": model}, {"server": kind}, write)
+    return store.produce(INFRA_VALIDATOR, __name__, {"model": model}, {"server": kind}, write)
 
 
 def _ask(base_path):

@@ -21,17 +21,6 @@ from pipeline.checkpoints import InitialWeights
 from pipeline.corpus import Mixture
 from pipeline.settings import Settings
 
-STAGES = (
-    example_gen.STAGE,
-    statistics_gen.STAGE,
-    schema_gen.STAGE,
-    example_validator.STAGE,
-    trainer.STAGE,
-    evaluator.STAGE,
-    infra_validator.STAGE,
-    pusher.STAGE,
-)
-
 
 class Served(NamedTuple):
     """What a run leaves to be served.

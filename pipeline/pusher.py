@@ -20,11 +20,11 @@ from model.errors import InputError
 from pipeline import files
 from pipeline.artifacts import Artifact, Outcome, Store, copy_tree, publish
 from pipeline.files import read_text, reason, write_text
+from pipeline.stages import PUSHER
 from pipeline.trainer import saved_models
 from serving.base_path import versions
 from serving.batching import rebatch
 
-STAGE = "Pusher"
 LINEAGE = "lineage.json"
 
 
@@ -150,7 +150,7 @@ def run(
 
     inputs = {"model": model, "evaluation": evaluation, "infra_blessing": infra_blessing}
     parameters = {"base_path": base_path, "version": first, "batching": dict(batching)}
-    return store.produce(STAGE, __name__, inputs, parameters, write)
+    return store.produce(PUSHER, __name__, inputs, parameters, write)
 
 
 def _first_version(base_path, model, batching, count):

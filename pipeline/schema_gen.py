@@ -14,8 +14,8 @@ from model.symbols import Symbols, name_of
 from pipeline import statistics_gen
 from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.files import read_text, write_text
+from pipeline.stages import SCHEMA_GEN
 
-STAGE = "SchemaGen"
 SCHEMA = "schema.pbtxt"
 VOCABULARY = "vocabulary.txt"
 MIN_DOMAIN_MASS = 0.99
@@ -47,7 +47,7 @@ def run(store: Store, statistics: Artifact) -> Artifact:
         noun = "bytes" if alphabet.kind == "bytes" else "code points"
         return Outcome({"vocabulary": alphabet.size}, f"a vocabulary of {alphabet.size} {noun}")
 
-    return store.produce(STAGE, __name__, {"statistics": statistics}, {}, write)
+    return store.produce(SCHEMA_GEN, __name__, {"statistics": statistics}, {}, write)
 
 
 def to_proto(alphabet: Symbols) -> schema_pb2.Schema:

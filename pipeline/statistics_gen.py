@@ -32,8 +32,8 @@ from pipeline.records import (
     shard_paths,
     split_directory,
 )
+from pipeline.stages import STATISTICS_GEN
 
-STAGE = "StatisticsGen"
 STATISTICS = "FeatureStats.pb"
 INVALID = "invalid.txt"
 HISTOGRAM_BUCKETS = 20
@@ -46,9 +46,9 @@ class CountShard(beam.DoFn):
 
     def __init__(self, kind: AlphabetKind):
         self._kind = kind
-        self._bytes = runners.Counter(STAGE, "bytes")
-        self._characters = runners.Counter(STAGE, "characters")
-        self._records = runners.Counter(STAGE, "records")
+        self._bytes = runners.Counter(STATISTICS_GEN, "bytes")
+        self._characters = runners.Counter(STATISTICS_GEN, "characters")
+        self._records = runners.Counter(STATISTICS_GEN, "records")
 
     def process(self, shard: tuple[str, int, str]) -> Iterator[tuple[str, tuple[int, Counts]]]:
         """Yields the split, the shard's number and its counts."""
@@ -225,7 +225,7 @@ def run(
             | "WriteStatistics" >> beam.ParDo(WriteStatistics(directory, alphabet))
         )
         total = sum(s.bytes for split in SPLITS for s in read_index(examples.path, split))
-        runners.run(pipeline, STAGE, "Counting", "bytes", total)
+        runners.run(pipeline, STATISTICS_GEN, "Counting", "bytes", total)
         _check_valid(directory)
         train, evaluation = (read(directory, split) for split in SPLITS)
         counters = {
@@ -243,7 +243,9 @@ def run(
 
     for split in SPLITS:
         read_index(examples.path, split)
-    return store.produce(STAGE, __name__, {"examples": examples}, {"alphabet": alphabet}, write)
+    return store.produce(
+        STATISTICS_GEN, __name__, {"examples": examples}, {"alphabet": alphabet}, write
+    )
 
 
 def _check_valid(directory):

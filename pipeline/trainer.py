@@ -26,12 +26,12 @@ from pipeline.checkpoints import Checkpoints, InitialWeights, write_architecture
 from pipeline.learner import Learner
 from pipeline.progress import progress_bar
 from pipeline.settings import Settings
+from pipeline.stages import TRAINER
 from pipeline.training_log import LAYER_GRADIENT, LOSS, TrainingLog
 from pipeline.windows import Split
 from pipeline.workers import this_worker
 from serving.export import Precision, export
 
-STAGE = "Trainer"
 SAVED_MODELS: dict[Precision, str] = {
     "bfloat16": "Format-Serving-bfloat16",
     "float32": "Format-Serving",
@@ -100,7 +100,7 @@ def run(
     inputs = {"examples": examples, "schema": schema}
     if initial:
         inputs["init_from"] = initial.fingerprint
-    return store.produce(STAGE, __name__, inputs, parameters, write, resumable=True)
+    return store.produce(TRAINER, __name__, inputs, parameters, write, resumable=True)
 
 
 def saved_models(model: Artifact) -> dict[Precision, str]:

@@ -30,11 +30,11 @@ from pipeline.records import (
 )
 from pipeline.settings import DataConfig
 from pipeline.sharding import ShardWriter, outcome, remove_leftovers, write_shards
+from pipeline.stages import TRANSFORM
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-STAGE = "Transform"
 TRANSFORM_FN = "transform_fn"
 BLANK = re.compile(rb"[\x00-\x20]")
 
@@ -45,7 +45,7 @@ class TransformShard(beam.DoFn):
     def __init__(self, examples: str, directory: str):
         self._examples = examples
         self._directory = directory
-        self._writer = ShardWriter(STAGE, directory)
+        self._writer = ShardWriter(TRANSFORM, directory)
 
     def setup(self) -> None:
         """Loads the graph and the indexes, once for each worker."""
@@ -168,12 +168,12 @@ def run(
         pipeline = runners.pipeline(options)
         write_shards(pipeline, directory, shards, TransformShard(examples.path, directory))
         counters = examples.manifest.counters
-        runners.run(pipeline, STAGE, "Transforming", "bytes", counters["bytes"])
+        runners.run(pipeline, TRANSFORM, "Transforming", "bytes", counters["bytes"])
         remove_leftovers(directory)
         return outcome(directory, counters["corpus"], {"sources": counters["sources"]})
 
     parameters = {"normalize": data.normalize, "lowercase": data.lowercase}
-    return store.produce(STAGE, __name__, {"examples": examples}, parameters, write)
+    return store.produce(TRANSFORM, __name__, {"examples": examples}, parameters, write)
 
 
 def _write_graph(directory, data):

@@ -15,7 +15,7 @@ from conftest import PROJECT, words
 from servers import PATIENCE, running
 from tensorflow.core.protobuf import saved_model_pb2
 
-from pipeline import evaluator, orchestration
+from pipeline import evaluator, stages
 from pipeline.artifacts import Store
 from serving.client import Address, Client
 from serving.config_files import read_models
@@ -47,7 +47,7 @@ runpy.run_module("pipeline", run_name="__main__")
 def finished_run(corpus_file, tmp_path_factory):
     root = tmp_path_factory.mktemp("pipeline") / "root"
     command = ["run", "--corpus", str(corpus_file), "--root", str(root), *OPTIONS.split()]
-    for stage in orchestration.STAGES:
+    for stage in stages.ALWAYS:
         killed = subprocess.run(
             [sys.executable, "-c", KILLER, stage, *command],
             cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE,
@@ -61,7 +61,7 @@ def finished_run(corpus_file, tmp_path_factory):
 def test_killed_in_every_stage_and_finished(finished_run):
     root, finished, _ = finished_run
     assert finished.returncode == 0, finished.stderr
-    for stage in orchestration.STAGES:
+    for stage in stages.ALWAYS:
         assert len(Store(str(root)).all(stage)) == 1
         assert not list((root / ".partial").glob(f"{stage}-*"))
     assert os.listdir(root / "serving" / "words") == ["1"]
@@ -102,15 +102,15 @@ def test_the_payloads_are_where_tfx_has_them(finished_run):
 def test_a_second_run_is_cached(finished_run):
     _, first, command = finished_run
     second = run_module("pipeline", *command)
-    lines = second.stdout.splitlines()[: len(orchestration.STAGES)]
-    assert [line.split()[:2] for line in lines] == [[s, "cached"] for s in orchestration.STAGES]
+    lines = second.stdout.splitlines()[: len(stages.ALWAYS)]
+    assert [line.split()[:2] for line in lines] == [[s, "cached"] for s in stages.ALWAYS]
     assert second.stdout.split("over gRPC:")[1] == first.stdout.split("over gRPC:")[1]
 
 
 def test_status_and_lineage(finished_run):
     root, *_ = finished_run
     status = run_module("pipeline", "status", "--root", root).stdout
-    for stage in orchestration.STAGES:
+    for stage in stages.ALWAYS:
         assert any(line.split()[:2] == [stage, "complete"] for line in status.splitlines())
     lineage = run_module("pipeline", "lineage", "--root", root).stdout
     for fact in ("version 1", "40,000 bytes of words", "checkpoints/best/ckpt-", "per character"):
@@ -145,7 +145,7 @@ def test_a_quantized_model_is_a_version_with_a_label(finished_run, tmp_path):
     finished = run_module("pipeline", *command, "--quantize", *push)
     assert finished.returncode == 0, finished.stderr
     assert "over gRPC" in finished.stdout and "words, version 2" in finished.stdout
-    evaluation = Store(str(root)).latest(evaluator.STAGE)
+    evaluation = Store(str(root)).latest(stages.EVALUATOR)
     measured = json.loads(pathlib.Path(evaluation.file(evaluator.METRICS)).read_text())
     loss = measured["quantized"]["bfloat16"]["loss_in_bits"]
     assert 0 < abs(loss) < 0.02

@@ -16,7 +16,7 @@ from commands import run_module
 from conftest import PROJECT, text_of, words, write_folder
 
 from model.errors import InputError
-from pipeline import corpus, example_gen, runners, statistics_gen, transform
+from pipeline import corpus, example_gen, runners, stages, statistics_gen, transform
 from pipeline.artifacts import Store
 from pipeline.settings import DataConfig
 
@@ -120,7 +120,7 @@ def test_worker_processes_write_the_same(tmp_path):
         for root in roots
     )
     assert one == two and len(one) == 2 * (5 + 1 + 2)
-    transformed = Store(str(roots[1])).latest(transform.STAGE)
+    transformed = Store(str(roots[1])).latest(stages.TRANSFORM)
     whole = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
     train, evaluation = (text_of(transformed, split) for split in ("train", "eval"))
     assert train + evaluation == whole.lower()

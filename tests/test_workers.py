@@ -17,7 +17,7 @@ from commands import run_module
 from conftest import PROJECT, words
 from servers import PATIENCE
 
-from pipeline import trainer
+from pipeline import stages
 from pipeline.artifacts import Store
 
 OPTIONS = (
@@ -78,7 +78,7 @@ def train_by_two(root):
         for process in processes:
             _, errors = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, errors
-    return Store(str(root)).latest(trainer.STAGE)
+    return Store(str(root)).latest(stages.TRAINER)
 
 
 def weights(artifact):
@@ -89,7 +89,7 @@ def weights(artifact):
 def test_two_processes_are_one_with_both_halves_of_the_batch(prepared, by_two):
     one = run_module("pipeline", "trainer", "--root", prepared, *OPTIONS)
     assert one.returncode == 0, one.stderr
-    by_one = Store(str(prepared)).latest(trainer.STAGE)
+    by_one = Store(str(prepared)).latest(stages.TRAINER)
     assert by_one.manifest.parameters["replicas"] == 1
     assert by_two.manifest.parameters["replicas"] == 2
     for name in ("steps", "characters", "epochs"):
@@ -110,7 +110,7 @@ def test_a_lost_worker_goes_on_from_the_last_checkpoint(prepared, by_two, tmp_pa
         _, errors = processes[1 - victim].communicate(timeout=PATIENCE)
         assert processes[1 - victim].returncode == 2, errors
         assert "another worker of this training was lost; start all of them again" in errors
-    assert Store(str(root)).all(trainer.STAGE) == []
+    assert Store(str(root)).all(stages.TRAINER) == []
     resumed = train_by_two(root)
     assert resumed.fingerprint == by_two.fingerprint
     for ours, theirs in zip(weights(resumed), weights(by_two), strict=True):
