@@ -5,6 +5,7 @@ the commands are asked to do here. Those that are killed, watched or served are 
 would start them, where they are tested.
 """
 
+import atexit
 import multiprocessing
 import os
 import pathlib
@@ -43,4 +44,7 @@ def _run(command, environment, printed):
     for descriptor, path in printed.items():
         os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), descriptor)
     sys.argv = command
-    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()  # which a fork of multiprocessing does not do by itself

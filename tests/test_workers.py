@@ -22,7 +22,7 @@ from pipeline.artifacts import Store
 
 OPTIONS = (
     *("--layers", "1", "--units", "16", "--batch_size", "8", "--window", "20", "--steps", "60"),
-    *("--validate_every", "20", "--validation_characters", "1000", "--warmup_steps", "0"),
+    *("--validate_every", "10", "--validation_characters", "1000", "--warmup_steps", "0"),
     *("--dtype", "float32"),
 )
 
@@ -98,12 +98,10 @@ def test_two_processes_are_one_with_both_halves_of_the_batch(prepared, by_two):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_lost_worker_goes_on_from_the_last_checkpoint(prepared, by_two, tmp_path, victim):
-    root = tmp_path / "root"
-    shutil.copytree(prepared, root, ignore=shutil.ignore_patterns("Trainer*"))
+def lose(root, victim, checkpoint):
+    """Kills one of two workers once they have written a checkpoint; the other one says so."""
     with two_workers(root) as processes:
-        while not list(root.glob(".partial/Trainer-*/checkpoints/latest/ckpt-*.index")):
+        while not list(root.glob(f".partial/Trainer-*/checkpoints/latest/ckpt-{checkpoint}.index")):
             assert all(process.poll() is None for process in processes)
             time.sleep(0.01)
         processes[victim].send_signal(signal.SIGKILL)
@@ -111,6 +109,13 @@ def test_a_lost_worker_goes_on_from_the_last_checkpoint(prepared, by_two, tmp_pa
         assert processes[1 - victim].returncode == 2, errors
         assert "another worker of this training was lost; start all of them again" in errors
     assert Store(str(root)).all(stages.TRAINER) == []
+
+
+def test_lost_workers_go_on_from_the_last_checkpoint(prepared, by_two, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(prepared, root, ignore=shutil.ignore_patterns("Trainer*"))
+    lose(root, victim=1, checkpoint=10)
+    lose(root, victim=0, checkpoint=30)
     resumed = train_by_two(root)
     assert resumed.fingerprint == by_two.fingerprint
     for ours, theirs in zip(weights(resumed), weights(by_two), strict=True):
