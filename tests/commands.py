@@ -22,7 +22,9 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tensorflow", "tensorflow_text", "apache_beam"])
 
 
-def run_module(module: str, *arguments, env: dict[str, str] | None = None):
+def run_module(
+    module: str, *arguments, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess:
     """Runs `python -m module arguments`; the finished process, with what it printed as text."""
     command = [module, *map(str, arguments)]
     with tempfile.TemporaryDirectory() as folder:

@@ -92,5 +92,6 @@ def test_the_data_stages_are_compared_with_a_bare_loop(tmp_path):
     (size,) = found["sizes"]
     assert size["characters"] == 10**6 and size["bare"]["seconds"] > 0
     assert 50 < size["stages"]["memory"] < 600
-    assert all(row["characters_per_second"] > 0 for row in found["windows"])
+    bare = size["characters"] / size["bare"]["seconds"]
+    assert all(row["characters_per_second"] > bare / 500 for row in found["windows"])
     assert (tmp_path / "data.svg").read_text().endswith("</svg>\n")

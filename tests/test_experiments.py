@@ -70,7 +70,8 @@ def test_a_point_is_measured_with_another_seed(root):
         *("--jobs", 1, "--root", root),
     )
     assert finished.returncode == 0, finished.stderr
-    *_, header, row = finished.stdout.splitlines()  # after the lines of progress, if any
+    *progress, header, row = finished.stdout.splitlines()
+    assert all(re.match(r"\S.* \d+% ", line) for line in progress)
     assert header.split()[:4] == ["model", "layers", "bits", "seed"]
     assert row.split()[:5] == ["relu,", "tied", "2", "4", "7"]
     assert (root / "tiny" / "parity" / "results.json").read_bytes() == before
