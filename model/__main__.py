@@ -49,7 +49,9 @@ def explain(layers, units, batch, window, execution, dtype, device, processor):
     computed, memories = kept_numbers(GridEquations())
     width = 2 if plan.dtype == "bfloat16" else 4
     each = (computed * width + memories * 4) * units
-    blocks = (window + layers - 1 if plan.compilation.whole else window) * layers
+    blocks = window * layers
+    if plan.compilation.whole:
+        blocks = (window + layers - 1) * min(window, layers)
     piece = square_root_piece(window)
     if plan.execution == "reference":
         compiled = "as the caller compiles it"

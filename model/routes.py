@@ -27,8 +27,9 @@ class Spans:
         self.constant = None
         if isinstance(counts, np.ndarray) and (counts == counts[0]).all():
             self.constant = int(counts[0])
-        starts = tf.cumsum(counts) - counts if starts is None else starts
         # Made here, once, as in the loop over hyperplanes every small operation counts.
+        self._starts = None if starts is None else tf.convert_to_tensor(starts)
+        starts = tf.cumsum(counts) - counts if starts is None else self._starts
         starts, column = starts[:, None], tf.convert_to_tensor(counts)[:, None]
         rest = tf.fill(tf.shape(column), -1)
         self._slices = {
@@ -46,7 +47,10 @@ class Spans:
         """A hyperplane's span of rows `[all, ...]`."""
         rank = rows.shape.rank
         if self.constant is not None:
-            begin = [hyperplane * self.constant, *[0] * (rank - 1)]
+            start = hyperplane * self.constant
+            if self._starts is not None:
+                start = tf.gather(self._starts, hyperplane)
+            begin = [start, *[0] * (rank - 1)]
             return tf.slice(rows, begin, [self.constant, *[-1] * (rank - 1)])
         begin, size = (tf.gather(table, hyperplane) for table in self._slices[rank])
         span = tf.slice(rows, begin, size)

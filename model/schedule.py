@@ -76,12 +76,66 @@ def grid_schedule(extents: tuple[int, ...], padded: bool) -> Schedule:
     Args:
       extents: number of blocks along each dimension; the last is the number of layers.
       padded: give all hyperplanes the same number of rows, and of each layer, as static shapes need
-        it. Otherwise only as many that there are few different sizes.
+        it. Otherwise only as many that there are few different sizes. A grid of fewer steps than
+        layers has as many rows as steps on all hyperplanes.
     """
     blocks = np.arange(np.prod(extents))
     coordinates = np.stack(np.unravel_index(blocks, extents), axis=1)
     hyperplane, layer = coordinates.sum(axis=1), coordinates[:, -1]
-    hyperplanes, layers = int(hyperplane.max()) + 1, extents[-1]
+    steps, layers = int(np.prod(extents[:-1])), extents[-1]
+    few = len(extents) <= 2 and steps < layers
+    if few:
+        order = _order_of_few(hyperplane, layer, steps, layers)
+    else:
+        order = _order_by_layer(hyperplane, layer, layers, padded)
+    counts = order.counts
+    row = (counts.cumsum() - counts)[hyperplane] + order.position
+    row_cell = np.zeros(counts.sum(), np.int32)
+    row_cell[row] = blocks
+    rows = Spans(counts)
+    first = counts[:1] if padded or few else [0]
+    before = Spans(np.concatenate([first, counts[:-1]]).astype(np.int32))
+    layout = Layout(
+        extents, coordinates, hyperplane, order.position, row, rows, before, padded or few
+    )
+    return Schedule(
+        hyperplanes=len(counts),
+        rows=rows,
+        routes=tuple(gathered_route(layout, i) for i in range(len(extents))),
+        cells=tf.constant(row_cell),
+        layer_rows=tuple(tf.constant(row[layer == at].astype(np.int32)) for at in range(layers)),
+        layer_spans=order.layer_spans,
+        layers=order.layers,
+    )
+
+
+class _Order(NamedTuple):
+    """The rows of each hyperplane.
+
+    Attributes:
+      counts: `[hyperplanes]`, how many.
+      position: `[blocks]`, the row of each.
+      layer_spans: see `Schedule`; likewise layers.
+    """
+
+    counts: np.ndarray
+    position: np.ndarray
+    layer_spans: np.ndarray | None
+    layers: Spans | None
+
+
+def _order_of_few(hyperplane, layer, steps, layers) -> _Order:
+    """One row for each of `steps` layers that follow each other, up to that of the first step."""
+    hyperplanes = steps + layers - 1
+    first = np.clip(np.arange(hyperplanes) - steps + 1, 0, layers - steps).astype(np.int32)
+    counts = np.full(hyperplanes, steps, np.int32)
+    position = (layer - first[hyperplane]).astype(np.int32)
+    return _Order(counts, position, None, Spans(counts, first))
+
+
+def _order_by_layer(hyperplane, layer, layers, padded) -> _Order:
+    """The rows of layer after layer."""
+    hyperplanes = int(hyperplane.max()) + 1
     group = hyperplane * layers + layer
     sizes = np.bincount(group, minlength=hyperplanes * layers)
     per_layer = sizes.reshape(hyperplanes, layers).astype(np.int32)
@@ -90,27 +144,12 @@ def grid_schedule(extents: tuple[int, ...], padded: bool) -> Schedule:
     else:
         _round_up(per_layer)
     spans = np.pad(per_layer.cumsum(axis=1, dtype=np.int32), [(0, 0), (1, 0)])
-    counts = spans[:, -1].copy()
     # Blocks are numbered in the order in which those of a group are to follow each other.
     order = np.argsort(group, kind="stable")
-    position = np.zeros(len(blocks), np.int32)
-    position[order] = blocks - (sizes.cumsum() - sizes)[group[order]]
+    position = np.zeros(len(group), np.int32)
+    position[order] = np.arange(len(group)) - (sizes.cumsum() - sizes)[group[order]]
     position += spans[hyperplane, layer]
-    row = (counts.cumsum() - counts)[hyperplane] + position
-    row_cell = np.zeros(counts.sum(), np.int32)
-    row_cell[row] = blocks
-    rows = Spans(counts.astype(np.int32))
-    before = Spans(np.concatenate([counts[:1] if padded else [0], counts[:-1]]).astype(np.int32))
-    layout = Layout(extents, coordinates, hyperplane, position, row, rows, before, padded)
-    return Schedule(
-        hyperplanes=hyperplanes,
-        rows=rows,
-        routes=tuple(gathered_route(layout, i) for i in range(len(extents))),
-        cells=tf.constant(row_cell),
-        layer_rows=tuple(tf.constant(row[layer == at].astype(np.int32)) for at in range(layers)),
-        layer_spans=spans,
-        layers=None,
-    )
+    return _Order(spans[:, -1].copy(), position, spans, None)
 
 
 def _round_up(per_layer: np.ndarray, sizes: int = 8) -> None:

@@ -49,7 +49,7 @@ def kept_numbers(equations: GridEquations) -> tuple[int, int]:
     normalisation (which keeps its scales in addition, one number per gate) and 1 without. A 2-D
     grid with depth priority keeps 12 and 2, which is `32 * units` bytes in bfloat16 with float32
     memories and `56 * units` in float32. A grid of T steps and L layers has T * L blocks; padded
-    for XLA it has (T + L - 1) * L.
+    for XLA it has (T + L - 1) * min(T, L).
     """
     gates = sum(equations.gates(i) for i in range(equations.dimensions))
     copies = 2 if equations.layer_normalization else 1
