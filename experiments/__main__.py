@@ -7,8 +7,8 @@ from typing import get_args
 import click
 
 from experiments.scale import Scale
+from model import command_line
 from pipeline.settings import CORPUS_HELP, nearest
-from serving import command_line
 
 ALL = "all"
 SCALES = get_args(Scale)

@@ -1,18 +1,17 @@
 """`python -m model explain`: how a net of a given size would be executed here, and why."""
 
-import os
-
 import click
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from model import command_line
 
 
-@click.group()
-def main():
+@click.group(cls=command_line.Commands, context_settings=command_line.CONTEXT)
+def commands():
     """Facts about the model."""
 
 
-@main.command()
+@commands.command()
+@click.option("--kind", type=click.Choice(["grid", "stacked"]), default="grid", show_default=True)
 @click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
 @click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
@@ -35,49 +34,59 @@ def main():
     type=click.Choice(["amx", "avx512_bf16", "other"]),
     help="What the processor multiplies bfloat16 with. Default: this one's.",
 )
-def explain(layers, units, batch, window, execution, dtype, device, processor):
-    """Print how a 2-D Grid LSTM would be trained, and why."""
+def explain(kind, layers, units, batch, window, execution, dtype, device, processor):
+    """Print how a 2-D Grid LSTM, or a stacked one, would be trained, and why."""
     import rich.console
     import rich.table
 
-    from model.config import GridEquations
     from model.execution import choose
-    from model.recompute import square_root_piece
-    from model.tape import kept_numbers
 
-    plan = choose(units, layers, batch, execution, dtype, device, processor)
-    computed, memories = kept_numbers(GridEquations())
-    width = 2 if plan.dtype == "bfloat16" else 4
-    each = (computed * width + memories * 4) * units
-    blocks = window * layers
-    if plan.compilation.whole:
-        blocks = (window + layers - 1) * min(window, layers)
-    piece = square_root_piece(window)
-    if plan.execution == "reference":
-        compiled = "as the caller compiles it"
-    elif plan.compilation.whole:
-        compiled = "the whole step, products included, by XLA"
-    else:
-        compiled = "the gates by XLA; products are oneDNN's"
-        if plan.compilation.parts > 1:
-            compiled += f"; {plan.compilation.parts} groups of batch rows side by side"
+    plan = choose(units, layers, batch, execution, dtype, device, processor, kind=kind)
     table = rich.table.Table(show_header=False, box=None)
     table.add_row("execution", plan.execution)
     table.add_row("products", plan.dtype)
     table.add_row("memories, weights", "float32")
-    table.add_row("compiled", compiled)
+    table.add_row("compiled", _compiled(plan))
     if plan.execution != "reference":
-        table.add_row(
-            "kept for the backward pass",
-            f"{each * blocks * batch / 1e6:,.0f} MB, {each} bytes for each of {blocks} blocks and "
-            f"{batch} rows",
-        )
-        less = (each * piece + 8 * units * -(-window // piece)) * layers * batch
-        table.add_row("", f"{less / 1e6:,.0f} MB with recompute={piece}")
+        for name, kept in _kept(plan, kind, layers, units, batch, window):
+            table.add_row(name, kept)
     for number, reason in enumerate(plan.reasons):
         table.add_row("" if number else "because", reason)
     rich.console.Console(soft_wrap=True).print(table)
 
 
+def _compiled(plan):
+    if plan.execution == "reference":
+        return "as the caller compiles it"
+    if plan.compilation.whole:
+        return "the whole step, products included, by XLA"
+    parts = plan.compilation.parts
+    beside = f"; {parts} groups of batch rows side by side" if parts > 1 else ""
+    return f"the gates by XLA; products are oneDNN's{beside}"
+
+
+def _kept(plan, kind, layers, units, batch, window):
+    """What the forward pass keeps, with and without recomputation."""
+    from model.config import GridEquations
+    from model.recompute import square_root_piece
+    from model.stacked import KEPT_NUMBERS
+    from model.tape import kept_numbers
+
+    computed, memories = kept_numbers(GridEquations()) if kind == "grid" else KEPT_NUMBERS
+    width = 2 if plan.dtype == "bfloat16" else 4
+    each = (computed * width + memories * 4) * units
+    blocks = window * layers
+    if kind == "grid" and plan.compilation.whole:
+        blocks = (window + layers - 1) * min(window, layers)
+    yield (
+        "kept for the backward pass",
+        f"{each * blocks * batch / 1e6:,.0f} MB, {each} bytes for each of {blocks} blocks and "
+        f"{batch} rows",
+    )
+    piece = square_root_piece(window)
+    less = (each * piece + 8 * units * -(-window // piece)) * layers * batch
+    yield "", f"{less / 1e6:,.0f} MB with recompute={piece}"
+
+
 if __name__ == "__main__":
-    main()
+    command_line.main(commands)

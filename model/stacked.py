@@ -23,6 +23,9 @@ from model.products import sum_of_rows
 from model.recompute import Cut, recomputed
 from model.transforms import lstm_transform, lstm_transform_gradient, shape_of
 
+KEPT_NUMBERS = 1 + 4, 1
+"""As `tape.kept_numbers` of a grid: h' and the gates in the compute dtype, m in the memory's."""
+
 
 def stacked_lstm(
     hidden: tf.Tensor,
@@ -37,9 +40,8 @@ def stacked_lstm(
 
         z = [h_below, h_time] W + b, then `lstm_transform`, per layer and step
 
-    Products are computed in the dtype of `hidden`, all else in that of the state's memory. The
-    forward pass keeps `(1 + 4) * units` numbers per step, layer and batch row in the first and
-    `units` in the second. Second derivatives are not supported.
+    Products are computed in the dtype of `hidden`, all else in that of the state's memory. For what
+    the forward pass keeps see `KEPT_NUMBERS`. Second derivatives are not supported.
 
     Args:
       hidden: `[steps, batch, units]`.

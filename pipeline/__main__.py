@@ -7,6 +7,7 @@ from typing import get_args
 
 import click
 
+from model import command_line
 from model.config import ModelConfig
 from pipeline import stages
 from pipeline.settings import (
@@ -17,7 +18,6 @@ from pipeline.settings import (
     load_preset,
     preset_names,
 )
-from serving import command_line
 
 DEFAULT_ROOT = "runs"
 DEFAULT_PRESET = "demo"

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from serving import command_line
+from model import command_line
 
 DEFAULT_SERVER = "127.0.0.1:8500"
 

@@ -57,7 +57,9 @@ def explain(*arguments):
 
 
 def test_explain_says_what_and_why():
-    shown = explain("--processor", "amx", "--device", "cpu", "--window", "100").stdout
+    done = explain("--processor", "amx", "--device", "cpu", "--window", "100")
+    shown = done.stdout
+    assert not done.stderr
     assert "bfloat16" in shown
     assert "was the fastest at grid 6x1000" in shown
     assert "AMX tiles" in shown
@@ -65,7 +67,14 @@ def test_explain_says_what_and_why():
     assert "recompute=10" in shown
 
 
-def test_explain_names_a_mistake():
+def test_explain_knows_stacked_nets():
+    shown = explain("--kind", "stacked", "--layers", "3", "--processor", "other").stdout
+    assert "at stacked 3x1000" in shown
+    assert "180 MB" in shown  # 24 bytes * 1000 units * 3 layers * 50 steps * 50 rows
+
+
+def test_explain_names_a_mistake_and_nothing_else():
     done = explain("--units", "0")
     assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
     assert "--units" in done.stderr
