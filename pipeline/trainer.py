@@ -269,7 +269,7 @@ class Training:
         while step < self._steps:
             windows = self._train_split.training_windows(
                 config.batch_size, config.window, step % self._epoch_steps, self._learner.rows
-            ).prefetch(tf.data.AUTOTUNE)
+            )
             for ids in self._waiting.timed(self._learner.spread(windows)):
                 if step == self._steps:
                     return
