@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from model.column import Packed, Step, stored_kernel
 from model.config import ModelConfig
+from model.dropout import dropout_mask
 from model.execution import PLAIN, Plan
 from model.grid import State
-from model.grid_layer import dropout_mask
 from model.layers import GridLSTM
 from model.stacked import StackedLSTM
 

@@ -17,17 +17,12 @@ from model.config import (
     require_one_of,
     require_range,
 )
+from model.dropout import dropout_mask, grid_dropout
 from model.errors import InputError
 from model.grid import DimensionWeights, Sides, grid_reference
 from model.recompute import grid_recomputed
 from model.transforms import shape_of
 from model.wavefront import grid_inference, grid_wavefront
-
-
-def dropout_mask(shape, rate: float, seed: tf.Tensor, dtype) -> tf.Tensor:
-    """Independent factors, 0 with probability `rate` and 1 / (1 - rate) otherwise."""
-    keep = tf.random.stateless_uniform(shape, seed) >= rate
-    return tf.cast(keep, dtype) / (1 - rate)
 
 
 class GridLayer(keras.layers.Layer):
@@ -57,6 +52,9 @@ class GridLayer(keras.layers.Layer):
       kernel_regularizer: of the projection.
       recurrent_regularizer: of the blocks' kernels.
       bias_regularizer: of all biases.
+      kernel_constraint: of the projection.
+      recurrent_constraint: of the blocks' kernels.
+      bias_constraint: of all biases.
       dropout: rate on the inputs and on what rises from layer to layer.
       recurrent_dropout: rate on the hidden vectors that travel along the other dimensions.
       dropout_masks: "step" for new masks at each step, "sequence" for one over the whole sequence.
@@ -93,6 +91,9 @@ class GridLayer(keras.layers.Layer):
         kernel_regularizer=None,
         recurrent_regularizer=None,
         bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         dropout_masks: Literal["step", "sequence"] = "step",
@@ -137,6 +138,9 @@ class GridLayer(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.recurrent_regularizer = keras.regularizers.get(recurrent_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.dropout_masks = dropout_masks
@@ -187,6 +191,7 @@ class GridLayer(keras.layers.Layer):
                 shape=(features, width),
                 initializer=self.kernel_initializer,
                 regularizer=self.kernel_regularizer,
+                constraint=self.kernel_constraint,
             )
             if self.use_bias:
                 self.bias = self.add_weight(
@@ -195,6 +200,7 @@ class GridLayer(keras.layers.Layer):
                     shape=(width,),
                     initializer=self.bias_initializer,
                     regularizer=self.bias_regularizer,
+                    constraint=self.bias_constraint,
                 )
         elif features != width:
             raise InputError(
@@ -225,6 +231,7 @@ class GridLayer(keras.layers.Layer):
                 shape=(copies, dimensions * self.units, gates * self.units),
                 initializer=self.recurrent_initializer,
                 regularizer=self.recurrent_regularizer,
+                constraint=self.recurrent_constraint,
             ),
             self.add_weight(
                 autocast=False,
@@ -232,6 +239,7 @@ class GridLayer(keras.layers.Layer):
                 shape=(copies, gates * self.units),
                 initializer=bias,
                 regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
             ),
             self.add_weight(
                 autocast=False,
@@ -306,7 +314,11 @@ class GridLayer(keras.layers.Layer):
             self.compute_dtype,
             whole=None if self.supports_jit else False,
         )
-        dropout = None if seed is None else self._dropout(extents, sides, seed)
+        dropout = None
+        if seed is not None:
+            rates = (*[self.recurrent_dropout] * (len(extents) - 1), self.dropout)
+            each_step = self.dropout_masks == "step"
+            dropout = grid_dropout(extents, sides.hidden, rates, each_step, seed)
         arguments = sides, self.weights_now, self.equations, extents
         if plan.execution == "reference":
             return grid_reference(*arguments, dropout, keep)
@@ -316,28 +328,6 @@ class GridLayer(keras.layers.Layer):
         if piece:
             return grid_recomputed(*arguments, piece, dropout, keep, plan.compilation)
         return grid_wavefront(*arguments, dropout, keep, plan.compilation)
-
-    def _dropout(self, extents, sides, seed):
-        """Per dimension the factors on hidden vectors, or None where nothing is dropped."""
-        if not (self.dropout or self.recurrent_dropout):
-            return None
-        depth = len(extents) - 1
-        steps = extents[:-1] if self.dropout_masks == "step" else (1,) * depth
-        masks = []
-        for i, hidden in enumerate(sides.hidden):
-            rate = self.dropout if i == depth else self.recurrent_dropout
-            if not rate or (i == depth and self.layers == 1):
-                masks.append(None)
-                continue
-            dimension_seed = tf.random.experimental.stateless_fold_in(seed, i)
-            layers = self.layers - 1 if i == depth else self.layers
-            shape = [*steps, layers, *shape_of(hidden)[-2:]]
-            mask = dropout_mask(shape, rate, dimension_seed, self.compute_dtype)
-            if i == depth:  # what enters the bottom is the caller's
-                bottom = tf.ones([*steps, 1, *shape_of(hidden)[-2:]], mask.dtype)
-                mask = tf.concat([bottom, mask], axis=depth)
-            masks.append(mask)
-        return masks
 
     def _next_seed(self, training):
         """A new seed where something is to be dropped, else None."""
@@ -373,8 +363,11 @@ class GridLayer(keras.layers.Layer):
                 "recurrent_initializer",
                 "bias_initializer",
                 "kernel_regularizer",
+                "kernel_constraint",
                 "recurrent_regularizer",
+                "recurrent_constraint",
                 "bias_regularizer",
+                "bias_constraint",
             )
         }
         plain = {

@@ -5,6 +5,7 @@ that they share.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import keras
 import tensorflow as tf
@@ -65,7 +66,7 @@ class GridLSTM(GridLayer):
       return_state: whether to return the final states, too.
       go_backwards: whether to read the sequence from its end, and return outputs in that order.
       stateful: whether a batch begins where the one before it ended.
-      unroll: accepted for `keras.layers.LSTM`'s sake and without effect.
+      unroll: accepted for `keras.layers.LSTM`'s sake and without effect; likewise use_cudnn.
       activation: of the candidate and the output; only "tanh".
       recurrent_activation: of the gates; only "sigmoid".
     """
@@ -81,6 +82,7 @@ class GridLSTM(GridLayer):
         unroll: bool = False,
         activation: str = "tanh",
         recurrent_activation: str = "sigmoid",
+        use_cudnn: bool | Literal["auto"] = "auto",
         **kwargs,
     ):
         super().__init__(units, layers, **kwargs)
@@ -96,6 +98,7 @@ class GridLSTM(GridLayer):
         self.go_backwards = go_backwards
         self.stateful = stateful
         self.unroll = unroll
+        self.use_cudnn = use_cudnn
         self.supports_masking = True
         self.states = None
 
@@ -233,6 +236,7 @@ class GridLSTM(GridLayer):
 
     def get_config(self) -> dict:
         own = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
+        own += ("use_cudnn",)
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 

@@ -16,9 +16,9 @@ from model.column import (
     stored_kernel,
 )
 from model.compilation import GATES, Compilation, Split, compiled
+from model.dropout import dropout_mask
 from model.execution import PLAIN, Plan
 from model.grid import State
-from model.grid_layer import dropout_mask
 from model.products import sum_of_rows
 from model.recompute import Cut, recomputed
 from model.transforms import lstm_transform, lstm_transform_gradient, shape_of

@@ -1,5 +1,7 @@
 """The Keras layers: what they equal, and that they do what Keras users expect."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -136,6 +138,40 @@ def test_initial_state_and_go_backwards():
     back.build(x.shape)
     back.set_weights(layer.get_weights())
     assert error(back(x), layer(x[:, ::-1])[0]) < 1e-5
+
+
+def test_every_argument_of_keras_lstm_is_known():
+    theirs = set(inspect.signature(keras.layers.LSTM.__init__).parameters)
+    known = {name for one in GridLSTM.__mro__ for name in _parameters(one)}
+    assert theirs <= known
+
+
+def _parameters(layer):
+    return inspect.signature(layer.__init__).parameters if layer is not object else ()
+
+
+def test_constraints_hold_while_keras_trains():
+    model = keras.Sequential(
+        [
+            keras.Input((None, 3)),
+            GridLSTM(
+                4,
+                2,
+                kernel_constraint=keras.constraints.MaxNorm(0.2),
+                recurrent_constraint="non_neg",
+                bias_constraint=keras.constraints.MaxNorm(0.1),
+            ),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.fit(inputs(8, 5, 3), inputs(8, 4), verbose=0)
+    (layer,) = model.layers
+    assert np.linalg.norm(layer.kernel, axis=0).max() < 0.2 + 1e-5
+    for one in layer.grid:
+        assert np.min(one.kernel) >= 0
+        assert np.linalg.norm(one.bias, axis=0).max() < 0.1 + 1e-5
+    again = GridLSTM.from_config(layer.get_config())
+    assert again.kernel_constraint.max_value == 0.2
 
 
 def test_keras_trains_saves_and_loads_it(tmp_path):
