@@ -16,7 +16,7 @@ from model.errors import InputError
 from pipeline import trainer
 from pipeline.artifacts import Store
 from pipeline.checkpoints import Checkpoints
-from pipeline.learner import EpochDecay, Learner
+from pipeline.learner import CHARACTERS_AT_ONCE, EpochDecay, Learner
 from pipeline.settings import DataConfig, Settings, TrainingConfig
 
 MODEL = ModelConfig(layers=2, units=16, tied="depth", dropout=0.1)
@@ -92,6 +92,17 @@ def learner(devices, config):
     return Learner(strategy, ModelConfig(layers=2, units=8), 10, config, 100, 100)
 
 
+def test_windows_come_in_order_to_their_replicas():
+    two = learner(["cpu:0", "cpu:1"], TrainingConfig(batch_size=6, window=7))
+    for count in (1, CHARACTERS_AT_ONCE // 42 + 2):  # of which the last are taken apart
+        windows = np.random.default_rng().integers(0, 10, (count, 6, 7), np.int32)
+        values = [
+            np.concatenate(two.strategy.experimental_local_results(ids))
+            for ids in two.spread(tf.data.Dataset.from_tensor_slices(windows))
+        ]
+        np.testing.assert_array_equal(values, windows)
+
+
 def test_two_replicas_take_the_steps_of_one():
     config = TrainingConfig(batch_size=6, window=7, clip_norm=0.01, optimizer="sgd")
     windows = np.random.default_rng().integers(0, 10, (4, 6, 7), np.int32)
@@ -114,8 +125,8 @@ def test_gradients_are_measured_by_layer(model):
     config = TrainingConfig(batch_size=4, window=6, optimizer="sgd", learning_rate=1.0)
     learner = Learner(tf.distribute.MirroredStrategy(["cpu:0"]), model, 10, config, 100, 100)
     before = [weight.numpy() for weight in learner.model.net.trainable_variables]
-    ids = np.random.default_rng().integers(0, 10, (4, 6), np.int32)
-    (ids,) = learner.spread([tf.constant(ids)])
+    windows = np.random.default_rng().integers(0, 10, (1, 4, 6), np.int32)
+    (ids,) = learner.spread(tf.data.Dataset.from_tensor_slices(windows))
     result, _ = learner.train(ids, learner.initial_state(), tf.constant(0, tf.int64))
     after = [weight.numpy() for weight in learner.model.net.trainable_variables]
     steps = [
