@@ -55,7 +55,8 @@ class Turns:
         def take_turn(number, prompt, left, characters, stopped, state, columns):
             del stopped
             now = {**row_inputs, "prompt": prompt, "length": tf.minimum(left, turn), "state": state}
-            made = self._merged(*(now[name] for name in INPUTS))
+            inputs = [now[name] for name in INPUTS]
+            made = self._batching.merged("generate", self._turn, *inputs)
             ids, added, stopped, scores, likeliest, likeliest_scores, state = made
             padded = (
                 _columns(tf.ensure_shape(ids, [None] * 2), turn, PADDING),
@@ -90,11 +91,6 @@ class Turns:
         )
         ids, scores, likeliest, likeliest_scores = (_side_by_side(one.stack()) for one in columns)
         return [ids, characters, stopped, scores, likeliest, likeliest_scores, state]
-
-    @tf.function(autograph=False)
-    def _merged(self, *inputs):
-        # One function for both signatures, so that their requests merge with each other.
-        return self._batching.merged("generate", self._turn, *inputs)
 
     def _turn(self, prompt, length, temperature, top_k, top_p, seed, stop, alternatives, state):
         """`sampling.generate` for the rows of all requests, which are known to be valid."""

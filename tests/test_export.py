@@ -1,7 +1,9 @@
 """The export in TensorFlow Serving's own loading path, a Session, against the model itself."""
 
 import os
+import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from model import sampling
 from model.alphabet import PADDING, Alphabet
 from model.character_model import CharacterModel
 from model.config import ModelConfig
-from serving.batching import Batching
+from serving.batching import Batching, rebatch
 from serving.export import WARM_UP, export
 
 
@@ -149,6 +151,20 @@ def test_requests_at_the_same_time_answer_as_alone(loaded):
         assert one["text"].tolist() == other["text"].tolist()
         assert one["alternatives"].shape == other["alternatives"].shape
         np.testing.assert_allclose(one["log_probabilities"], other["log_probabilities"], atol=1e-5)
+
+
+def test_both_signatures_that_generate_fill_the_same_batch(base_path, tmp_path):
+    """One request of each makes a batch complete that would else wait for another."""
+    path = tmp_path / "1"
+    shutil.copytree(base_path / "1", path)
+    wait = 30
+    rebatch(str(path), {"max_batch_size": 2, "batch_timeout_micros": wait * 10**6})
+    loaded = Loaded(path)
+    values = inputs(["a"], 1)
+    default = {name: values[name] for name in values if name != "alternatives"}
+    begun = time.monotonic()
+    at_the_same_time(loaded, [("generate", values), ("serving_default", default)])
+    assert time.monotonic() - begun < wait
 
 
 def test_score_embed_and_inspect_equal_the_model(loaded, model, alphabet):
