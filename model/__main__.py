@@ -1,8 +1,11 @@
 """`python -m model explain`: how a net of a given size would be executed here, and why."""
 
+from typing import get_args
+
 import click
 
 from model import command_line
+from model.config import Execution, GridEquations, Kind
 
 
 @click.group(cls=command_line.Commands, context_settings=command_line.CONTEXT)
@@ -11,14 +14,14 @@ def commands():
 
 
 @commands.command()
-@click.option("--kind", type=click.Choice(["grid", "stacked"]), default="grid", show_default=True)
+@click.option("--kind", type=click.Choice(get_args(Kind)), default="grid", show_default=True)
 @click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
 @click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--window", type=click.IntRange(1), default=50, show_default=True)
 @click.option(
     "--execution",
-    type=click.Choice(["auto", "wavefront", "reference"]),
+    type=click.Choice(get_args(Execution)),
     default="auto",
     show_default=True,
 )
@@ -67,7 +70,6 @@ def _compiled(plan):
 
 def _kept(plan, kind, layers, units, batch, window):
     """What the forward pass keeps, with and without recomputation."""
-    from model.config import GridEquations
     from model.recompute import square_root_piece
     from model.stacked import KEPT_NUMBERS
     from model.tape import kept_numbers

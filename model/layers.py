@@ -235,8 +235,14 @@ class GridLSTM(GridLayer):
         return (outputs, state, state) if self.return_state else outputs
 
     def get_config(self) -> dict:
-        own = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
-        own += ("use_cudnn",)
+        own = (
+            "return_sequences",
+            "return_state",
+            "go_backwards",
+            "stateful",
+            "unroll",
+            "use_cudnn",
+        )
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 

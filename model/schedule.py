@@ -84,6 +84,7 @@ def grid_schedule(extents: tuple[int, ...], padded: bool) -> Schedule:
     hyperplane, layer = coordinates.sum(axis=1), coordinates[:, -1]
     steps, layers = int(np.prod(extents[:-1])), extents[-1]
     few = len(extents) <= 2 and steps < layers
+    padded = padded or few
     if few:
         order = _order_of_few(hyperplane, layer, steps, layers)
     else:
@@ -93,11 +94,8 @@ def grid_schedule(extents: tuple[int, ...], padded: bool) -> Schedule:
     row_cell = np.zeros(counts.sum(), np.int32)
     row_cell[row] = blocks
     rows = Spans(counts)
-    first = counts[:1] if padded or few else [0]
-    before = Spans(np.concatenate([first, counts[:-1]]).astype(np.int32))
-    layout = Layout(
-        extents, coordinates, hyperplane, order.position, row, rows, before, padded or few
-    )
+    before = Spans(np.concatenate([counts[:1] if padded else [0], counts[:-1]]).astype(np.int32))
+    layout = Layout(extents, coordinates, hyperplane, order.position, row, rows, before, padded)
     return Schedule(
         hyperplanes=len(counts),
         rows=rows,
