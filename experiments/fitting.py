@@ -28,6 +28,8 @@ LEARNED = 0.99
 """Share of held-out examples, right in every label, at which a task is learned."""
 STEPS_PER_CALL = 20
 """Steps that Keras takes before it looks up from TensorFlow."""
+WORTH_COMPILING = 1000
+"""Steps that save more time as one XLA program than it takes to compile it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,11 @@ class FitConfig:
     def tests(self) -> int:
         """Tests at most."""
         return self.examples // (self.steps_per_test * self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Steps at most."""
+        return self.tests * self.steps_per_test
 
 
 def run(store: Store, task: Task, net: Net, config: FitConfig) -> Artifact:
@@ -119,20 +126,28 @@ def _read_history(path):
     return list({row["examples"]: row for row in rows}.values())
 
 
-def _fit(directory, task, net, config):
+def compiled_model(task: Task, net: Net, config: FitConfig) -> keras.Model:
+    """A net, initialised with the seed, and how it is trained: the start of every fit."""
     keras.utils.set_random_seed(config.seed)
     model = nets.build(net, task, config.batch_size)
-    steps = config.steps_per_test
     model.compile(
         optimizer=keras.optimizers.Adam(
             _learning_rate(config), global_clipnorm=config.clip_norm or None
         ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=UNCOUNTED),
         metrics=[ExamplesRight(), LabelsRight()],
-        steps_per_execution=STEPS_PER_CALL if steps % STEPS_PER_CALL == 0 else 1,
-        jit_compile="auto",
+        steps_per_execution=1 if config.steps_per_test % STEPS_PER_CALL else STEPS_PER_CALL,
+        # Left to itself, Keras compiles nothing for a CPU.
+        jit_compile=config.steps >= WORTH_COMPILING
+        and all(layer.supports_jit for layer in model.layers),
     )
     model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _fit(directory, task, net, config):
+    model = compiled_model(task, net, config)
+    steps = config.steps_per_test
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
     folder = os.path.join(directory, "checkpoints")
     checkpoints = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=2)
@@ -172,8 +187,7 @@ def _hyperparameters(task, net, config):
 def _learning_rate(config):
     if not config.cooldown:
         return config.learning_rate
-    steps = config.tests * config.steps_per_test
-    return Cooldown(config.learning_rate, steps, round(config.cooldown * steps))
+    return Cooldown(config.learning_rate, config.steps, round(config.cooldown * config.steps))
 
 
 @keras.saving.register_keras_serializable(package="grid_lstm")
@@ -259,7 +273,7 @@ class _Tests(keras.callbacks.Callback):
         if not self.rows:
             return False
         last = self.rows[-1]
-        done = self._config.tests * self._config.steps_per_test * self._config.batch_size
+        done = self._config.steps * self._config.batch_size
         learned = self._config.until_learned and last["exact"] >= LEARNED
         return learned or last["examples"] >= done
 

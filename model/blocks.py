@@ -69,8 +69,8 @@ class Blocks:
         blocks = Sides(tuple(hidden), tuple(memory))
         return self._hold(d, blocks, rows), Tape(tuple(together), tuple(kept))
 
-    def backward(self, d: tf.Tensor, tape: Tape, blocks: Sides) -> tuple[Sides, tuple]:
-        """The derivative of `forward`.
+    def backward(self, d: tf.Tensor, kept: Sequence[Kept], blocks: Sides) -> tuple[Sides, tuple]:
+        """The derivative of `forward`, from what each dimension has kept.
 
         Returns:
           Gradients of what entered, and per dimension what `tape.gate_records` holds.
@@ -85,10 +85,9 @@ class Blocks:
             done = done[: -len(stage)]
             together = None
             for i in stage:
-                kept = tape.kept[i]
-                gain = self._gain(d, i, kept.activations)
+                gain = self._gain(d, i, kept[i].activations)
                 product, before_bias, old_memory[i] = self._transform_gradients[i](
-                    *kept, gain, new_hidden[i], old_memory[i]
+                    *kept[i], gain, new_hidden[i], old_memory[i]
                 )
                 found[i] = (product,) if gain is None else (product, before_bias)
                 seen = self._products[i].backward(d, product)

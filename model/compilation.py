@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -17,11 +17,13 @@ class Compilation(NamedTuple):
         TensorFlow uses on its own.
       parts: groups of batch rows that run side by side, for cores that a single step of a small net
         cannot keep busy.
+      ahead: each step of a loop reads what the next one needs; see `Reading`.
     """
 
     whole: bool = False
     gates: bool = True
     parts: int = 1
+    ahead: bool = False
 
 
 GATES = Compilation()
@@ -45,6 +47,29 @@ class Split(NamedTuple):
         if tensor is None or len(self.sizes) == 1:
             return [tensor] * len(self.sizes)
         return tf.split(tensor, self.sizes, axis=axis)
+
+
+class Reading:
+    """What the steps of a loop read from arrays.
+
+    XLA's code for a CPU takes a slice apart wherever it is used and looks up the place of each
+    number again, which takes several times as long as the arithmetic on it. The variables of a loop
+    are in one piece: so a step ends with reading, into one of them, what the next step needs. An
+    accelerator hides the look-up, and pays for the copy.
+    """
+
+    def __init__(self, read: Callable[[tf.Tensor], Any], compilation: Compilation):
+        """Takes what to read by the number of a step, and how the loop is compiled."""
+        self._read = read
+        self._ahead = compilation.ahead
+
+    def ahead(self, step: tf.Tensor) -> Any:
+        """What a step needs, for a variable of the loop; () where it reads that itself."""
+        return self._read(step) if self._ahead else ()
+
+    def now(self, step: tf.Tensor, held: Any) -> Any:
+        """What a step needs, which may be held in the variable."""
+        return held if self._ahead else self._read(step)
 
 
 @functools.cache

@@ -146,7 +146,7 @@ def variant_plan(
     if compiled == "parts" and batch is not None:
         parts = max(1, min(_cores(), batch // LEAST_ROWS))
     whole = compiled == "whole"
-    compilation = Compilation(whole=whole, gates=not whole, parts=parts)
+    compilation = Compilation(whole=whole, gates=not whole, parts=parts, ahead=whole)
     return Plan(_wavefront(execution), compilation, compute, reasons)
 
 

@@ -15,7 +15,7 @@ from model.column import (
     stacked_steps,
     stored_kernel,
 )
-from model.compilation import GATES, Compilation, Split, compiled
+from model.compilation import GATES, Compilation, Reading, Split, compiled
 from model.dropout import dropout_mask
 from model.execution import PLAIN, Plan
 from model.grid import State
@@ -150,7 +150,7 @@ class _Layer:
         self._steps, self._batch, self._units = shape_of(inputs)
         self._dtype = inputs.dtype
         self._kernel_dtype = kernel.dtype
-        self._xla = compilation.whole
+        self._compilation = compilation
         kernels = tf.split(tf.cast(kernel, inputs.dtype), 2, axis=0)
         self._input_kernel, self._recurrent_kernel = (
             _layouts(kernel, compilation.whole) for kernel in kernels
@@ -163,19 +163,23 @@ class _Layer:
         projected = self._tall_product(inputs, *self._input_kernel[0])
         kernel, transpose = self._recurrent_kernel[0]
 
-        def step(at, hidden, memory, arrays):
+        reading = Reading(lambda at: projected[at], self._compilation)
+
+        def step(at, hidden, memory, held, arrays):
             recurrent = tf.matmul(hidden, kernel, transpose_b=transpose)
-            new = self._gates(projected[at], recurrent, bias, memory)
+            new = self._gates(reading.now(at, held), recurrent, bias, memory)
             kept = (new.hidden, memory, new.activations)
             arrays = [one.write(at, entry) for one, entry in zip(arrays, kept, strict=True)]
             after = new.hidden, new.memory
             if keep is not None:
                 goes_on = keep[at][:, None]
                 after = tuple(map(tf.where, (goes_on,) * 2, after, (hidden, memory)))
-            return at + 1, *after, arrays
+            held = reading.ahead(tf.minimum(at + 1, self._steps - 1))
+            return at + 1, *after, held, arrays
 
         arrays = [self._array(1), self._array(1, memory.dtype), self._array(4)]
-        _, hidden, memory, arrays = self._loop(step, (hidden, memory, arrays))
+        variables = hidden, memory, reading.ahead(0), arrays
+        _, hidden, memory, _, arrays = self._loop(step, variables)
         return arrays[0].stack(), hidden, memory, arrays[1:]
 
     def backward(self, tape, inputs, before, outputs_gradient, hidden_gradient, memory_gradient):
@@ -183,19 +187,24 @@ class _Layer:
         memories, activations = tape
         kernel, transpose = self._recurrent_kernel[1]
 
-        def step(count, hidden_gradient, memory_gradient, array):
+        def read(at):
+            return activations.read(at), memories.read(at), outputs_gradient[at]
+
+        reading = Reading(read, self._compilation)
+
+        def step(count, hidden_gradient, memory_gradient, held, array):
             at = self._steps - 1 - count
+            *kept, from_output = reading.now(at, held)
             gates, memory_gradient = self._gates_gradient(
-                activations.read(at),
-                memories.read(at),
-                hidden_gradient + outputs_gradient[at],
-                memory_gradient,
+                *kept, hidden_gradient + from_output, memory_gradient
             )
             hidden_gradient = tf.matmul(gates, kernel, transpose_b=transpose)
-            return count + 1, hidden_gradient, memory_gradient, array.write(at, gates)
+            held = reading.ahead(tf.maximum(at - 1, 0))
+            return count + 1, hidden_gradient, memory_gradient, held, array.write(at, gates)
 
-        variables = hidden_gradient, memory_gradient, self._array(4)
-        _, hidden_gradient, memory_gradient, gates = self._loop(step, variables)
+        held = reading.ahead(self._steps - 1)
+        variables = hidden_gradient, memory_gradient, held, self._array(4)
+        _, hidden_gradient, memory_gradient, _, gates = self._loop(step, variables)
         gates = gates.stack()
         flat = tf.reshape(gates, [-1, 4 * self._units])
         kernels = [
@@ -207,7 +216,7 @@ class _Layer:
             hidden_gradient,
             memory_gradient,
             tf.cast(tf.concat(kernels, axis=0), self._kernel_dtype),
-            sum_of_rows(flat, self._kernel_dtype, self._xla),
+            sum_of_rows(flat, self._kernel_dtype, self._compilation.whole),
         )
 
     def _array(self, width, dtype=None):

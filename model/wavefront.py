@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from model.blocks import Blocks
-from model.compilation import GATES, Compilation, Split
+from model.compilation import GATES, Compilation, Reading, Split
 from model.config import GridEquations
 from model.grid import DimensionWeights, Sides
 from model.schedule import choose_schedule
@@ -117,6 +117,7 @@ class _Wavefront:
 
     def __init__(self, weights, equations, extents, dropout, keep, compilation):
         self._equations = equations
+        self._compilation = compilation
         self._schedule = choose_schedule(extents, compilation.whole)
         self._of_blocks = weights, equations, extents, dropout, keep, compilation
 
@@ -165,7 +166,12 @@ class _Wavefront:
             lambda route, side: route.leave_gradient(side), routes, leaving_gradient
         )
 
-        def step(count, continuing, entering, gates):
+        def read(d):
+            return tf.nest.map_structure(lambda record: record.read(d), tape.kept)
+
+        reading = Reading(read, self._compilation)
+
+        def step(count, continuing, held, entering, gates):
             d = schedule.hyperplanes - 1 - count
             blocks = _each(
                 lambda route, gone, on: route.split_gradient(d, route.leaving.of(gone, d), on),
@@ -173,10 +179,10 @@ class _Wavefront:
                 leaving_gradient,
                 continuing,
             )
-            kept = tf.nest.map_structure(lambda record: record.read(d), tape)
-            rows, found = cells.backward(d, kept, blocks)
+            rows, found = cells.backward(d, reading.now(d, held), blocks)
+            held = reading.ahead(tf.maximum(d - 1, 0))
             fresh, on = _both(_each(lambda route, row: route.join_gradient(d, row), routes, rows))
-            return count + 1, on, write(entering, d, fresh), write(gates, d, found)
+            return count + 1, on, held, write(entering, d, fresh), write(gates, d, found)
 
         idle = _each(lambda route, side: _zeros(route.idle, side), routes, leaving_gradient)
         records = _each(
@@ -185,7 +191,8 @@ class _Wavefront:
             leaving_gradient,
         )
         gates = gate_records(schedule, self._equations, leaving_gradient.hidden[0])
-        _, _, entering, gates = over_hyperplanes(schedule.hyperplanes, step, (idle, records, gates))
+        variables = idle, reading.ahead(schedule.hyperplanes - 1), records, gates
+        _, _, _, entering, gates = over_hyperplanes(schedule.hyperplanes, step, variables)
         rows = _each(lambda route, record: rows_of(record, route.fresh), routes, entering)
         entering = _each(lambda route, side: route.enter_gradient(side), routes, rows)
         return entering, cells.weights_gradient(tape, gates)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from grids import error, grids, make_grid, norm_error, value_and_gradients
 from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import sampled_from
 
 from model.compilation import Compilation
 from model.config import GridEquations
@@ -19,6 +20,7 @@ from model.wavefront import _Wavefront, grid_inference, grid_wavefront
 OPERATIONS = Compilation(whole=False, gates=False)
 GATES = Compilation(whole=False, gates=True)
 WHOLE = Compilation(whole=True, gates=False)
+AHEAD = Compilation(whole=True, gates=False, ahead=True)
 
 relaxed = settings(
     max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
@@ -36,8 +38,8 @@ def both(grid, function, *arguments, **options):
         )
 
     compilation = options.get("compilation")
-    if compilation in (GATES, WHOLE):
-        run = tf.function(run, autograph=False, jit_compile=compilation is WHOLE)
+    if compilation not in (None, OPERATIONS):
+        run = tf.function(run, autograph=False, jit_compile=compilation.whole)
     return run(), expected
 
 
@@ -48,16 +50,16 @@ def test_wavefront_equals_reference(grid):
 
 
 @relaxed
-@given(grids())
-def test_padded_wavefront_equals_reference(grid):
+@given(grids(), sampled_from([WHOLE, AHEAD]))
+def test_padded_wavefront_equals_reference(grid, compilation):
     """The shapes that XLA needs, run operation by operation."""
     sources = grid.sources()
     expected = value_and_gradients(lambda: grid_reference(*grid), sources)
-    actual = value_and_gradients(lambda: grid_wavefront(*grid, compilation=WHOLE), sources)
+    actual = value_and_gradients(lambda: grid_wavefront(*grid, compilation=compilation), sources)
     assert error(actual, expected) < 1e-10
 
 
-@pytest.mark.parametrize("compilation", [GATES, WHOLE])
+@pytest.mark.parametrize("compilation", [GATES, WHOLE, AHEAD])
 @pytest.mark.parametrize(
     "extents,transforms,priority,shared,normalized",
     [
@@ -79,7 +81,7 @@ def test_xla_agrees(compilation, extents, transforms, priority, shared, normaliz
         (tf.bfloat16, tf.float32, 2e-2, norm_error),
     ],
 )
-@pytest.mark.parametrize("compilation", [GATES, WHOLE])
+@pytest.mark.parametrize("compilation", [GATES, WHOLE, AHEAD])
 def test_low_precision_is_near_float64(hidden, memory, tolerance, compared, compilation):
     grid = make_grid((9, 3), shared=(0, 1), batch=4, units=32, hidden_dtype=hidden, dtype=memory)
     wide = tf.nest.map_structure(
@@ -104,7 +106,7 @@ def test_recomputed_equals_reference(grid):
     assert error(*both(grid, grid_recomputed, piece, compilation=OPERATIONS)) < 1e-10
 
 
-@pytest.mark.parametrize("compilation,piece", [(GATES, 3), (WHOLE, 4)])
+@pytest.mark.parametrize("compilation,piece", [(GATES, 3), (WHOLE, 4), (AHEAD, 4)])
 def test_recomputed_equals_reference_in_xla(compilation, piece):
     grid = make_grid((8, 3), shared=(1,), dropout=(0, 1), keep=(False, True))
     assert error(*both(grid, grid_recomputed, piece, compilation=compilation)) < 1e-10

@@ -219,7 +219,13 @@ def test_dropout_masks_by_step_and_by_sequence():
 
 @pytest.mark.parametrize("steps,layers,recompute", [(1, 1, 0), (4, 1, 2), (5, 3, 0), (6, 2, 3)])
 @pytest.mark.parametrize(
-    "compilation", [Compilation(False, False), Compilation(False, True), Compilation(True, False)]
+    "compilation",
+    [
+        Compilation(gates=False),
+        Compilation(),
+        Compilation(whole=True, gates=False),
+        Compilation(whole=True, gates=False, ahead=True),
+    ],
 )
 def test_stacked_lstm_equals_its_columns(steps, layers, recompute, compilation):
     batch, units = 3, 4

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from experiments import nets
 from experiments.algorithmic_tasks import Addition, Memorisation, Parity
 from experiments.finite_tasks import Authors, DigitImages
+from experiments.fitting import FitConfig, compiled_model
 from experiments.nets import Net
 from experiments.task import UNCOUNTED
 
@@ -186,3 +187,17 @@ def test_forget_gates_begin_as_open_as_asked(kind, dimensions):
     model = nets.build(Net(kind, 3, 8, forget_bias=4.0), Memorisation(3, symbols=5), 16)
     found = sum((weight.numpy() == 4).sum() for weight in model.weights)
     assert found == 3 * dimensions * 8
+
+
+@pytest.mark.parametrize(
+    "net,examples,compiled",
+    [
+        (Net("grid", 2, 8), 16_000, True),
+        (Net("stacked", 3, 8), 16_000, True),
+        (Net("grid", 3, 8), 16_000, False),
+        (Net("grid", 2, 8), 1600, False),
+    ],
+)
+def test_many_steps_of_a_small_net_over_sequences_are_one_program(net, examples, compiled):
+    config = FitConfig(examples=examples, test_every=160, batch_size=16)
+    assert compiled_model(Memorisation(3, symbols=5), net, config).jit_compile == compiled
