@@ -34,7 +34,7 @@ SIZES = [
 def main(steps, turn, only, kind):
     """Measure all variants at all sizes on this processor."""
     here = execution.processor()
-    variants = ["float32 whole", "float32 gates", "float32 parts"]
+    variants = [f"float32 {one}" for one in ("whole", "whole parts", "gates", "parts")]
     if here != "other":
         variants += ["bfloat16 gates", "bfloat16 parts"]
     for size in SIZES:

@@ -61,10 +61,10 @@ def explain(kind, layers, units, batch, window, execution, dtype, device, proces
 def _compiled(plan):
     if plan.execution == "reference":
         return "as the caller compiles it"
-    if plan.compilation.whole:
-        return "the whole step, products included, by XLA"
     parts = plan.compilation.parts
     beside = f"; {parts} groups of batch rows side by side" if parts > 1 else ""
+    if plan.compilation.whole:
+        return f"the whole step, products included, by XLA{beside}"
     return f"the gates by XLA; products are oneDNN's{beside}"
 
 

@@ -16,7 +16,7 @@ class Compilation(NamedTuple):
       gates: compile the arithmetic of the gates with XLA, and leave products to the library that
         TensorFlow uses on its own.
       parts: groups of batch rows that run side by side, for cores that a single step of a small net
-        cannot keep busy.
+        cannot keep busy. With `whole` it is for the caller to run a program for each.
       ahead: each step of a loop reads what the next one needs; see `Reading`.
     """
 

@@ -1,6 +1,7 @@
 """Which of the executions of a net is the fastest, here and for this size."""
 
 import functools
+import itertools
 import json
 import math
 import os
@@ -45,12 +46,16 @@ PLAIN = Plan("wavefront", Compilation(whole=False, gates=False), "float32", ("no
 LEAST_ROWS = 8
 """Rows of the smallest part that a batch is split into."""
 
+SIDE_BY_SIDE = {"gates": "parts", "whole": "whole parts"}
+"""What a way to compile is called with one group of batch rows per core."""
+
 
 class Measured(NamedTuple):
     """One row of the table: training speeds in characters per second of one processor and net.
 
     A variant is a compute dtype and one of "whole" (all of a step in one XLA program), "gates" (the
-    gates in XLA, products left to oneDNN) or "parts" (the same, one group of batch rows per core).
+    gates in XLA, products left to oneDNN), "parts" and "whole parts" (the same, one group of batch
+    rows per core).
     """
 
     processor: Processor
@@ -120,8 +125,7 @@ def choose(
     speeds = {
         variant: speed
         for variant, speed in _speeds(nearest).items()
-        if (dtype == "auto" or variant.startswith(dtype))
-        and (whole is None or variant.endswith("whole") == whole)
+        if (dtype == "auto" or variant.startswith(dtype)) and _compiled(variant) in _COMPILED[whole]
     }
     if not speeds:  # bfloat16 where the table has none, or within the caller's XLA program
         variant = f"{'float32' if dtype == 'auto' else dtype} {'whole' if whole else 'gates'}"
@@ -141,13 +145,17 @@ def variant_plan(
     variant: str, batch: int | None, execution: Execution = "wavefront", reasons=()
 ) -> Plan:
     """The plan that a variant of the table stands for."""
-    compute, compiled = variant.split()
+    compute, compiled = variant.split(maxsplit=1)
     parts = 1
-    if compiled == "parts" and batch is not None:
+    if compiled in SIDE_BY_SIDE.values() and batch is not None:
         parts = max(1, min(_cores(), batch // LEAST_ROWS))
-    whole = compiled == "whole"
+    whole = compiled.startswith("whole")
     compilation = Compilation(whole=whole, gates=not whole, parts=parts, ahead=whole)
     return Plan(_wavefront(execution), compilation, compute, reasons)
+
+
+def _compiled(variant: str) -> str:
+    return variant.split(maxsplit=1)[1]
 
 
 def _cores() -> int:
@@ -155,6 +163,13 @@ def _cores() -> int:
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
+
+_COMPILED = {
+    None: {*SIDE_BY_SIDE, *SIDE_BY_SIDE.values()},
+    True: {"whole"},
+    False: {"gates", SIDE_BY_SIDE["gates"]},
+}
+"""What is left to choose from, by what the caller of `choose` says of compiling the whole."""
 
 _OFFERS = {
     "amx": "AMX tiles",
@@ -186,11 +201,12 @@ def _speeds(row: Measured) -> dict[str, float]:
     """The speeds of a row; parts that were not measured gain what they gain elsewhere."""
     speeds = dict(row.speeds)
     for other in measurements():
-        for dtype in ("float32", "bfloat16"):
-            gates, parts = f"{dtype} gates", f"{dtype} parts"
-            alike = (other.kind, other.layers, other.units) == (row.kind, row.layers, row.units)
-            if alike and gates in speeds and {gates, parts} <= other.speeds.keys():
-                speeds.setdefault(parts, speeds[gates] * other.speeds[parts] / other.speeds[gates])
+        if (other.kind, other.layers, other.units) != (row.kind, row.layers, row.units):
+            continue
+        for dtype, alone in itertools.product(("float32", "bfloat16"), SIDE_BY_SIDE):
+            one, parts = f"{dtype} {alone}", f"{dtype} {SIDE_BY_SIDE[alone]}"
+            if one in speeds and {one, parts} <= other.speeds.keys():
+                speeds.setdefault(parts, speeds[one] * other.speeds[parts] / other.speeds[one])
     return speeds
 
 

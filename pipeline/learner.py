@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.character_model import CharacterModel, CharacterState, character_losses
+from model.compilation import Split
 from model.config import ModelConfig
 from model.execution import Plan, choose
 from pipeline.settings import TrainingConfig
@@ -16,6 +17,9 @@ from pipeline.workers import this_worker
 
 CHARACTERS_AT_ONCE = 1 << 16
 """Taken from tf.data at a time, but at least a window of each stream."""
+
+STREAMS = CharacterState(previous=0, hidden=1, memory=1)
+"""Which axis of a state is that of the streams."""
 
 
 class EpochDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -87,10 +91,10 @@ class Sums(NamedTuple):
 class Learner:
     """A model and its optimizer, mirrored on the replicas of a strategy.
 
-    Forward and backward pass are compiled per replica as the plan says, on accelerators as one XLA
-    program. Gradients are then summed over the replicas, clipped as a whole, and applied outside of
-    XLA, which cannot write variables of several devices; so n replicas take the same step as one
-    with the whole batch.
+    Forward and backward pass are compiled per replica as the plan says: on accelerators as one XLA
+    program, on a CPU maybe as one for each group of its streams. Gradients are then summed over the
+    replicas, clipped as a whole, and applied outside of XLA, which cannot write variables of
+    several devices; so n replicas take the same step as one with the whole batch.
     """
 
     def __init__(
@@ -126,14 +130,20 @@ class Learner:
             kind=model_config.kind,
         )
         self.plan = plan._replace(recompute=config.recompute)
-        whole = self.plan.compilation.whole
+        compilation = self.plan.compilation
+        whole = compilation.whole
+        # The parts of an XLA program are programs, which this class runs; others are up to the net.
+        self._split = Split.of(self.replica_batch, compilation.parts if whole else 1)
+        if whole:
+            compilation = compilation._replace(parts=1)
         self._forward_backward = tf.function(
             self._forward_backward, autograph=False, jit_compile=whole
         )
         self._forward = tf.function(self._forward, autograph=False, jit_compile=whole)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
-            self.model = CharacterModel(model_config, vocabulary_size, self.plan)
+            of_program = self.plan._replace(compilation=compilation)
+            self.model = CharacterModel(model_config, vocabulary_size, of_program)
             self.optimizer = make_optimizer(config, steps_per_epoch, steps)
             self.optimizer.build(self.model.trainable_variables)
 
@@ -182,12 +192,28 @@ class Learner:
         seed = tf.random.experimental.stateless_fold_in(
             tf.stack([self.config.seed, replica]), tf.cast(step, tf.int32)
         )
-        loss, gradients, state = self._forward_backward(ids, state, seed)
+        (loss, *gradients), state = self._side_by_side(self._forward_backward, ids, state, seed)
         loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *gradients])
         norm, layer_norms = self._norms(gradients)
         gradients = self._clip(gradients, norm)
         context.merge_call(self._apply, args=(gradients,))
         return (loss, norm, layer_norms), state
+
+    def _side_by_side(self, program, ids, state, *seed):
+        """Sums and the new state, from a program that runs for each group of streams."""
+        if len(self._split.sizes) == 1:
+            return program(ids, state, *seed)
+        states = zip(*map(self._split.parts, state, STREAMS), strict=True)
+        fold_in = tf.random.experimental.stateless_fold_in
+        found = [
+            program(ids, CharacterState(*state), *(fold_in(one, number) for one in seed))
+            for number, (ids, state) in enumerate(
+                zip(self._split.parts(ids, 0), states, strict=True)
+            )
+        ]
+        sums, states = zip(*found, strict=True)
+        state = CharacterState(*map(tf.concat, zip(*states, strict=True), STREAMS))
+        return tf.nest.map_structure(lambda *ones: tf.add_n(ones), *sums), state
 
     def _norms(self, gradients):
         """The global norm, and that of each layer's own weights."""
@@ -208,7 +234,7 @@ class Learner:
             losses, _ = character_losses(logits, ids)
             loss = tf.reduce_sum(losses) / (self.config.batch_size * self.config.window)
         gradients = tape.gradient(loss, [v.value for v in self.model.trainable_variables])
-        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients], state
+        return [loss, *map(tf.convert_to_tensor, gradients)], state
 
     def _clip(self, gradients, norm):
         if self.config.clip_value:
@@ -240,7 +266,7 @@ class Learner:
 
     def _evaluate_replica(self, ids, state):
         # Only a function that is called from within a replica is traced once for each.
-        return self._forward(ids, state)
+        return self._side_by_side(self._forward, ids, state)
 
     def _forward(self, ids, state):
         logits, state = self.model(tf.maximum(ids, 0), state)

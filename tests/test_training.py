@@ -11,8 +11,10 @@ import tensorflow as tf
 from conftest import PROJECT, words
 from servers import PATIENCE
 
+from model.compilation import Compilation
 from model.config import ModelConfig
 from model.errors import InputError
+from model.execution import Plan
 from pipeline import trainer
 from pipeline.artifacts import Store
 from pipeline.checkpoints import Checkpoints
@@ -87,9 +89,9 @@ def test_killed_training_ends_with_the_same_weights(store, schema, tmp_path):
         np.testing.assert_array_equal(actual[name], value, err_msg=name)
 
 
-def learner(devices, config):
+def learner(devices, config, plan=None):
     strategy = tf.distribute.MirroredStrategy(devices)
-    return Learner(strategy, ModelConfig(layers=2, units=8), 10, config, 100, 100)
+    return Learner(strategy, ModelConfig(layers=2, units=8), 10, config, 100, 100, plan)
 
 
 def test_windows_come_in_order_to_their_replicas():
@@ -103,10 +105,16 @@ def test_windows_come_in_order_to_their_replicas():
         np.testing.assert_array_equal(values, windows)
 
 
-def test_two_replicas_take_the_steps_of_one():
+PROGRAMS = Plan("wavefront", Compilation(whole=True, gates=False, parts=4), "float32", ())
+
+
+@pytest.mark.parametrize(
+    "devices,plan", [(["cpu:0", "cpu:1"], None), (["cpu:0"], PROGRAMS)], ids=["replicas", "parts"]
+)
+def test_replicas_and_parts_take_the_steps_of_one(devices, plan):
     config = TrainingConfig(batch_size=6, window=7, clip_norm=0.01, optimizer="sgd")
     windows = np.random.default_rng().integers(0, 10, (4, 6, 7), np.int32)
-    learners = [learner(["cpu:0"], config), learner(["cpu:0", "cpu:1"], config)]
+    learners = [learner(["cpu:0"], config), learner(devices, config, plan)]
     learners[1].model.set_weights(learners[0].model.get_weights())
     losses = []
     for current in learners:
