@@ -9,6 +9,7 @@ import dataclasses
 import tensorflow as tf
 
 from model.alphabet import PADDING, Alphabet
+from pipeline.files import is_local
 from pipeline.records import read_index, shard_path
 
 READ_AT_ONCE = 1 << 14  # characters of each stream
@@ -87,7 +88,8 @@ class Split:
         """`count` windows of streams of `length` characters that start `skip` characters late.
 
         Streams are read many windows at a time, as what tf.data does for an element of one stream
-        costs as much as copying thousands of characters.
+        costs as much as copying thousands of characters; from afar all streams at once, as each
+        read waits for its answer.
         """
         together = max(1, min(count, READ_AT_ONCE // window))
         paths, starts = tf.constant(self.paths), tf.constant(self.starts, tf.int64)
@@ -123,7 +125,12 @@ class Split:
 
         return (
             tf.data.Dataset.range(rows.start, rows.stop)
-            .interleave(stream, cycle_length=len(rows), block_length=1)
+            .interleave(
+                stream,
+                cycle_length=len(rows),
+                block_length=1,
+                num_parallel_calls=None if all(map(is_local, self.paths)) else len(rows),
+            )
             .batch(len(rows), drop_remainder=True)
             .flat_map(windows)
             .take(count)

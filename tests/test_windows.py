@@ -1,7 +1,15 @@
 """The windows against slices of the text itself."""
 
+import contextlib
+import dataclasses
+import os
+import threading
+import time
+
 import numpy as np
 import pytest
+import tensorflow as tf
+from servers import PATIENCE
 
 from model.alphabet import Alphabet
 from pipeline import corpus, example_gen
@@ -30,9 +38,11 @@ def text_and_split(request, store, tmp_path_factory):
     return np.searchsorted(alphabet.symbols, codes[: split.total]), split
 
 
+@pytest.mark.parametrize("scheme", ["", "file://"])
 @pytest.mark.parametrize("streams,window", [(1, 1000), (7, 333), (16, 50)])
-def test_windows_are_the_text(text_and_split, streams, window):
+def test_windows_are_the_text(text_and_split, streams, window, scheme):
     ids, split = text_and_split
+    split = dataclasses.replace(split, paths=tuple(scheme + path for path in split.paths))
     expected = expected_windows(ids, streams, window)
     actual = list(split.training_windows(streams, window).as_numpy_iterator())
     assert split.windows_per_epoch(streams, window) == len(actual) == len(expected)
@@ -55,3 +65,32 @@ def test_evaluation_covers_every_character_once(text_and_split, streams, charact
     assert len(windows) == count
     joined = np.concatenate(windows, axis=1)
     np.testing.assert_array_equal(joined[joined >= 0], ids[: characters or None])
+
+
+def test_remote_streams_are_asked_for_at_the_same_time(tmp_path):
+    """Who opens a pipe waits for the other side, as who reads from afar does."""
+    pipes = [tmp_path / f"shard-{number}" for number in range(5)]
+    list(map(os.mkfifo, pipes))
+    split = Split(
+        tuple(f"file://{pipe}" for pipe in pipes),
+        tuple(range(0, 500, 100)),
+        500,
+        Alphabet.of("bytes", [0]),
+    )
+    writers = []
+    answering = threading.Thread(target=lambda: writers.extend(map(opened_with_reader, pipes)))
+    answering.start()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="seek"):  # it is but a pipe
+        list(split.training_windows(5, 100))
+    answering.join()
+    assert len(list(map(os.close, writers))) == 5
+
+
+def opened_with_reader(pipe):
+    """The other side of a pipe that somebody has opened or is about to."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.01)
+    raise TimeoutError(f"nobody reads {pipe}")
