@@ -122,10 +122,11 @@ def choose(
         return Plan(_wavefront(execution), compilation, compute, (reason,))
     on = on or processor()
     nearest = _nearest(on, kind, units, layers, batch or 32)
+    possible = _COMPILED[whole] if _groups(batch) > 1 else _COMPILED[whole] & {*SIDE_BY_SIDE}
     speeds = {
         variant: speed
         for variant, speed in _speeds(nearest).items()
-        if (dtype == "auto" or variant.startswith(dtype)) and _compiled(variant) in _COMPILED[whole]
+        if (dtype == "auto" or variant.startswith(dtype)) and _compiled(variant) in possible
     }
     if not speeds:  # bfloat16 where the table has none, or within the caller's XLA program
         variant = f"{'float32' if dtype == 'auto' else dtype} {'whole' if whole else 'gates'}"
@@ -146,9 +147,7 @@ def variant_plan(
 ) -> Plan:
     """The plan that a variant of the table stands for."""
     compute, compiled = variant.split(maxsplit=1)
-    parts = 1
-    if compiled in SIDE_BY_SIDE.values() and batch is not None:
-        parts = max(1, min(_cores(), batch // LEAST_ROWS))
+    parts = 1 if compiled in SIDE_BY_SIDE else _groups(batch)
     whole = compiled.startswith("whole")
     compilation = Compilation(whole=whole, gates=not whole, parts=parts, ahead=whole)
     return Plan(_wavefront(execution), compilation, compute, reasons)
@@ -156,6 +155,11 @@ def variant_plan(
 
 def _compiled(variant: str) -> str:
     return variant.split(maxsplit=1)[1]
+
+
+def _groups(batch: int | None) -> int:
+    """Into how many groups the rows of a batch can be split."""
+    return 1 if batch is None else max(1, min(_cores(), batch // LEAST_ROWS))
 
 
 def _cores() -> int:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from model import execution
 from model.execution import SIDE_BY_SIDE, choose, measurements
 
 
@@ -21,6 +22,14 @@ def test_auto_is_the_fastest_that_was_measured(row):
         assert compiled in SIDE_BY_SIDE.values()
         assert "inferred" in plan.reasons[-1]
     assert plan.compilation.whole != plan.compilation.gates
+
+
+def test_nothing_runs_side_by_side_on_one_core(monkeypatch):
+    monkeypatch.setattr(execution, "_cores", lambda: 1)
+    for row in measurements():
+        plan = choose(row.units, row.layers, row.batch, device="cpu", on=row.processor)
+        assert plan.compilation.parts == 1
+        assert "parts" not in "".join(plan.reasons)
 
 
 def test_a_processor_without_bfloat16_products_gets_float32():
