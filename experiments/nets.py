@@ -80,7 +80,7 @@ def _layers(net, across, batch):
         width = net.units * (2 if net.kind == "grid" else 1)
     if net.kind != "highway":
         layers[0].plan = _plan(net, across, batch)
-        # Keras compiles a step as one program if all layers let it.
+        # Fits compile a step as one program if all layers let it, and it is worth it.
         layers[0].supports_jit = layers[0].plan.compilation.whole
     return layers, width
 

@@ -122,11 +122,11 @@ def choose(
         return Plan(_wavefront(execution), compilation, compute, (reason,))
     on = on or processor()
     nearest = _nearest(on, kind, units, layers, batch or 32)
-    possible = _COMPILED[whole] if _groups(batch) > 1 else _COMPILED[whole] & {*SIDE_BY_SIDE}
+    possible = _possible(whole, batch)
     speeds = {
         variant: speed
         for variant, speed in _speeds(nearest).items()
-        if (dtype == "auto" or variant.startswith(dtype)) and _compiled(variant) in possible
+        if (dtype == "auto" or variant.startswith(dtype)) and _parsed(variant)[1] in possible
     }
     if not speeds:  # bfloat16 where the table has none, or within the caller's XLA program
         variant = f"{'float32' if dtype == 'auto' else dtype} {'whole' if whole else 'gates'}"
@@ -146,15 +146,25 @@ def variant_plan(
     variant: str, batch: int | None, execution: Execution = "wavefront", reasons=()
 ) -> Plan:
     """The plan that a variant of the table stands for."""
-    compute, compiled = variant.split(maxsplit=1)
+    compute, compiled = _parsed(variant)
     parts = 1 if compiled in SIDE_BY_SIDE else _groups(batch)
     whole = compiled.startswith("whole")
     compilation = Compilation(whole=whole, gates=not whole, parts=parts, ahead=whole)
     return Plan(_wavefront(execution), compilation, compute, reasons)
 
 
-def _compiled(variant: str) -> str:
-    return variant.split(maxsplit=1)[1]
+def _parsed(variant: str) -> list[str]:
+    """The compute dtype, and how a variant is compiled."""
+    return variant.split(maxsplit=1)
+
+
+def _possible(whole: bool | None, batch: int | None) -> set[str]:
+    """How a net can be compiled whose caller says this of compiling the whole."""
+    alone = {None: {"gates", "whole"}, True: {"whole"}, False: {"gates"}}[whole]
+    # A caller that compiles the whole on its own makes one program of it.
+    if whole or _groups(batch) == 1:
+        return alone
+    return alone | {SIDE_BY_SIDE[one] for one in alone}
 
 
 def _groups(batch: int | None) -> int:
@@ -167,13 +177,6 @@ def _cores() -> int:
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
-
-_COMPILED = {
-    None: {*SIDE_BY_SIDE, *SIDE_BY_SIDE.values()},
-    True: {"whole"},
-    False: {"gates", SIDE_BY_SIDE["gates"]},
-}
-"""What is left to choose from, by what the caller of `choose` says of compiling the whole."""
 
 _OFFERS = {
     "amx": "AMX tiles",

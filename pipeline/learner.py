@@ -142,8 +142,8 @@ class Learner:
         self._forward = tf.function(self._forward, autograph=False, jit_compile=whole)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
-            of_program = self.plan._replace(compilation=compilation)
-            self.model = CharacterModel(model_config, vocabulary_size, of_program)
+            net_plan = self.plan._replace(compilation=compilation)
+            self.model = CharacterModel(model_config, vocabulary_size, net_plan)
             self.optimizer = make_optimizer(config, steps_per_epoch, steps)
             self.optimizer.build(self.model.trainable_variables)
 

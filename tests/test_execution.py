@@ -27,7 +27,8 @@ def test_auto_is_the_fastest_that_was_measured(row):
 def test_nothing_runs_side_by_side_on_one_core(monkeypatch):
     monkeypatch.setattr(execution, "_cores", lambda: 1)
     for row in measurements():
-        plan = choose(row.units, row.layers, row.batch, device="cpu", on=row.processor)
+        size = row.units, row.layers, row.batch
+        plan = choose(*size, device="cpu", on=row.processor, kind=row.kind)
         assert plan.compilation.parts == 1
         assert "parts" not in "".join(plan.reasons)
 

@@ -1,15 +1,14 @@
 """The windows against slices of the text itself."""
 
-import contextlib
 import dataclasses
+import functools
 import os
 import threading
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from servers import PATIENCE
+from servers import wait_until
 
 from model.alphabet import Alphabet
 from pipeline import corpus, example_gen
@@ -78,19 +77,16 @@ def test_remote_streams_are_asked_for_at_the_same_time(tmp_path):
         Alphabet.of("bytes", [0]),
     )
     writers = []
-    answering = threading.Thread(target=lambda: writers.extend(map(opened_with_reader, pipes)))
+
+    def answer(pipe):
+        writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        return True
+
+    answering = threading.Thread(
+        target=lambda: [wait_until(functools.partial(answer, pipe)) for pipe in pipes]
+    )
     answering.start()
     with pytest.raises(tf.errors.InvalidArgumentError, match="seek"):  # it is but a pipe
         list(split.training_windows(5, 100))
     answering.join()
     assert len(list(map(os.close, writers))) == 5
-
-
-def opened_with_reader(pipe):
-    """The other side of a pipe that somebody has opened or is about to."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        time.sleep(0.01)
-    raise TimeoutError(f"nobody reads {pipe}")
