@@ -96,8 +96,10 @@ class FlinkCluster:
         """Waits until so many slots are there."""
         for _ in range(240):
             with contextlib.suppress(requests.RequestException):
-                overview = requests.get(f"http://localhost:{self._rest}/overview", timeout=5).json()
-                if overview["slots-total"] == number:
+                answer = requests.get(f"http://localhost:{self._rest}/overview", timeout=5)
+                # It answers 503 until its leader is elected.
+                answer.raise_for_status()
+                if answer.json()["slots-total"] == number:
                     return
             time.sleep(0.25)
         raise TimeoutError(f"the cluster has no {number} slots; see the logs in {self._directory}")
