@@ -29,6 +29,7 @@ EXPERIMENT = experiment(
                 learning_rate=0.01,
                 cooldown=0.3,
             ),
+            seeds=2,
             forget_bias=3.0,
         ),
         "full": Comparison(

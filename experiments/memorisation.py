@@ -29,6 +29,7 @@ EXPERIMENT = experiment(
                 learning_rate=0.005,
                 cooldown=0.4,
             ),
+            seeds=2,
             forget_bias=4.0,
         ),
         "full": Comparison(

@@ -75,7 +75,7 @@ SCALES: dict[Scale, Size] = {
             "window": 50,
             "steps": 1000,
             "validate_every": 50,
-            "validation_characters": 100_000,
+            "validation_characters": 50_000,
             "learning_rate": 0.002,
         },
     ),
