@@ -29,7 +29,7 @@ LEARNED = 0.99
 STEPS_PER_CALL = 20
 """Steps that Keras takes before it looks up from TensorFlow."""
 WORTH_COMPILING = 1000
-"""Steps that save more time as one XLA program than it takes to compile it."""
+"""Steps that save more time compiled by XLA than it takes to compile them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +129,8 @@ def _read_history(path):
 def compiled_model(task: Task, net: Net, config: FitConfig) -> keras.Model:
     """A net, initialised with the seed, and how it is trained: the start of every fit."""
     keras.utils.set_random_seed(config.seed)
-    model = nets.build(net, task, config.batch_size)
+    compiled = config.steps >= WORTH_COMPILING
+    model = nets.build(net, task, config.batch_size, compiled)
     model.compile(
         optimizer=keras.optimizers.Adam(
             _learning_rate(config), global_clipnorm=config.clip_norm or None
@@ -138,8 +139,7 @@ def compiled_model(task: Task, net: Net, config: FitConfig) -> keras.Model:
         metrics=[ExamplesRight(), LabelsRight()],
         steps_per_execution=1 if config.steps_per_test % STEPS_PER_CALL else STEPS_PER_CALL,
         # Left to itself, Keras compiles nothing for a CPU.
-        jit_compile=config.steps >= WORTH_COMPILING
-        and all(layer.supports_jit for layer in model.layers),
+        jit_compile=compiled and all(layer.supports_jit for layer in model.layers),
     )
     model.optimizer.build(model.trainable_variables)
     return model

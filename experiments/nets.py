@@ -7,7 +7,7 @@ import keras
 
 from experiments.task import Task
 from model.config import require_one_of, require_range
-from model.execution import choose, visible_device
+from model.execution import PLAIN, choose, visible_device
 from model.layers import GridLSTM, GridLSTMND
 from model.stacked import StackedLSTM
 
@@ -42,12 +42,19 @@ class Net:
         require_range("units", self.units, 1, 1 << 20)
 
 
-def build(net: Net, task: Task, batch: int) -> keras.Model:
-    """A model from a task's inputs to its classes' logits, of all steps or of the last one."""
+def build(net: Net, task: Task, batch: int, compiled: bool) -> keras.Model:
+    """A model from a task's inputs to its classes' logits, of all steps or of the last one.
+
+    Args:
+      net: what is built.
+      task: what it is for.
+      batch: examples of a training step.
+      compiled: whether to compile what can be, by XLA; not worth it for a few steps.
+    """
     inputs, labels = task.held_out()
     across = inputs.shape.rank - 2  # dimensions of the input between batch and features
     entering = keras.Input(inputs.shape[1:], dtype=inputs.dtype)
-    layers, width = _layers(net, across, batch)
+    layers, width = _layers(net, across, _plan(net, across, batch) if compiled else PLAIN)
     hidden = _projection(net, width)(entering)
     for layer in layers:
         hidden = layer(hidden)
@@ -56,7 +63,7 @@ def build(net: Net, task: Task, batch: int) -> keras.Model:
     return keras.Model(entering, keras.layers.Dense(task.classes, dtype="float32")(hidden))
 
 
-def _layers(net, across, batch):
+def _layers(net, across, plan):
     """What is called one after the other, and how wide the first wants its input."""
     if net.kind == "highway":
         layers = [Highway() for _ in range(1 if net.tied else net.layers)]
@@ -79,9 +86,9 @@ def _layers(net, across, batch):
             layers = [GridLSTMND(net.units, net.layers, **options)]
         width = net.units * (2 if net.kind == "grid" else 1)
     if net.kind != "highway":
-        layers[0].plan = _plan(net, across, batch)
-        # Fits compile a step as one program if all layers let it, and it is worth it.
-        layers[0].supports_jit = layers[0].plan.compilation.whole
+        layers[0].plan = plan
+        # Keras compiles a step as one program if all layers let it.
+        layers[0].supports_jit = plan.compilation.whole
     return layers, width
 
 

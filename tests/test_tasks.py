@@ -139,7 +139,7 @@ def plain(inputs, weights, layers, activation):
 @pytest.mark.parametrize("kind", ["highway", "tanh", "relu"])
 def test_feed_forward_nets_compute_their_formulas(kind, tied):
     task = Parity(6)
-    model = nets.build(Net(kind, 3, 8, tied, input_signs=0.5), task, 16)
+    model = nets.build(Net(kind, 3, 8, tied, input_signs=0.5), task, 16, compiled=False)
     inputs, _ = drawn(task)
     weights = [weight.numpy() for weight in model.weights]
     assert set(np.abs(weights[0]).ravel()) == {0.5}
@@ -149,13 +149,13 @@ def test_feed_forward_nets_compute_their_formulas(kind, tied):
         relu = {"relu": lambda x: np.maximum(x, 0)}
         expected = plain(inputs, weights, 3, relu.get(kind, np.tanh))
     np.testing.assert_allclose(model(inputs), expected, rtol=1e-4, atol=1e-5)
-    wider = nets.build(Net(kind, 6, 8, tied), task, 16).count_params()
+    wider = nets.build(Net(kind, 6, 8, tied), task, 16, compiled=False).count_params()
     assert (wider == model.count_params()) == tied, "only tied layers cost nothing"
 
 
 def test_a_stacked_net_is_keras_lstms():
     task = Memorisation(3, symbols=5)
-    model = nets.build(Net("stacked", 2, 8), task, 16)
+    model = nets.build(Net("stacked", 2, 8), task, 16, compiled=True)
     inputs, _ = drawn(task, 16)
     project, start, kernel, bias, out, end = [weight.numpy() for weight in model.weights]
     hidden = inputs @ project + start
@@ -172,7 +172,7 @@ def test_a_stacked_net_is_keras_lstms():
 
 def test_a_grid_of_three_dimensions_reads_its_last_cell():
     task = DigitImages("digits", 4)
-    model = nets.build(Net("grid", 2, 8), task, 4)
+    model = nets.build(Net("grid", 2, 8), task, 4, compiled=True)
     inputs = task.held_out().inputs[:4]
     with tf.GradientTape() as tape:
         tape.watch(inputs)
@@ -184,7 +184,8 @@ def test_a_grid_of_three_dimensions_reads_its_last_cell():
 
 @pytest.mark.parametrize("kind,dimensions", [("grid", 2), ("stacked", 1)])
 def test_forget_gates_begin_as_open_as_asked(kind, dimensions):
-    model = nets.build(Net(kind, 3, 8, forget_bias=4.0), Memorisation(3, symbols=5), 16)
+    net, task = Net(kind, 3, 8, forget_bias=4.0), Memorisation(3, symbols=5)
+    model = nets.build(net, task, 16, compiled=True)
     found = sum((weight.numpy() == 4).sum() for weight in model.weights)
     assert found == 3 * dimensions * 8
 
