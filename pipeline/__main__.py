@@ -190,9 +190,9 @@ def evaluator(store, serving_dir, model_name, eval_streams):
     model = store.latest(stages.TRAINER)
     command_line.import_tensorflow()
     from pipeline import evaluator as stage
-    from pipeline import pusher
+    from pipeline.lineage import pushed_before
 
-    baseline = pusher.pushed_before(_base_path(store, serving_dir, model_name), model)
+    baseline = pushed_before(_base_path(store, serving_dir, model_name), model)
     examples = store.ancestor(model, "examples")
     statistics = store.ancestor(model, "schema", "statistics")
     stage.run(store, model, examples, statistics, baseline, eval_streams)
@@ -257,14 +257,13 @@ def verify(store, remove):
 def lineage(root, serving_dir, model_name, version):
     """Say which corpus, records, checkpoint and metrics a pushed version came from."""
     command_line.import_tensorflow()
-    from pipeline import orchestration
     from pipeline.artifacts import Store
+    from pipeline.lineage import ancestors, find_version
     from pipeline.report import print_lineage
 
     store = Store(root)
-    base_path = _base_path(store, serving_dir, model_name)
-    pushed = orchestration.find_version(*os.path.split(base_path), version)
-    print_lineage(pushed, orchestration.lineage(store, pushed))
+    pushed = find_version(_base_path(store, serving_dir, model_name), version)
+    print_lineage(pushed, ancestors(store, pushed))
 
 
 if __name__ == "__main__":

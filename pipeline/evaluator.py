@@ -16,8 +16,8 @@ from model.errors import InputError
 from pipeline import files, statistics_gen
 from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.files import write_text
+from pipeline.lineage import Pushed
 from pipeline.progress import progress_bar
-from pipeline.pusher import Pushed
 from pipeline.stages import EVALUATOR
 from pipeline.trainer import saved_models
 from pipeline.windows import Split

@@ -1,22 +1,22 @@
-"""All stages after one another, and what can be said of their artifacts."""
+"""All stages after one another."""
 
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from model.errors import InputError
 from pipeline import (
     evaluator,
     example_gen,
     example_validator,
     infra_validator,
+    lineage,
     pusher,
     schema_gen,
     statistics_gen,
     trainer,
     transform,
 )
-from pipeline.artifacts import Artifact, Store
+from pipeline.artifacts import Store
 from pipeline.checkpoints import InitialWeights
 from pipeline.corpus import Mixture
 from pipeline.settings import Settings
@@ -76,53 +76,10 @@ def run_all(
     model = trainer.run(store, examples, schema, settings, init_from, devices)
     name = model_name or text.name
     base_path = os.path.join(serving_dir, name)
-    baseline = pusher.pushed_before(base_path, model)
+    baseline = lineage.pushed_before(base_path, model)
     evaluation = evaluator.run(store, model, examples, statistics, baseline, eval_streams)
     if not evaluator.blessed(evaluation):
         return Served(name, base_path, evaluation.manifest.counters["not_blessed"])
     infra_blessing = infra_validator.run(store, model)
     pusher.run(store, model, evaluation, infra_blessing, base_path, batching)
     return Served(name, base_path, "")
-
-
-class Ancestor(NamedTuple):
-    """One artifact in the lineage of another."""
-
-    depth: int
-    role: str
-    artifact: Artifact | None
-    fingerprint: str
-
-
-def lineage(store: Store, version: pusher.Pushed) -> list[Ancestor]:
-    """The artifacts a pushed version came from, each below what was made of it."""
-    found: list[Ancestor] = []
-
-    def visit(fingerprint: str, role: str, depth: int) -> None:
-        artifact = store.find(fingerprint)
-        found.append(Ancestor(depth, role, artifact, fingerprint))
-        for name, parent in artifact.manifest.inputs.items() if artifact else ():
-            visit(parent, name, depth + 1)
-
-    visit(version.fingerprint, "model", 0)
-    evaluation = store.find(version.evaluation)
-    found.append(Ancestor(0, "metrics", evaluation, version.evaluation))
-    return found
-
-
-def find_version(serving_dir: str, model_name: str, version: int) -> pusher.Pushed:
-    """A pushed version; 0 is the newest.
-
-    Raises:
-      InputError: if there is no such version.
-    """
-    base_path = os.path.join(serving_dir, model_name)
-    pushed = pusher.pushed_versions(base_path)
-    chosen = [p for p in pushed if version in (0, p.version)]
-    if not chosen:
-        numbers = ", ".join(str(p.version) for p in pushed) or "none"
-        raise InputError(
-            f"{base_path} has no version {version or 'at all'}; there are: {numbers}; push one "
-            "with `python -m pipeline run`, or choose --model_name"
-        )
-    return chosen[-1]

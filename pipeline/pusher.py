@@ -11,72 +11,18 @@ import itertools
 import json
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from model.errors import InputError
-from pipeline import files
+from pipeline import files, lineage
 from pipeline.artifacts import Artifact, Outcome, Store, copy_tree, publish
-from pipeline.files import read_text, reason, write_text
+from pipeline.files import reason, write_text
 from pipeline.stages import PUSHER
 from pipeline.trainer import saved_models
 from serving.base_path import versions
 from serving.batching import rebatch
-
-LINEAGE = "lineage.json"
-
-
-class Pushed(NamedTuple):
-    """A version in the serving directory.
-
-    Attributes:
-      path: its directory.
-      version: its number.
-      precision: of its kernels.
-      batching: what the Pusher changed of how it merges requests.
-      fingerprint: of the Trainer artifact it is a copy of.
-      evaluation: fingerprint of the Evaluator artifact that blessed it.
-    """
-
-    path: str
-    version: int
-    precision: str
-    batching: dict[str, int]
-    fingerprint: str
-    evaluation: str
-
-
-def pushed_versions(base_path: str) -> list[Pushed]:
-    """The versions under a model's base path that a Pusher has put there, ascending."""
-    found = []
-    for version in versions(base_path):
-        path = os.path.join(base_path, str(version))
-        lineage = os.path.join(path, LINEAGE)
-        if files.exists(lineage):
-            content = json.loads(read_text(lineage))
-            found.append(
-                Pushed(
-                    path,
-                    version,
-                    content.get("precision", "float32"),  # what those before had
-                    content.get("batching", {}),
-                    content["model"],
-                    content["evaluation"],
-                )
-            )
-    return found
-
-
-def pushed_before(base_path: str, model: Artifact) -> Pushed | None:
-    """The version in float32 pushed last, leaving out those that are this very model."""
-    others = [
-        pushed
-        for pushed in pushed_versions(base_path)
-        if pushed.fingerprint != model.fingerprint and pushed.precision == "float32"
-    ]
-    return others[-1] if others else None
 
 
 def require_blessed(model: Artifact, evaluation: Artifact, infra_blessing: Artifact) -> None:
@@ -120,7 +66,7 @@ def run(
     """
     sources = saved_models(model)
     first = _first_version(base_path, model, batching, len(sources))
-    lineage = {
+    facts = {
         "model": model.fingerprint,
         "evaluation": evaluation.fingerprint,
         "infra_blessing": infra_blessing.fingerprint,
@@ -135,7 +81,7 @@ def run(
             for precision, number in reversed(numbers.items()):
                 path = os.path.join(base_path, str(number))
                 if number not in versions(base_path):
-                    _copy(sources[precision], path, {**lineage, "precision": precision}, batching)
+                    _copy(sources[precision], path, {**facts, "precision": precision}, batching)
             write_text(f"{base_path}.config", _config(base_path, numbers))
         except OSError as error:
             raise InputError(
@@ -155,7 +101,7 @@ def run(
 
 def _first_version(base_path, model, batching, count):
     """The number of the first of the versions that a model becomes, or has become already."""
-    pushed = pushed_versions(base_path)
+    pushed = lineage.pushed_versions(base_path)
     if pushed and (pushed[-1].fingerprint, pushed[-1].batching) == (model.fingerprint, batching):
         return pushed[-1].version - count + 1
     return max(versions(base_path), default=0) + 1
@@ -175,7 +121,7 @@ def _config(base_path, numbers):
     return text_format.MessageToString(config)
 
 
-def _copy(source, destination, lineage, batching):
+def _copy(source, destination, facts, batching):
     """Copies a SavedModel aside, then makes it appear whole."""
     aside = os.path.join(os.path.dirname(destination), ".pushing")
     if files.exists(aside):
@@ -183,5 +129,5 @@ def _copy(source, destination, lineage, batching):
     copy_tree(source, aside)
     if batching:
         rebatch(aside, batching)
-    write_text(os.path.join(aside, LINEAGE), json.dumps(lineage, indent=1) + "\n")
+    lineage.write(aside, facts)
     publish(aside, destination, last="saved_model.pb")

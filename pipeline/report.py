@@ -11,9 +11,8 @@ from pipeline import files
 from pipeline.artifacts import Artifact, Store
 from pipeline.progress import console
 
-if TYPE_CHECKING:  # they need TensorFlow, which not every command that reports does
-    from pipeline.orchestration import Ancestor
-    from pipeline.pusher import Pushed
+if TYPE_CHECKING:  # it needs TensorFlow, which not every command that reports does
+    from pipeline.lineage import Ancestor, Pushed
 
 
 def report(artifact: Artifact, cached: bool) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline import orchestration, pusher
+from pipeline import lineage, orchestration
 from pipeline.progress import console
 from serving.launch import running_server
 from serving.protocol import Choices
@@ -10,7 +10,7 @@ from serving.protocol import Choices
 
 def print_sample(served: orchestration.Served, prompt: str, length: int) -> None:
     """Serves the newest version and prints a text it writes, asked for over gRPC."""
-    if not pusher.pushed_versions(served.base_path):
+    if not lineage.pushed_versions(served.base_path):
         return
     with running_server(served.model_name, served.base_path) as client:
         (version,) = client.available_versions()

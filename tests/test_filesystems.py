@@ -11,6 +11,7 @@ from pipeline import (
     evaluator,
     example_gen,
     example_validator,
+    lineage,
     pusher,
     schema_gen,
     statistics_gen,
@@ -82,7 +83,7 @@ def test_stages_on_an_object_store(remote):
     events = []
     run_stages(events)
     assert events == [False] * 7
-    (pushed,) = pusher.pushed_versions("ram://served/words")
+    (pushed,) = lineage.pushed_versions("ram://served/words")
     assert pushed.version == 1
     assert not tf.io.gfile.glob("ram://root/.partial/*-*")
     tf.saved_model.load(pushed.path).signatures["score"](text=tf.constant(["the grid"]))
