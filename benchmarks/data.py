@@ -18,6 +18,7 @@ import click
 import rich.table
 
 from benchmarks.flink_cluster import flink_cluster
+from model import command_line
 from model.errors import InputError
 from pipeline.machine import machine
 from pipeline.progress import console, progress_bar
@@ -142,8 +143,10 @@ def _free_or_refuse(scratch, largest):
         )
 
 
-@click.command()
-@click.option("--largest", type=float, default=1e8, show_default=True, help="Characters.")
+@click.command(context_settings=command_line.CONTEXT)
+@click.option(
+    "--largest", type=click.FloatRange(1e6), default=1e8, show_default=True, help="Characters."
+)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Up to 10^8.")
 @click.option("--scratch", default=None, help="Where corpora and records go; a temporary place.")
 @click.option(
@@ -204,4 +207,4 @@ def _on_flink(directory, installed, size):
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(main)

@@ -2,19 +2,15 @@
 
 import contextlib
 import subprocess
-import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import click
-
 from benchmarks.problem import VOCABULARY
-from serving.client import Address, Client, ServerError
+from serving import launch
+from serving.client import Address
 from serving.config_files import METRICS_PATH
-from serving.launch import free_port
 
 MODEL = "bench"
 
@@ -61,24 +57,8 @@ def exported(layers: int, units: int, precision: str) -> Iterator[str]:
 @contextlib.contextmanager
 def serving(base_path: str, port: int = 0) -> Iterator[Server]:
     """Starts the embedded server at a port, 0 for any, and waits until it can be asked."""
-    port, rest_port = port or free_port(), free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving", "serve", f"--port={port}", f"--model_name={MODEL}",
-         f"--rest_api_port={rest_port}", f"--model_base_path={base_path}",
-         "--grpc_max_threads=256"],
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    address = Address(f"127.0.0.1:{port}", MODEL)
-    try:
-        with Client(address) as client:
-            while True:
-                with contextlib.suppress(ServerError):
-                    if client.available_versions():
-                        break
-                if process.poll() is not None:
-                    raise click.ClickException("the server ended before it could be asked")
-                time.sleep(0.2)
-        yield Server(address, rest_port, process)
-    finally:
-        process.terminate()
-        process.wait()
+    rest_port = launch.free_port()
+    flags = [f"--rest_api_port={rest_port}", "--grpc_max_threads=256"]
+    started = launch.process_of(launch.EMBEDDED, MODEL, base_path, *flags, port=port)
+    with started as (client, process):
+        yield Server(client.address, rest_port, process)

@@ -20,6 +20,7 @@ import rich.table
 
 from benchmarks.embedded_server import exported, serving
 from benchmarks.load import Load, run
+from model import command_line
 from pipeline.machine import machine
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -116,14 +117,32 @@ def under_full_load(server, load, minutes, progress):
     }
 
 
-@click.command()
-@click.option("--layers", default=2, show_default=True)
-@click.option("--units", default=128, show_default=True)
-@click.option("--clients", default=16, show_default=True)
-@click.option("--requests", default=100_000, show_default=True, help="While versions roll in.")
-@click.option("--kills", default=3, show_default=True)
-@click.option("--minutes", default=20.0, show_default=True, help="Of full load; 0 for none.")
-@click.option("--seconds", default=10.0, show_default=True, help="From one version to the next.")
+@click.command(context_settings=command_line.CONTEXT)
+@click.option("--layers", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--units", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--clients", type=click.IntRange(1), default=16, show_default=True)
+@click.option(
+    "--requests",
+    type=click.IntRange(1),
+    default=100_000,
+    show_default=True,
+    help="While versions roll in.",
+)
+@click.option("--kills", type=click.IntRange(0), default=3, show_default=True)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0),
+    default=20.0,
+    show_default=True,
+    help="Of full load; 0 for none.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1),
+    default=10.0,
+    show_default=True,
+    help="From one version to the next.",
+)
 @click.option("--output", default="runs/benchmarks/endurance.json", show_default=True)
 def main(layers, units, clients, requests, kills, minutes, seconds, output):
     """Ask a server without a break through new versions and kills, and watch its memory."""
@@ -155,4 +174,4 @@ def main(layers, units, clients, requests, kills, minutes, seconds, output):
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(main)

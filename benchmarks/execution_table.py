@@ -11,7 +11,7 @@ import click
 from benchmarks.contenders import THIS, Contender
 from benchmarks.problem import Size
 from benchmarks.train_step import measure
-from model import execution
+from model import command_line, execution
 from model.config import Kind
 
 SIZES = [
@@ -26,9 +26,11 @@ SIZES = [
 ]
 
 
-@click.command()
+@click.command(context_settings=command_line.CONTEXT)
 @click.option("--steps", type=click.IntRange(1), default=30, show_default=True)
-@click.option("--turn", type=float, default=1.0, show_default=True, help="Seconds of a turn.")
+@click.option(
+    "--turn", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Seconds of a turn."
+)
 @click.option("--only", help="Only the size of this name, as 6x1000.")
 @click.option("--kind", type=click.Choice(get_args(Kind)), help="Only nets of this kind.")
 def main(steps, turn, only, kind):
@@ -63,4 +65,4 @@ def _replace(row: execution.Measured) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(main)

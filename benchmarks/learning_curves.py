@@ -7,6 +7,7 @@ import click
 import numpy as np
 import tensorflow as tf
 
+from model import command_line
 from pipeline.learner import Learner
 from pipeline.progress import progress_bar
 from pipeline.settings import Settings, load_preset
@@ -67,7 +68,7 @@ def plot(curves: dict[str, np.ndarray], title: str, path: pathlib.Path) -> None:
     pyplot.close(figure)
 
 
-@click.command()
+@click.command(context_settings=command_line.CONTEXT)
 @click.argument("corpus", type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
 @click.option("--preset", default="demo", show_default=True, help="Of the model and its training.")
 @click.option("--steps", type=click.IntRange(SMOOTHED), default=500, show_default=True)
@@ -90,4 +91,4 @@ def main(corpus, preset, steps, output):
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(main)

@@ -23,6 +23,7 @@ import rich.table
 from benchmarks.embedded_server import MODEL, exported, serving
 from benchmarks.load import Load, run
 from benchmarks.problem import VOCABULARY
+from model import command_line
 from pipeline.machine import machine
 
 PIECE = 16
@@ -93,22 +94,44 @@ def share_in_python(before: str, after: str) -> float:
     return 1 - spent["runtime"] / spent["request"]
 
 
-@click.command()
-@click.option("--layers", default=6, show_default=True)
-@click.option("--units", default=1000, show_default=True)
+def _numbers(context, parameter, text):
+    """The numbers of a list with commas, each at least 1."""
+    return [click.IntRange(1).convert(number, parameter, context) for number in text.split(",")]
+
+
+@click.command(context_settings=command_line.CONTEXT)
+@click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
+@click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--precision", default="bfloat16", type=click.Choice(["float32", "bfloat16"]))
-@click.option("--clients", default="1,16,64", show_default=True, help="Streams at once.")
-@click.option("--pieces", default="1,16,256", show_default=True, help="Characters per request.")
-@click.option("--arrivals", default=0.0, help="Streams per second in an open loop; 0 for none.")
-@click.option("--seconds", default=8.0, show_default=True, help="Per load and round.")
-@click.option("--rounds", default=3, show_default=True)
+@click.option(
+    "--clients", callback=_numbers, default="1,16,64", show_default=True, help="Streams at once."
+)
+@click.option(
+    "--pieces",
+    callback=_numbers,
+    default="1,16,256",
+    show_default=True,
+    help="Characters per request.",
+)
+@click.option(
+    "--arrivals",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Streams per second in an open loop; 0 for none.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1),
+    default=8.0,
+    show_default=True,
+    help="Per load and round.",
+)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--torch/--no_torch", default=True, help="Whether PyTorch takes part.")
 @click.option("--output", default="runs/benchmarks/serving.json", show_default=True)
 def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, torch, output):
     """Measure a server under load, against PyTorch's sampling and the model in process."""
-    loads = [
-        Load(int(n), int(piece), seconds) for piece in pieces.split(",") for n in clients.split(",")
-    ]
+    loads = [Load(number, piece, seconds) for piece in pieces for number in clients]
     if arrivals:
         loads.append(Load(256, PIECE, seconds, arrivals))
     speeds, tables = defaultdict(list), defaultdict(list)
@@ -207,4 +230,4 @@ def _print(summary):
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(main)

@@ -9,6 +9,7 @@ import rich.console
 from benchmarks.contenders import CEILING, THIS, contenders
 from benchmarks.problem import Size
 from benchmarks.train_step import as_table, check_losses, measure, summary
+from model import command_line
 
 SIZES = [
     Size("grid", 6, 1000, 50, 50),
@@ -50,7 +51,7 @@ def plot(found: list[dict], path: pathlib.Path) -> None:
     pyplot.close(figure)
 
 
-@click.command()
+@click.command(context_settings=command_line.CONTEXT)
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True)
 @click.option(
     "--output",
@@ -59,7 +60,7 @@ def plot(found: list[dict], path: pathlib.Path) -> None:
     show_default=True,
     help="Where train_step.json and train_step.svg go.",
 )
-@click.option("--long/--no-long", default=True, help="With the window of 1000 characters.")
+@click.option("--long/--no_long", default=True, help="With the window of 1000 characters.")
 def main(steps, output, long):
     """Measure every size; takes about an hour on two cores, half of it for `--long`."""
     output.mkdir(parents=True, exist_ok=True)
@@ -80,4 +81,4 @@ def main(steps, output, long):
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(main)

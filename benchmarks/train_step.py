@@ -21,6 +21,7 @@ import rich.table
 from benchmarks.contenders import CEILING, THIS, Contender, contenders
 from benchmarks.problem import Size
 from benchmarks.worker import LONG_STEP
+from model import command_line
 from pipeline.machine import machine
 
 
@@ -229,7 +230,7 @@ def check_losses(results: list[Result]) -> None:
             )
 
 
-@click.command()
+@click.command(context_settings=command_line.CONTEXT)
 @click.option("--model", type=click.Choice(["grid", "stacked"]), default="grid", show_default=True)
 @click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
 @click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
@@ -245,7 +246,9 @@ def check_losses(results: list[Result]) -> None:
     show_default=True,
     help="Of this project's products; peers run in all of theirs.",
 )
-@click.option("--turn", type=float, default=2.0, show_default=True, help="Seconds of a turn.")
+@click.option(
+    "--turn", type=click.FloatRange(0.01), default=2.0, show_default=True, help="Seconds of a turn."
+)
 @click.option("--only", multiple=True, help="Only contenders whose label contains this.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
 def main(model, layers, units, batch, window, steps, dtype, turn, only, as_json):
@@ -254,7 +257,7 @@ def main(model, layers, units, batch, window, steps, dtype, turn, only, as_json)
     chosen = [
         one
         for one in contenders(model, dtype)
-        if not only or one.name == THIS or any(part in one.label for part in only)
+        if not only or one.name in (THIS, CEILING) or any(part in one.label for part in only)
     ]
     results = measure(size, chosen, steps, turn)
     check_losses(results)
@@ -266,4 +269,4 @@ def main(model, layers, units, batch, window, steps, dtype, turn, only, as_json)
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(main)

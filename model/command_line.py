@@ -70,14 +70,14 @@ def _missing(*modules):
             del sys.modules[module]
 
 
-def main(commands: click.Group) -> NoReturn:
+def main(command: click.Command) -> NoReturn:
     """Runs a command line and exits.
 
     A user's mistake, whether in the arguments or in what they name, ends in one line on standard
     error and exit status 2; so does a filesystem that is full or refuses to be written.
     """
     try:
-        sys.exit(commands.main(standalone_mode=False) or 0)
+        sys.exit(command.main(standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(0)

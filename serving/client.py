@@ -99,10 +99,13 @@ class Client:
     """Asks one model of a server.
 
     Every method raises `ServerError` with the server's own words where the server refuses.
+
+    Attributes:
+      address: of both.
     """
 
     def __init__(self, address: Address):
-        self._address = address
+        self.address = address
         self._channel = channel = address.channel(grpc)
         self._answered = False
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -126,7 +129,7 @@ class Client:
     ) -> list[Text]:
         """Continues prompts."""
         request = generate_request(
-            self._address.model_name, prompts, length, choices, version=self._address.version
+            self.address.model_name, prompts, length, choices, version=self.address.version
         )
         return texts_of(self.predict(request))
 
@@ -139,7 +142,7 @@ class Client:
     ) -> Iterator[Text]:
         """Continues a prompt piece by piece, as the characters come; see `stream.Stream`."""
         stream = Stream(
-            self._address.model_name, prompt, length, piece, choices, self._address.version
+            self.address.model_name, prompt, length, piece, choices, self.address.version
         )
         while stream.request:
             try:
@@ -152,17 +155,17 @@ class Client:
 
     def score(self, texts: Sequence[str | bytes]) -> list[Score]:
         """Scores texts."""
-        return _scores(self.predict(_text_request(self._address, "score", texts)))
+        return _scores(self.predict(_text_request(self.address, "score", texts)))
 
     def embed(self, texts: Sequence[str | bytes]) -> np.ndarray:
         """Texts as feature vectors, `[texts, layers * units]`."""
-        response = self.predict(_text_request(self._address, "embed", texts))
+        response = self.predict(_text_request(self.address, "embed", texts))
         return outputs_of(response)["embedding"]
 
     def metadata(self) -> get_model_metadata_pb2.SignatureDefMap:
         """The signatures of the model."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        request.model_spec.name = self._address.model_name
+        request.model_spec.name = self.address.model_name
         response = self._call(self._prediction.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)
@@ -171,17 +174,17 @@ class Client:
     def available_versions(self) -> list[int]:
         """The versions that can be asked."""
         request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = self._address.model_name
+        request.model_spec.name = self.address.model_name
         statuses = self._call(self._model.GetModelStatus, request).model_version_status
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
         return [status.version for status in statuses if status.state == available]
 
     def _call(self, method, request):
         try:
-            timeout, wait = self._address.timeout, self._answered
+            timeout, wait = self.address.timeout, self._answered
             response = method(request, timeout=timeout, wait_for_ready=wait)
         except grpc.RpcError as error:
-            raise self._address.refused(error) from error
+            raise self.address.refused(error) from error
         self._answered = True
         return response
 
@@ -190,7 +193,7 @@ class AsyncClient:
     """As `Client`, for asyncio."""
 
     def __init__(self, address: Address):
-        self._address = address
+        self.address = address
         self._channel = channel = address.channel(grpc.aio)
         self._answered = False
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -204,10 +207,10 @@ class AsyncClient:
     async def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Calls a signature."""
         try:
-            timeout, wait = self._address.timeout, self._answered
+            timeout, wait = self.address.timeout, self._answered
             response = await self._prediction.Predict(request, timeout=timeout, wait_for_ready=wait)
         except grpc.RpcError as error:
-            raise self._address.refused(error) from error
+            raise self.address.refused(error) from error
         self._answered = True
         return response
 
@@ -219,7 +222,7 @@ class AsyncClient:
     ) -> list[Text]:
         """Continues prompts."""
         request = generate_request(
-            self._address.model_name, prompts, length, choices, version=self._address.version
+            self.address.model_name, prompts, length, choices, version=self.address.version
         )
         return texts_of(await self.predict(request))
 
@@ -232,7 +235,7 @@ class AsyncClient:
     ) -> AsyncIterator[Text]:
         """Continues a prompt piece by piece, as the characters come; see `stream.Stream`."""
         stream = Stream(
-            self._address.model_name, prompt, length, piece, choices, self._address.version
+            self.address.model_name, prompt, length, piece, choices, self.address.version
         )
         while stream.request:
             try:
@@ -245,7 +248,7 @@ class AsyncClient:
 
     async def score(self, texts: Sequence[str | bytes]) -> list[Score]:
         """Scores texts."""
-        return _scores(await self.predict(_text_request(self._address, "score", texts)))
+        return _scores(await self.predict(_text_request(self.address, "score", texts)))
 
 
 def _text_request(address, signature, texts):

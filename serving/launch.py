@@ -8,13 +8,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from model.errors import InputError
 from serving.client import Address, Client
 
 SECONDS_TO_START = 300.0
 TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
+EMBEDDED = (sys.executable, "-m", "serving", "serve")
+"""The command of this project's own server."""
 
 
 @contextlib.contextmanager
@@ -26,15 +28,38 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
     Raises:
       InputError: if the server does not come up, with its last words.
     """
-    port = free_port()
+    found = shutil.which(TENSORFLOW_MODEL_SERVER)
+    base_path = _absolute(model_base_path)
+    with process_of([found] if found else EMBEDDED, model_name, base_path) as (client, _):
+        yield client
+
+
+@contextlib.contextmanager
+def process_of(
+    command: Sequence[str], model_name: str, model_base_path: str, *flags: str, port: int = 0
+) -> Iterator[tuple[Client, subprocess.Popen]]:
+    """Runs a model server until the context ends, and yields a client of it and its process.
+
+    Args:
+      command: of the server.
+      model_name: what its model is called; it is waited for.
+      model_base_path: where the model's versions are.
+      flags: more of them.
+      port: for gRPC; 0 for any.
+
+    Raises:
+      InputError: if the server does not come up, with its last words.
+    """
+    port = port or free_port()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [
                 *_dies_with_parent(),
-                *_server(),
+                *command,
                 f"--port={port}",
                 f"--model_name={model_name}",
-                f"--model_base_path={_absolute(model_base_path)}",
+                f"--model_base_path={model_base_path}",
+                *flags,
             ],
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -42,7 +67,7 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
         try:
             with Client(Address(f"127.0.0.1:{port}", model_name)) as client:
                 _wait(process, client, log)
-                yield client
+                yield client, process
         finally:
             process.terminate()
             try:
@@ -55,11 +80,6 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
 def _absolute(path):
     """The path as tensorflow_model_server wants it."""
     return path if "://" in path else os.path.abspath(path)
-
-
-def _server():
-    found = shutil.which(TENSORFLOW_MODEL_SERVER)
-    return [found] if found else [sys.executable, "-m", "serving", "serve"]
 
 
 def _dies_with_parent():
