@@ -209,9 +209,14 @@ def read_index(examples: str, split: str) -> list[Shard]:
     if not files.exists(path):
         raise InputError(f"{examples} has no split {split}; give the directory of an ExampleGen")
     try:
-        return [Shard(**entry) for entry in json.loads(files.read_text(path))]
-    except (ValueError, TypeError) as error:
+        return [Shard(**_with_tuples(entry)) for entry in json.loads(files.read_text(path))]
+    except (ValueError, TypeError, AttributeError) as error:
         raise damaged(path) from error
+
+
+def _with_tuples(entry):
+    """JSON has lists alone."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
 
 
 def damaged(path: str, what: str = "") -> InputError:

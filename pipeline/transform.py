@@ -56,8 +56,17 @@ class TransformShard(beam.DoFn):
         """Yields the split and what was written."""
         split, number = shard
         index = self._indexes[split]
-        pieces = pieces_of_shard(self._examples, split, index, number)
-        yield split, self._writer.write(split, index[number].name, map(self._transformed, pieces))
+        end = None
+
+        def transformed():
+            nonlocal end
+            for piece in pieces_of_shard(self._examples, split, index, number):
+                end = piece.source, piece.end
+                yield self._transformed(piece)
+
+        written = self._writer.write(split, index[number].name, transformed())
+        # Not where the records seem to end, as their text may have got another length.
+        yield split, written._replace(last=end)
 
     def _transformed(self, piece):
         try:

@@ -1,5 +1,6 @@
 """Transform: the same text whatever the shards, and the same graph in training and serving."""
 
+import itertools
 import unicodedata
 
 import numpy as np
@@ -14,6 +15,7 @@ from model.errors import InputError
 from model.text_transform import TextTransform
 from pipeline import corpus, example_gen, transform
 from pipeline.artifacts import Store
+from pipeline.records import read_index
 from pipeline.settings import DataConfig
 from serving.export import export
 
@@ -57,6 +59,10 @@ def test_the_text_is_that_of_the_whole_transformed_at_once(store, tmp_path, blan
     assert text_of(transformed, "train") == b"".join(at_once(t, data) for t in texts[:2])
     assert text_of(transformed, "eval") == at_once(texts[2], data)
     assert transformed.manifest.counters["corpus"] == "texts"
+    shards = [shard for shard in read_index(transformed.path, "train") if shard.records]
+    for before, after in itertools.pairwise(shards):
+        assert before.last in (after.first, ("0.txt", len(texts[0])))
+    assert shards[-1].last == ("1.txt", len(texts[1]))
 
 
 def test_composition_is_that_of_unicode(store, tmp_path):
