@@ -16,6 +16,22 @@ def run(module, *arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
 
 
+@pytest.mark.parametrize(
+    "arguments,phrase",
+    [
+        (["data", "--largest", "1000"], "'--largest'"),
+        (["data", "--scratch", "/no/such"], "/no/such"),
+        (["serving", "--clients", "1,many"], "'many' is not a valid integer"),
+    ],
+)
+def test_mistakes_end_in_one_line(arguments, phrase):
+    done = run(*arguments)
+    assert done.returncode == 2
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert phrase in said
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("model,peer", [("grid", "TensorFlow"), ("stacked", "keras")])
 def test_train_step_compares_the_same_network(model, peer):
     done = run(
