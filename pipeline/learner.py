@@ -292,7 +292,11 @@ class Learner:
         # Between steps Python's code leaves the processor's caches: handing over one window takes
         # some percent of a small net's step, and each further one a tenth of that.
         together = max(1, CHARACTERS_AT_ONCE // math.prod(windows.element_spec.shape))
-        for several in windows.batch(together).prefetch(1).as_numpy_iterator():
+        options = tf.data.Options()
+        # There is nothing to tune, and where cores are few tuning holds up an iterator's end.
+        options.autotune.enabled = False
+        windows = windows.batch(together).prefetch(1).with_options(options)
+        for several in windows.as_numpy_iterator():
             yield from [replica_parts(ids) for ids in several]
 
     def validate(self, windows: tf.data.Dataset) -> float:

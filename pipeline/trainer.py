@@ -37,6 +37,8 @@ SAVED_MODELS: dict[Precision, str] = {
     "float32": "Format-Serving",
 }
 STEPS_PER_LOG = 10
+CACHED = 1 << 24
+"""Characters to validate on, at 4 bytes each, that are kept in memory."""
 
 T = TypeVar("T")
 
@@ -185,10 +187,12 @@ class Training:
             strategy, settings.model, alphabet.size, config, self._epoch_steps, self._steps
         )
         self._checkpoints = Checkpoints(directory, self._learner, own)
-        # Traced once, as that takes as long as a validation of a small model.
-        self._validation, _ = Split.open(examples.path, "eval", alphabet).evaluation_windows(
+        # Traced once, as that takes as long as a validation of a small model; and so does reading.
+        self._validation, count = Split.open(examples.path, "eval", alphabet).evaluation_windows(
             config.batch_size, config.window, config.validation_characters, self._learner.rows
         )
+        if count * config.batch_size * config.window <= CACHED:
+            self._validation = self._validation.cache()
 
     def run(self, initial: InitialWeights | None) -> Outcome:
         """Trains, restores the best checkpoint and exports it."""
