@@ -21,6 +21,7 @@ from model.config import require_range
 from pipeline import code_version, files
 from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.progress import progress_bar
+from pipeline.windows import untuned
 
 STAGE = "Fitting"
 HISTORY = "history.csv"
@@ -218,10 +219,7 @@ def _batches(task, config, first):
         seed = tf.stack([config.seed, tf.cast(number, tf.int32)])
         return tuple(task.draw(seed, config.batch_size))
 
-    options = tf.data.Options()
-    # There is nothing to tune, and on a single core tuning holds up an iterator's end for seconds.
-    options.autotune.enabled = False
-    return tf.data.Dataset.counter(first).map(draw).prefetch(2).with_options(options)
+    return untuned(tf.data.Dataset.counter(first).map(draw).prefetch(2))
 
 
 class LabelsRight(keras.metrics.Mean):

@@ -13,6 +13,7 @@ from model.compilation import Split
 from model.config import ModelConfig
 from model.execution import Plan, choose
 from pipeline.settings import TrainingConfig
+from pipeline.windows import untuned
 from pipeline.workers import this_worker
 
 CHARACTERS_AT_ONCE = 1 << 16
@@ -292,11 +293,7 @@ class Learner:
         # Between steps Python's code leaves the processor's caches: handing over one window takes
         # some percent of a small net's step, and each further one a tenth of that.
         together = max(1, CHARACTERS_AT_ONCE // math.prod(windows.element_spec.shape))
-        options = tf.data.Options()
-        # There is nothing to tune, and where cores are few tuning holds up an iterator's end.
-        options.autotune.enabled = False
-        windows = windows.batch(together).prefetch(1).with_options(options)
-        for several in windows.as_numpy_iterator():
+        for several in untuned(windows.batch(together).prefetch(1)).as_numpy_iterator():
             yield from [replica_parts(ids) for ids in several]
 
     def validate(self, windows: tf.data.Dataset) -> float:

@@ -137,6 +137,16 @@ class Split:
         )
 
 
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset, for where there is nothing that tf.data could tune.
+
+    Where cores are few its tuning holds up an iterator's end, on a single one for seconds.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 def _text_of(record):
     """The text of one record."""
     return tf.io.parse_single_example(record, {"text": tf.io.FixedLenFeature([], tf.string)})[

@@ -101,7 +101,7 @@ class Client:
     Every method raises `ServerError` with the server's own words where the server refuses.
 
     Attributes:
-      address: of both.
+      address: of the server and its model.
     """
 
     def __init__(self, address: Address):
