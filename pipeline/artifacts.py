@@ -256,7 +256,8 @@ class Store:
                 files.rmtree(partial)
             raise
         # A resumed attempt may find the manifest of one that was killed before it was published.
-        names = [name for name in _files(partial) if name != MANIFEST]
+        for leftover in files.glob(os.path.join(partial, f"{MANIFEST}*")):
+            files.remove(leftover)
         manifest = Manifest(
             stage=stage,
             fingerprint=fingerprint,
@@ -270,7 +271,7 @@ class Store:
             figure=outcome.figure,
             checksums={
                 name: outcome.checksums.get(name) or _checksum(os.path.join(partial, name))
-                for name in names
+                for name in _files(partial)
             },
         )
         text = json.dumps(dataclasses.asdict(manifest), indent=2)

@@ -12,6 +12,7 @@ import glob as local_glob
 import io
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
@@ -113,10 +114,11 @@ def copy(source: str, destination: str) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a small text file so that it is never seen half-written."""
-    with open_file(path + ".tmp", "w") as file:
+    """Writes a small text file so that it is never seen half-written, by any number at once."""
+    unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
+    with open_file(unfinished, "w") as file:
         file.write(text)
-    rename(path + ".tmp", path)
+    rename(unfinished, path)
 
 
 def read_text(path: str) -> str:

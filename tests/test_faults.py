@@ -137,6 +137,19 @@ def test_two_workers_that_write_the_same_shard(text, tmp_path):
     )
 
 
+def test_a_file_that_several_write_at_once_is_one_of_theirs(tmp_path):
+    path = tmp_path / "latest"
+
+    def write(name):
+        for _ in range(300):
+            files.write_text(str(path), name)
+            assert files.read_text(str(path)) in ("one", "another")
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(write, ("one", "another")))
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_worker_that_died_leaves_nothing(text, undisturbed, tmp_path, monkeypatch):
     original = example_gen.WriteShard.process
 
