@@ -2,6 +2,7 @@
 
 import math
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
@@ -12,11 +13,12 @@ import tensorflow as tf
 from experiments.experiment import Measured, Row
 from model.errors import InputError
 from pipeline import example_gen, files, schema_gen, statistics_gen, trainer
-from pipeline.artifacts import Artifact, Store
+from pipeline.artifacts import Artifact, Store, copy_tree
 from pipeline.corpus import Mixture
 from pipeline.records import read_records, shard_paths
 from pipeline.settings import DataConfig, Settings
 from pipeline.training_log import LAYER_GRADIENT, LOSS, SPEED, read_scalars
+from serving.batching import rebatch
 from serving.export import read_alphabet
 
 PIECE = 1000
@@ -120,7 +122,13 @@ class Export(NamedTuple):
         alphabet = read_alphabet(path)
         if alphabet.kind != "bytes":
             raise InputError(f"the characters of {path} are code points; give a model of bytes")
-        return cls(tf.saved_model.load(path).signatures, bytes(alphabet.symbols))
+        # The threads that merge the requests of one model look for some a thousand times a second,
+        # for as long as the process lives; those that all models share wait until there are some.
+        with tempfile.TemporaryDirectory() as copy:
+            copy_tree(path, copy)
+            rebatch(copy, {"num_batch_threads": 0})
+            signatures = tf.saved_model.load(copy).signatures
+        return cls(signatures, bytes(alphabet.symbols))
 
     def pieces(self, text: bytes, count: int) -> list[bytes]:
         """Pieces of `PIECE` bytes, evenly spread over a text, that the model can read.

@@ -1,5 +1,8 @@
 """What is read out of an exported model: features of text, the cells that follow them, errors."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -42,6 +45,22 @@ def test_characters_are_of_the_kind_that_stands_before_them():
         "new line", "indentation", first, rest, rest, other, first, other, other,
         "new line",
     ]  # fmt: skip
+
+
+def test_models_that_have_answered_take_no_more_time(base_path):
+    script = f"""
+import resource, time
+from experiments.characters import Export
+export = Export.load({str(base_path / "1")!r})
+assert export.sample(10) and export.score([b"a"]).size
+before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+time.sleep(1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before)
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert int(finished.stdout) < 100  # times that a thread was woken
 
 
 def test_an_export_is_looked_into(base_path):
