@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numba
 import numpy as np
 
 from model.config import AlphabetKind
@@ -146,8 +147,7 @@ class Counting:
         else:
             self._first = int(codes[0])
         self._last = int(codes[-1])
-        self._pairs.add(codes)
-        breaks = np.flatnonzero(codes == NEWLINE) + self._total
+        breaks = self._pairs.add(codes) + self._total
         if len(breaks):
             if self._first_break < 0:
                 self._first_break = int(breaks[0])
@@ -187,32 +187,62 @@ def _firsts(pairs):
     return Tally(firsts[starts], np.add.reduceat(pairs.occurrences, starts))
 
 
+def _compiled(function):
+    """A function of arrays as machine code, kept for the next process, that holds no lock."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # there is no directory to keep it in
+        return numba.njit(nogil=True)(function)
+
+
+@_compiled
+def _scan(codes, occurrences, breaks):
+    """Adds pairs of neighbours to `[256, 256]` occurrences, and finds the line feeds.
+
+    Their places go into `breaks`; returns how many there are.
+    """
+    found = 0
+    before = codes[0]
+    if before == NEWLINE:
+        breaks[found] = 0
+        found += 1
+    for place in range(1, len(codes)):
+        code = codes[place]
+        occurrences[before, code] += 1
+        before = code
+        if code == NEWLINE:
+            breaks[found] = place
+            found += 1
+    return found
+
+
 class _BytePairs:
-    """Pairs of bytes; those at even and at odd places are read as numbers of two bytes."""
+    """Pairs of bytes."""
 
     def __init__(self):
-        self._occurrences = np.zeros(1 << 16, np.int64)  # of second << 8 | first
+        self._occurrences = np.zeros((256, 256), np.int64)
+        self._breaks = np.empty(GATHERED, np.int64)
 
     def add(self, codes):
-        for start in (0, 1):
-            aligned = codes[start : len(codes) - (len(codes) - start) % 2]
-            self._occurrences += np.bincount(aligned.view("<u2"), minlength=1 << 16)
+        """Counts the pairs in a text, and returns the places of its line feeds."""
+        return self._breaks[: _scan(codes, self._occurrences, self._breaks)]
 
     def add_one(self, first, second):
-        self._occurrences[second << 8 | first] += 1
+        self._occurrences[first, second] += 1
 
     def tally(self):
-        found = Tally.of_dense(self._occurrences.reshape(256, 256).T.ravel())
+        found = Tally.of_dense(self._occurrences.ravel())
         return found._replace(values=found.values >> 8 << 32 | found.values & 255)
 
 
 class _CodePointPairs:
-    """Pairs of code points, counted by the ranks of these, which are small."""
+    """Pairs of code points, counted by their ranks, which are small."""
 
     def __init__(self):
         self._tallies = [NOTHING]
 
     def add(self, codes):
+        """Counts the pairs in a text, and returns the places of its line feeds."""
         distinct = Tally.of(codes).values
         ranks = np.zeros(int(distinct[-1]) + 1, np.int64)
         ranks[distinct] = np.arange(len(distinct))
@@ -220,6 +250,7 @@ class _CodePointPairs:
         found = Tally.of(ids[:-1] * len(distinct) + ids[1:])
         first, second = np.divmod(found.values, len(distinct))
         self._tallies.append(found._replace(values=distinct[first] << 32 | distinct[second]))
+        return np.flatnonzero(codes == NEWLINE)
 
     def add_one(self, first, second):
         self._tallies.append(Tally(np.array([first << 32 | second]), np.array([1])))
