@@ -17,7 +17,7 @@ import sys
 import time
 
 BLOCK = 1 << 16
-BARE_SHARD = 1536 * 1024  # bytes, as ExampleGen has them at 10^8
+BARE_SHARD = 1 << 23  # bytes, as ExampleGen has them at 10^8
 
 
 def stages(corpus: str, directory: str, *beam_options: str) -> dict:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numba
@@ -11,7 +12,7 @@ import numpy as np
 from model.config import AlphabetKind
 
 NEWLINE = ord("\n")
-GATHERED = 1 << 21  # characters that are counted at once
+GATHERED = 1 << 20  # characters that are counted at once
 DENSE = 1 << 22  # most counters that are kept one for each value there could be
 
 
@@ -116,12 +117,15 @@ class Counts(NamedTuple):
 
 
 class Counting:
-    """Counts a text that comes in pieces, one after the other."""
+    """Counts a text that comes in pieces, one after the other, in a thread of its own."""
 
     def __init__(self, kind: AlphabetKind):
         self._pairs = _BytePairs() if kind == "bytes" else _CodePointPairs()
         # To begin counting costs as much as counting thousands of characters.
-        self._gathered = np.empty(GATHERED, np.uint8 if kind == "bytes" else np.uint32)
+        dtype = np.uint8 if kind == "bytes" else np.uint32
+        self._gathered, self._counted = np.empty(GATHERED, dtype), np.empty(GATHERED, dtype)
+        self._thread = ThreadPoolExecutor(1)
+        self._counting = self._thread.submit(self._count, self._counted[:0])
         self._size = self._total = 0
         self._lines: list[Tally] = []
         self._first = self._last = self._first_break = self._last_break = -1
@@ -134,12 +138,16 @@ class Counting:
             self._size += len(part)
             codes = codes[len(part) :]
             if self._size == GATHERED:
-                self._count()
+                self._hand_over()
 
-    def _count(self):
-        """Counts what was gathered."""
-        codes = self._gathered[: self._size]
+    def _hand_over(self):
+        """Has what was gathered counted, while more is gathered in its place."""
+        self._counting.result()
+        self._gathered, self._counted = self._counted, self._gathered
+        self._counting = self._thread.submit(self._count, self._counted[: self._size])
         self._size = 0
+
+    def _count(self, codes):
         if not len(codes):
             return
         if self._total:
@@ -158,8 +166,10 @@ class Counting:
         self._total += len(codes)
 
     def counts(self, records: int, invalid: str = "") -> Counts:
-        """What has been counted, of so many records."""
-        self._count()
+        """What has been counted, of so many records; nothing can be added after it."""
+        self._hand_over()
+        self._counting.result()
+        self._thread.shutdown()
         if not self._total:
             return Counts(Tallies(), Edges(records=records, invalid=invalid))
         pairs = self._pairs.tally()

@@ -113,12 +113,23 @@ def copy(source: str, destination: str) -> None:
         _remote("copy", source, destination, overwrite=True)
 
 
+@contextlib.contextmanager
+def replacing(path: str, mode: str) -> Iterator[IO[Any]]:
+    """Opens a file that takes its place when it is whole, and is never seen half-written there.
+
+    Any number may do so at once. A writer that fails or dies leaves a file with a name of its own,
+    which ends in `.tmp`.
+    """
+    unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
+    with open_file(unfinished, mode) as file:
+        yield file
+    rename(unfinished, path)
+
+
 def write_text(path: str, text: str) -> None:
     """Writes a small text file so that it is never seen half-written, by any number at once."""
-    unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
-    with open_file(unfinished, "w") as file:
+    with replacing(path, "w") as file:
         file.write(text)
-    rename(unfinished, path)
 
 
 def read_text(path: str) -> str:

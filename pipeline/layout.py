@@ -17,7 +17,7 @@ from pipeline.settings import MixUntil, SplitBy
 
 BLOCK = 1 << 16  # bytes of text per record
 MIXED = 1 << 20  # bytes of one corpus before the next one's turn
-SMALL_SHARD, LARGE_SHARD = 1 << 20, 1 << 27  # bytes
+SMALL_SHARD, LARGE_SHARD = 1 << 23, 1 << 27  # bytes
 USUAL_SHARDS = 64
 
 
@@ -165,7 +165,7 @@ def shards(split_name: str, segments: list[Segment], count: int) -> list[ShardPl
     Args:
       split_name: of the split.
       segments: its text, in order.
-      count: how many shards; 0 for one per MiB, 64 at most unless they are of more than 128 MiB.
+      count: how many shards; 0 for one per 8 MiB, 64 at most unless they are of more than 128 MiB.
     """
     total = sum(segment.length for segment in segments)
     if not count:

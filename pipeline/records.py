@@ -19,6 +19,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, NamedTuple
 
 import google_crc32c
@@ -30,6 +31,7 @@ from pipeline import files
 
 SPLITS = ("train", "eval")
 SHARD_PREFIX = "data_tfrecord-"
+GATHERED = 1 << 20  # bytes that are written at once; to wake a thread for each record costs more
 
 __protobuf__ = proto.module(package="grid_lstm")
 
@@ -131,26 +133,46 @@ class Record(NamedTuple):
 
 
 class RecordWriter:
-    """Writes a TFRecord file and takes its SHA-256 on the way.
+    """Writes a TFRecord file; a thread of its own takes the SHA-256 of it on the way.
 
     A record is its length (8 bytes, little endian), the masked CRC-32C of that, the content, and
-    the masked CRC-32C of the content.
+    the masked CRC-32C of the content. The file is complete when the context of the writer ends.
     """
 
     def __init__(self, file: IO[bytes]):
         self._file = file
+        self._gathered = bytearray()
         self._digest = hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1)
+        self._hashing = self._thread.submit(self._digest.update, b"")
+
+    def __enter__(self) -> "RecordWriter":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if not kind:
+                self._flush()
+        finally:
+            self._thread.shutdown()
 
     def write(self, content: bytes) -> None:
         """Appends a record."""
         length = struct.pack("<Q", len(content))
         for part in (length, _masked_crc(length), content, _masked_crc(content)):
-            self._file.write(part)
-            self._digest.update(part)
+            self._gathered += part
+        if len(self._gathered) >= GATHERED:
+            self._flush()
+
+    def _flush(self):
+        gathered, self._gathered = self._gathered, bytearray()
+        self._hashing.result()  # no more than this one waits
+        self._hashing = self._thread.submit(self._digest.update, gathered)
+        self._file.write(gathered)
 
     @property
     def sha256(self) -> str:
-        """Of all that was written."""
+        """Of the complete file."""
         return self._digest.hexdigest()
 
 

@@ -1,7 +1,6 @@
 """How shards of records are written, whichever stage does."""
 
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,17 +31,11 @@ class ShardWriter:
         self._invalid = runners.Counter(stage, "invalid_sequences")
 
     def write(self, split: str, name: str, records: Iterable[Record]) -> Shard:
-        """Writes one shard.
-
-        Any number of workers may do so at once: each writes a file of its own and renames it, and
-        all of these have the same bytes.
-        """
+        """Writes one shard, as any number of workers may at once: all of them write the same."""
         path = os.path.join(split_directory(self._examples, split), name)
-        unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
         count = total = code_points = invalid = 0
         first = last = None
-        with files.open_file(unfinished, "wb") as file:
-            writer = RecordWriter(file)
+        with files.replacing(path, "wb") as file, RecordWriter(file) as writer:
             for record in records:
                 writer.write(record.serialize())
                 starts, malformed = _code_points(record.text)
@@ -56,7 +49,6 @@ class ShardWriter:
                 self._records.inc()
                 self._code_points.inc(starts)
                 self._invalid.inc(malformed)
-        files.rename(unfinished, path)
         return Shard(name, count, total, code_points, invalid, first, last, writer.sha256)
 
 

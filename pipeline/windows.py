@@ -89,11 +89,13 @@ class Split:
 
         Streams are read many windows at a time, as what tf.data does for an element of one stream
         costs as much as copying thousands of characters; from afar all streams at once, as each
-        read waits for its answer.
+        read waits for its answer. What comes before a stream in its first shard is measured and not
+        decoded.
         """
         together = max(1, min(count, READ_AT_ONCE // window))
         paths, starts = tf.constant(self.paths), tf.constant(self.starts, tf.int64)
         size = together * window
+        unit = "BYTE" if self.alphabet.kind == "bytes" else "UTF8_CHAR"
         padding = tf.data.Dataset.from_tensors(tf.fill([size], PADDING)).repeat()
 
         def stream(number):
@@ -101,19 +103,23 @@ class Split:
             last = tf.minimum((number + 1) * length, self.total)
             shard = tf.searchsorted(starts, first[None], side="right")[0] - 1
 
-            def cut(position, ids):
-                size = tf.size(ids, tf.int64)
-                low = tf.clip_by_value(first - position, 0, size)
-                high = tf.clip_by_value(last - position, 0, size)
-                return position + size, (position, ids[low:high])
+            def place(position, text):
+                end = position + tf.cast(tf.strings.length(text, unit), tf.int64)
+                return end, (position, end, text)
+
+            def cut(position, end, text):
+                low, high = (
+                    tf.clip_by_value(one, position, end) - position for one in (first, last)
+                )
+                return self.alphabet.encode_one(text)[low:high]
 
             return (
                 tf.data.TFRecordDataset(paths[shard:])
                 .map(_text_of)
-                .map(self.alphabet.encode_one)
-                .scan(starts[shard], cut)
-                .take_while(lambda position, _: position < last)
-                .map(lambda _, ids: ids)
+                .scan(starts[shard], place)
+                .take_while(lambda position, *_: position < last)
+                .filter(lambda _, end, __: end > first)
+                .map(cut)
                 .rebatch(size)
                 .map(lambda ids: tf.pad(ids, [[0, size - tf.size(ids)]], constant_values=PADDING))
                 .concatenate(padding)
