@@ -11,7 +11,7 @@ import tensorflow as tf
 from servers import wait_until
 
 from model.alphabet import Alphabet
-from pipeline import corpus, example_gen
+from pipeline import corpus, example_gen, layout
 from pipeline.settings import DataConfig
 from pipeline.windows import Split
 
@@ -22,19 +22,24 @@ def expected_windows(ids, streams, window):
     return [rows[:, n * window : (n + 1) * window] for n in range(length // window)]
 
 
-@pytest.fixture(scope="module", params=["bytes", "unicode"])
-def text_and_split(request, store, tmp_path_factory):
-    text = "".join(np.random.default_rng().choice(list("ab\nßé漢𝄞"), size=150_000))
-    path = tmp_path_factory.mktemp("text") / "text.txt"
+def examples_of(store, directory, size, shards, kind):
+    """The ids of a text, and the split that ExampleGen makes of it."""
+    text = "".join(np.random.default_rng().choice(list("ab\nßé漢𝄞"), size=size))
+    path = directory / "text.txt"
     path.write_text(text, encoding="utf-8", newline="")
     with store.writing():
         artifact = example_gen.run(
-            store, corpus.resolve(str(path)), DataConfig(train_fraction=0.95, shards=5)
+            store, corpus.resolve(str(path)), DataConfig(train_fraction=0.95, shards=shards)
         )
-    codes = list(text.encode()) if request.param == "bytes" else list(map(ord, text))
-    alphabet = Alphabet.of(request.param, codes)
+    codes = list(text.encode()) if kind == "bytes" else list(map(ord, text))
+    alphabet = Alphabet.of(kind, codes)
     split = Split.open(artifact.path, "train", alphabet)
     return np.searchsorted(alphabet.symbols, codes[: split.total]), split
+
+
+@pytest.fixture(scope="module", params=["bytes", "unicode"])
+def text_and_split(request, store, tmp_path_factory):
+    return examples_of(store, tmp_path_factory.mktemp("text"), 150_000, 5, request.param)
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
@@ -53,6 +58,15 @@ def test_reading_starts_anywhere(text_and_split):
     expected = expected_windows(ids, 4, 100)[57:]
     actual = list(split.training_windows(4, 100, start=57).as_numpy_iterator())
     np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "unicode"])
+def test_records_before_a_stream_are_passed_over(kind, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "BLOCK", 8)
+    ids, split = examples_of(store, tmp_path, 30, 1, kind)
+    for start in range(6, 18):
+        actual = next(split.training_windows(1, 1, start).as_numpy_iterator())
+        np.testing.assert_array_equal(actual, [[ids[start]]])
 
 
 @pytest.mark.parametrize("streams", [1, 3, 64])
