@@ -4,6 +4,10 @@ from experiments.algorithmic_tasks import Addition
 from experiments.depth_comparison import Comparison, experiment
 from experiments.fitting import FitConfig
 
+SMALL_FIT = FitConfig(
+    examples=500_000, test_every=10_000, batch_size=16, learning_rate=0.01, cooldown=0.3
+)
+
 EXPERIMENT = experiment(
     "addition",
     "Adding two numbers",
@@ -22,15 +26,12 @@ EXPERIMENT = experiment(
             sizes=(1, 2, 3, 4, 5, 7, 10, 15),
             layers=(1, 2),
             units=64,
-            fit=FitConfig(
-                examples=500_000,
-                test_every=10_000,
-                batch_size=16,
-                learning_rate=0.01,
-                cooldown=0.3,
-            ),
+            fit=SMALL_FIT,
             seeds=2,
             forget_bias=3.0,
+            deeper=Comparison(
+                sizes=(1, 2), layers=(6, 18), units=64, fit=SMALL_FIT, forget_bias=3.0
+            ),
         ),
         "full": Comparison(
             sizes=(15,),

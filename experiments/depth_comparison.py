@@ -42,6 +42,7 @@ class Comparison:
       seeds: how many fits of each.
       input_signs: see `nets.Net`.
       forget_bias: see `nets.Net`.
+      deeper: what is measured besides, of deeper nets on fewer sizes or seeds.
     """
 
     sizes: Sequence[int]
@@ -51,6 +52,7 @@ class Comparison:
     seeds: int = 1
     input_signs: float = 0.0
     forget_bias: float = 1.0
+    deeper: "Comparison | None" = None
 
 
 def ladders(
@@ -100,7 +102,10 @@ def experiment(
     """The experiment that compares depths on a task, whose size is counted in `unit`."""
 
     def points(scale: Scale, inputs: Inputs) -> list[Point]:
-        return ladders(scales[scale], inputs, unit, task, MODELS)
+        chosen = scales[scale]
+        # Those that take the longest come first: the last of them would have one core alone.
+        parts = (chosen.deeper, chosen) if chosen.deeper else (chosen,)
+        return [one for part in parts for one in ladders(part, inputs, unit, task, MODELS)]
 
     return Experiment(
         name,
@@ -157,7 +162,15 @@ def _draw_shares(axis, rows, x, **style):
     """The share of examples right, and of symbols, dotted."""
     dotted = {"linestyle": ":", "linewidth": 1.0, "label": None}
     for share, look in (("exact", style), ("labels", dotted)):
-        plots.curves(axis, rows, x, share, lambda row: row["model"], lambda _, look=look: look)
+        plots.curves(
+            axis,
+            rows,
+            x,
+            share,
+            lambda row: row["model"],
+            lambda _, look=look: look,
+            held=x == "examples",
+        )
 
 
 def _draw_depth(unit: str, tables: Tables) -> Figure:

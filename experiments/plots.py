@@ -66,17 +66,29 @@ def curves(
     y: str,
     name: Callable[[Row], str],
     styles: Callable[[str], dict] = lambda _: {},
+    held: bool = True,
 ) -> None:
     """A line per name: the mean over seeds, in a band from the lowest to the highest.
 
-    Where seeds have ended at different x, each goes on with its last value.
+    Args:
+      axes: where to draw.
+      rows: of all seeds.
+      x: the column along the axis.
+      y: the column drawn.
+      name: what a row's line is called.
+      styles: how a line looks, by its name.
+      held: whether a seed that has ended before another goes on with its last value, as a training
+        does; else the mean at an x is of the seeds that have one there.
     """
     series: dict[str, dict] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         series[name(row)][row["seed"]][row[x]] = row[y]
     for number, (label, seeds) in enumerate(series.items()):
         places = sorted({place for curve in seeds.values() for place in curve})
-        columns = [_filled(curve, places) for curve in seeds.values()]
+        columns = [
+            _filled(curve, places) if held else [curve.get(place) for place in places]
+            for curve in seeds.values()
+        ]
         across = [[value for value in at if value is not None] for at in zip(*columns, strict=True)]
         style = {"label": label, "color": color(label, number), "linewidth": 1.6, **styles(label)}
         axes.plot(places, [mean(at) for at in across], **style)

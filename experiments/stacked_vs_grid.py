@@ -30,7 +30,7 @@ class Size(NamedTuple):
       sweep: depths of the sweep.
       sweep_units: widths in it.
       sweep_steps: updates in it.
-      seeds: how many trainings of each in the main comparison.
+      seeds: how many trainings of each.
       training: what is otherwise than in the presets.
     """
 
@@ -138,8 +138,8 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
     for layers in size.sweep:
         for kind in PRESETS:
             steps = {"steps": size.sweep_steps, "validate_every": size.sweep_steps // 2}
-            seed = inputs.first_seed
-            found.append(point(SWEEP, kind, layers, size.sweep_units, 0.0, seed, **steps))
+            for seed in inputs.seeds(size.seeds):
+                found.append(point(SWEEP, kind, layers, size.sweep_units, 0.0, seed, **steps))
     return found
 
 
@@ -237,10 +237,14 @@ def summarize(tables: Tables) -> Summary:
 
 
 def _told_of_sweep(tables):
-    """How deep each kind still trains: within a tenth of its best depth."""
+    """How deep each kind still trains: in the mean over seeds within a tenth of its best depth."""
     parts = []
     for kind in PRESETS:
-        losses = {row["layers"]: row["loss"] for row in of(tables["models"], SWEEP, model=kind)}
+        rows = of(tables["models"], SWEEP, model=kind)
+        losses = {
+            layers: mean(row["loss"] for row in rows if row["layers"] == layers)
+            for layers in distinct(rows, "layers")
+        }
         best = min(losses.values())
         deepest = max(layers for layers, loss in losses.items() if loss < 1.1 * best)
         parts.append(
@@ -266,8 +270,9 @@ def draw_curves(tables: Tables) -> Figure:
 
 def _style(label):
     kind = label.split()[0]
-    style = {"color": plots.COLORS[kind], "linestyle": ":" if "dropout" in label else "-"}
-    return {**style, "linestyle": "--"} if "widened" in label and "dropout" not in label else style
+    wide, dropout = ("widened" in label, "dropout" in label)
+    line = {(False, False): "-", (False, True): ":", (True, False): "--", (True, True): "-."}
+    return {"color": plots.COLORS[kind], "linestyle": line[wide, dropout]}
 
 
 def draw_gradients(tables: Tables) -> Figure:
@@ -301,7 +306,15 @@ def draw_depths(tables: Tables) -> Figure:
     """The loss over depth."""
     figure, (axis,) = plots.panels(1, width=6)
     rows = sorted(of(tables["models"], SWEEP), key=lambda row: row["layers"])
-    plots.curves(axis, rows, "layers", "loss", lambda row: row["model"], lambda _: {"marker": "o"})
+    plots.curves(
+        axis,
+        rows,
+        "layers",
+        "loss",
+        lambda row: row["model"],
+        lambda _: {"marker": "o"},
+        held=False,
+    )
     axis.set(xlabel="layers", ylabel="validation loss, nats per character")
     axis.legend()
     return figure
@@ -349,7 +362,11 @@ EXPERIMENT = Experiment(
             "dropout; the top layer is the darkest.",
             draw_gradients,
         ),
-        Plot("depths", "Validation loss of small nets by depth, without dropout.", draw_depths),
+        Plot(
+            "depths",
+            "Validation loss of small nets by depth, without dropout; mean and range over seeds.",
+            draw_depths,
+        ),
         Plot(
             "classes",
             "Loss on the eval split by the class of the character predicted, without dropout, at "

@@ -16,7 +16,7 @@ from commands import run_module
 from conftest import PROJECT
 from servers import PATIENCE
 
-from experiments import characters, memorisation, results
+from experiments import characters, memorisation, plots, results
 from experiments.experiment import Inputs
 from experiments.stacked_vs_grid import MAIN, WIDE
 from model.errors import InputError
@@ -28,6 +28,15 @@ def test_one_layer_is_not_tied():
     nets_of_points = {(point.labels["model"], point.labels["layers"]) for point in points}
     assert {("grid, untied", 1), ("grid, tied", 2)} <= nets_of_points
     assert ("grid, tied", 1) not in nets_of_points
+
+
+@pytest.mark.parametrize("held,means", [(True, [0.5, 0.75, 0.5]), (False, [0.5, 0.75, 0.0])])
+def test_what_a_seed_lacks_is_its_last_value_or_none(held, means):
+    first = [{"seed": 0, "at": at, "share": share} for at, share in ((1, 0.5), (2, 0.5), (6, 0.0))]
+    second = [{"seed": 1, "at": at, "share": share} for at, share in ((1, 0.5), (2, 1.0))]
+    _, (axis,) = plots.panels(1)
+    plots.curves(axis, [*first, *second], "at", "share", lambda row: "grid", held=held)
+    assert list(axis.lines[0].get_ydata()) == means
 
 
 @pytest.fixture(scope="module")
