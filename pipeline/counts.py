@@ -3,13 +3,13 @@
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numba
 import numpy as np
 
 from model.config import AlphabetKind
+from pipeline.background import Background
 
 NEWLINE = ord("\n")
 GATHERED = 1 << 20  # characters that are counted at once
@@ -124,8 +124,7 @@ class Counting:
         # To begin counting costs as much as counting thousands of characters.
         dtype = np.uint8 if kind == "bytes" else np.uint32
         self._gathered, self._counted = np.empty(GATHERED, dtype), np.empty(GATHERED, dtype)
-        self._thread = ThreadPoolExecutor(1)
-        self._counting = self._thread.submit(self._count, self._counted[:0])
+        self._counting = Background()
         self._size = self._total = 0
         self._lines: list[Tally] = []
         self._first = self._last = self._first_break = self._last_break = -1
@@ -141,10 +140,9 @@ class Counting:
                 self._hand_over()
 
     def _hand_over(self):
-        """Has what was gathered counted, while more is gathered in its place."""
-        self._counting.result()
+        """Has what was gathered counted, while more is gathered in place of what was before."""
+        self._counting.call(self._count, self._gathered[: self._size])
         self._gathered, self._counted = self._counted, self._gathered
-        self._counting = self._thread.submit(self._count, self._counted[: self._size])
         self._size = 0
 
     def _count(self, codes):
@@ -168,8 +166,8 @@ class Counting:
     def counts(self, records: int, invalid: str = "") -> Counts:
         """What has been counted, of so many records; nothing can be added after it."""
         self._hand_over()
-        self._counting.result()
-        self._thread.shutdown()
+        self._counting.wait()
+        self._counting.end()
         if not self._total:
             return Counts(Tallies(), Edges(records=records, invalid=invalid))
         pairs = self._pairs.tally()

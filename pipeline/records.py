@@ -19,7 +19,6 @@ import json
 import os
 import struct
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import IO, NamedTuple
 
 import google_crc32c
@@ -28,6 +27,7 @@ from google.protobuf.message import DecodeError
 
 from model.errors import InputError
 from pipeline import files
+from pipeline.background import Background
 
 SPLITS = ("train", "eval")
 SHARD_PREFIX = "data_tfrecord-"
@@ -143,8 +143,7 @@ class RecordWriter:
         self._file = file
         self._gathered = bytearray()
         self._digest = hashlib.sha256()
-        self._thread = ThreadPoolExecutor(1)
-        self._hashing = self._thread.submit(self._digest.update, b"")
+        self._hashing = Background()
 
     def __enter__(self) -> "RecordWriter":
         return self
@@ -153,8 +152,9 @@ class RecordWriter:
         try:
             if not kind:
                 self._flush()
+                self._hashing.wait()
         finally:
-            self._thread.shutdown()
+            self._hashing.end()
 
     def write(self, content: bytes) -> None:
         """Appends a record."""
@@ -166,8 +166,7 @@ class RecordWriter:
 
     def _flush(self):
         gathered, self._gathered = self._gathered, bytearray()
-        self._hashing.result()  # no more than this one waits
-        self._hashing = self._thread.submit(self._digest.update, gathered)
+        self._hashing.call(self._digest.update, gathered)
         self._file.write(gathered)
 
     @property

@@ -46,9 +46,10 @@ class ShardWriter:
                 first = first or (record.source, record.offset)
                 last = record.source, record.end
                 self._bytes.inc(len(record.text))
-                self._records.inc()
-                self._code_points.inc(starts)
-                self._invalid.inc(malformed)
+        # The bar follows the bytes; to count the others with each record would take longer.
+        self._records.inc(count)
+        self._code_points.inc(code_points)
+        self._invalid.inc(invalid)
         return Shard(name, count, total, code_points, invalid, first, last, writer.sha256)
 
 

@@ -63,9 +63,10 @@ class CountShard(beam.DoFn):
                 continue
             counting.add(codes)
             self._bytes.inc(len(record.text))
-            self._characters.inc(len(codes))
-            self._records.inc()
-        yield split, (number, counting.counts(count, invalid))
+        counts = counting.counts(count, invalid)
+        self._characters.inc(counts.total)
+        self._records.inc(count)
+        yield split, (number, counts)
 
 
 def _codes(text, kind):
