@@ -102,7 +102,7 @@ def _numbers(context, parameter, text):
 @click.command(context_settings=command_line.CONTEXT)
 @click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
 @click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--precision", default="bfloat16", type=click.Choice(["float32", "bfloat16"]))
+@click.option("--precision", default="bfloat16", type=click.Choice(["float32", "bfloat16", "int8"]))
 @click.option(
     "--clients", callback=_numbers, default="1,16,64", show_default=True, help="Streams at once."
 )

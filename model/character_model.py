@@ -1,7 +1,7 @@
 """A character model: an embedding, a recurrent net, and a projection to the vocabulary."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import keras
 import tensorflow as tf
@@ -13,6 +13,8 @@ from model.execution import PLAIN, Plan
 from model.grid import State
 from model.layers import GridLSTM
 from model.stacked import StackedLSTM
+
+T = TypeVar("T")
 
 
 class CharacterState(NamedTuple):
@@ -44,6 +46,7 @@ class CharacterModel(keras.Model):
       config: the architecture.
       vocabulary_size: number of distinct characters.
       packed: the net's kernels as `stepper` wants them; None while it is trained.
+      quantized: whether the net has no other kernels than those, of 8-bit integers.
       plan: how the net is executed; weights and what a step returns are float32 in any case.
       embedding: E, `[vocabulary_size + 1, input_width]`; its last row starts at zero.
       net: the recurrent layer.
@@ -60,6 +63,7 @@ class CharacterModel(keras.Model):
         self.net = make_net(config, policy)
         self.net.plan = plan
         self.packed: Packed | None = None
+        self.quantized = False
         self.build()
 
     def build(self, _=None):
@@ -118,6 +122,8 @@ class CharacterModel(keras.Model):
           Logits `[steps, batch, vocabulary_size]`, time-major, where row t has seen the characters
           before t and not t itself; and the state after the last character.
         """
+        if self.quantized:
+            return self._by_steps(ids, state, keep)
         time_major = tf.transpose(ids)
         previous = tf.concat([state.previous[None], time_major[:-1]], axis=0)
         outputs, net_state = self.net.over_time(
@@ -138,6 +144,24 @@ class CharacterModel(keras.Model):
             last = tf.gather(with_previous, lengths, batch_dims=1)
         return self._logits(outputs), CharacterState(last, hidden, memory)
 
+    def _by_steps(self, ids, state, keep):
+        """`call` by the only products that a quantized net has, those of one step."""
+        stepper = self.stepper()
+
+        def step(at, state, logits):
+            scores, after = stepper(state)
+            new = CharacterState(ids[:, at], *after.state)
+            if keep is not None:
+                new = choose_rows(keep[:, at], new, state)
+            return at + 1, new, logits.write(at, scores)
+
+        steps = tf.shape(ids)[1]
+        logits = tf.TensorArray(tf.float32, steps, element_shape=[None, self.vocabulary_size])
+        _, state, logits = tf.while_loop(
+            lambda at, *_: at < steps, step, (0, CharacterState(*state), logits)
+        )
+        return logits.stack(), state
+
     def stepper(self) -> Callable[[CharacterState], tuple[tf.Tensor, Step]]:
         """A function to be called in a loop, which feeds the previous character.
 
@@ -145,7 +169,7 @@ class CharacterModel(keras.Model):
         and what the net made of it. Kernels that are not packed yet are packed here, outside of the
         loop.
         """
-        column = self.net.column(self.packed or self.net.pack())
+        column = self.net.column(self.packed or self.net.pack(self.compute_dtype))
         embedding = tf.convert_to_tensor(self.embedding)
 
         def step(state):
@@ -156,14 +180,23 @@ class CharacterModel(keras.Model):
 
         return step
 
-    def freeze(self) -> None:
-        """Ends the training: kernels are stored in the compute dtype, and packed for `stepper`."""
-        if self.compute_dtype != self.variable_dtype:
+    def freeze(self, quantize: bool = False) -> None:
+        """Ends the training: kernels are stored in the compute dtype, and packed for `stepper`.
+
+        Args:
+          quantize: whether to keep the net's kernels as 8-bit integers alone, see
+            `packed_kernels.QuantizedKernel`; then a text is read step by step, too.
+        """
+        packed = self.net.pack("int8" if quantize else self.compute_dtype)
+        self.packed = tf.nest.map_structure(
+            lambda part: tf.Variable(part, trainable=False, name="packed"), packed
+        )
+        self.quantized = quantize
+        if quantize:
+            self.net.store_kernels(None)
+        elif self.compute_dtype != self.variable_dtype:
             self.net.store_kernels(self.compute_dtype)
             self.output_kernel = stored_kernel(self.output_kernel, self.compute_dtype)
-        self.packed = tf.nest.map_structure(
-            lambda part: tf.Variable(part, trainable=False, name="packed"), self.net.pack()
-        )
 
     @property
     def weights_in_use(self) -> list:
@@ -209,6 +242,20 @@ def make_net(config: ModelConfig, policy: str) -> GridLSTM | StackedLSTM:
         dtype=policy,
         name=config.kind,
     )
+
+
+def choose_rows(chosen: tf.Tensor, new: T, old: T) -> T:
+    """Row by row, `[batch]`, the new or the old one of two states of the same structure.
+
+    Those parts that have a dimension of layers begin with it.
+    """
+
+    def part(new, old):
+        rows = [1] * len(new.shape)
+        rows[1 if len(new.shape) == 3 else 0] = -1
+        return tf.where(tf.reshape(chosen, rows), new, old)
+
+    return tf.nest.map_structure(part, new, old)
 
 
 def character_losses(logits: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

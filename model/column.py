@@ -2,8 +2,7 @@
 
 What a layer makes of its own old hidden vector does not wait for the layers below. Those products
 are computed for all layers at once, which reads a kernel that the layers share only once; and
-products of the same vector are joined. What bounds a text alone is the reading of the kernels, so
-these are laid out for products with few rows, once for many steps.
+products of the same vector are joined.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +12,10 @@ import tensorflow as tf
 
 from model.config import GridEquations
 from model.grid import DimensionWeights, State, transform_dimension
-from model.transforms import lstm_transform, shape_of
+from model.packed_kernels import PackedKernel, Precision, QuantizedKernel, pack
+from model.transforms import lstm_transform
 
 TIME, DEPTH = 0, 1
-BLOCK = 64  # columns
 
 
 class Step(NamedTuple):
@@ -52,7 +51,7 @@ class StackedWeights(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """The kernels of a net in the layout of `_pack`, by the vectors that they are applied to.
+    """The kernels of a net, by the vectors that they are applied to.
 
     Attributes:
       old: kernels of the hidden vectors that enter a block, per dimension; of a stacked LSTM that
@@ -60,20 +59,20 @@ class Packed(NamedTuple):
       new: of those that leave a grid's block, per dimension.
     """
 
-    old: tuple[list[tf.Tensor], ...]
-    new: tuple[list[tf.Tensor], ...] = ()
+    old: tuple[list[PackedKernel], ...]
+    new: tuple[list[PackedKernel], ...] = ()
 
 
 def pack_grid(
-    weights: Sequence[DimensionWeights], equations: GridEquations, dtype: tf.DType | str
+    weights: Sequence[DimensionWeights], equations: GridEquations, precision: Precision
 ) -> Packed:
-    """Packs the kernels of a 2-D grid for products in `dtype`."""
+    """Packs the kernels of a 2-D grid."""
     units = weights[TIME].kernel.shape[1] // 2
 
     def of(source, new):
         columns = slice(source * units, (source + 1) * units)
         users = _users(equations, source, new)
-        return _pack([weights[i].kernel[:, columns] for i in users], dtype)
+        return pack([weights[i].kernel[:, columns] for i in users], precision)
 
     return Packed(*(tuple(of(i, new) for i in (TIME, DEPTH)) for new in (False, True)))
 
@@ -97,10 +96,16 @@ def grid_steps(
         for is_new, sources in enumerate(packed)
     )
 
+    kept_once = all(
+        isinstance(kernel, QuantizedKernel) and kernel.shared
+        for kernels in (*packed.old, *packed.new)
+        for kernel in kernels
+    )
+
     def column(hidden, memory, state):
         ahead = old[TIME].of_all(state.hidden)
-        columns = []
-        for layer in range(state.hidden.shape[0]):
+
+        def block(layer, hidden, memory):
             sums = {i: products[layer] for i, products in ahead.items()}
             _add(sums, old[DEPTH].of_layer(layer, hidden))
             hiddens, memories, gates = [None, None], [state.memory[layer], memory], [None, None]
@@ -114,18 +119,52 @@ def grid_steps(
                     )
                 for i in stage:
                     _add(sums, new[i].of_layer(layer, hiddens[i]))
-            hidden, memory = hiddens[DEPTH], memories[DEPTH]
-            columns.append((hiddens[TIME], memories[TIME], tf.stack(gates)))
-        *state, gates = map(tf.stack, zip(*columns, strict=True))
-        return Step(hidden, State(*state), gates)
+            leaving = hiddens[TIME], memories[TIME], tf.stack(gates)
+            return hiddens[DEPTH], memories[DEPTH], leaving
+
+        layers = state.hidden.shape[0]
+        return (
+            _looped(block, layers, hidden, memory)
+            if kept_once
+            else _unrolled(block, layers, hidden, memory)
+        )
 
     return column
 
 
-def pack_stacked(weights: StackedWeights, dtype: tf.DType | str) -> Packed:
-    """Packs the kernels of a stacked LSTM for products in `dtype`."""
+def _unrolled(block, layers, hidden, memory):
+    """Blocks one above the other."""
+    columns = []
+    for layer in range(layers):
+        hidden, memory, leaving = block(layer, hidden, memory)
+        columns.append(leaving)
+    *state, gates = map(tf.stack, zip(*columns, strict=True))
+    return Step(hidden, State(*state), gates)
+
+
+def _looped(block, layers, hidden, memory):
+    """The same, where every product that stands in the graph would keep a kernel of its own."""
+
+    def body(layer, hidden, memory, arrays):
+        hidden, memory, leaving = block(layer, hidden, memory)
+        arrays = [one.write(layer, part) for one, part in zip(arrays, leaving, strict=True)]
+        return layer + 1, hidden, memory, arrays
+
+    arrays = [
+        tf.TensorArray(memory.dtype, layers, element_shape=[*leading, None, None])
+        for leading in ((), (), (2,))
+    ]
+    _, hidden, _, arrays = tf.while_loop(
+        lambda layer, *_: layer < layers, body, (0, hidden, memory, arrays)
+    )
+    *state, gates = (one.stack() for one in arrays)
+    return Step(hidden, State(*state), gates)
+
+
+def pack_stacked(weights: StackedWeights, precision: Precision) -> Packed:
+    """Packs the kernels of a stacked LSTM."""
     below, own = tf.split(weights.kernel, 2, axis=1)
-    return Packed((_pack([own], dtype), _pack([below], dtype)))
+    return Packed((pack([own], precision), pack([below], precision)))
 
 
 def stacked_steps(packed: Packed, weights: StackedWeights) -> Column:
@@ -153,47 +192,22 @@ def stored_kernel(kernel: tf.Variable, dtype: str) -> tf.Variable:
     return tf.Variable(tf.cast(kernel, dtype), trainable=False, name="kernel")
 
 
-def _pack(kernels, dtype):
-    """Kernels `[layers | 1, units, width]` as `[layers | 1, blocks, units, width of a block]`.
-
-    Those that can be are joined first. In bfloat16 oneDNN reads blocks of 64 columns, one after the
-    other, up to 1.4 times as fast as the same columns side by side; in float32 it does not.
-    """
-    # Kernels that all layers share are not to be repeated for each.
-    if len({kernel.shape[0] for kernel in kernels}) == 1 and len(kernels) > 1:
-        kernels = [tf.concat(kernels, axis=-1)]
-    return [_in_blocks(tf.cast(kernel, dtype)) for kernel in kernels]
-
-
-def _in_blocks(kernel):
-    if kernel.dtype != tf.bfloat16:
-        return kernel[:, None]
-    copies, units, width = kernel.shape
-    kernel = tf.pad(kernel, [[0, 0], [0, 0], [0, -width % BLOCK]])
-    blocks = tf.reshape(kernel, [copies, units, -1, BLOCK])
-    return tf.transpose(blocks, [0, 2, 1, 3])
-
-
 class _Products:
     """Products of the same vectors with packed kernels, by who uses them."""
 
-    def __init__(self, kernels: list[tf.Tensor], widths: dict[int, int]):
+    def __init__(self, kernels: list[PackedKernel], widths: dict[int, int]):
         self._kernels = kernels
         self._widths = widths
 
     def of_all(self, rows: tf.Tensor) -> dict[int, tf.Tensor]:
         """The products of `[layers, batch, units]`, each layer with its own kernel."""
-        return self._by_user(rows, _of_all)
+        return self._by_user([kernel.of_all(rows) for kernel in self._kernels])
 
     def of_layer(self, layer: int, rows: tf.Tensor) -> dict[int, tf.Tensor]:
         """The products of `[batch, units]` with the kernels of one layer."""
-        return self._by_user(rows, lambda rows, one: _product(rows, _of_layer(one, layer)))
+        return self._by_user([kernel.of_layer(layer, rows) for kernel in self._kernels])
 
-    def _by_user(self, rows, product):
-        products = [
-            tf.cast(product(tf.cast(rows, kernel.dtype), kernel), rows.dtype)
-            for kernel in self._kernels
-        ]
+    def _by_user(self, products):
         widths = list(self._widths.values())
         if len(products) < len(widths):
             padding = products[0].shape[-1] - sum(widths)
@@ -201,23 +215,6 @@ class _Products:
         else:
             products = [one[..., :width] for one, width in zip(products, widths, strict=True)]
         return dict(zip(self._widths, products, strict=True))
-
-
-def _of_all(rows, kernel):
-    layers, batch, units = shape_of(rows)
-    if kernel.shape[0] > 1:
-        return _product(rows, kernel)
-    return tf.reshape(_product(tf.reshape(rows, [-1, units]), kernel[0]), [layers, batch, -1])
-
-
-def _product(rows, kernel):
-    """`[..., batch, units]` with `[..., blocks, units, width]`: `[..., batch, blocks * width]`."""
-    if kernel.shape[-3] == 1:
-        return tf.matmul(rows, tf.squeeze(kernel, axis=-3))
-    product = tf.matmul(rows[..., None, :, :], kernel)
-    leading = list(range(len(product.shape) - 3))
-    turned = tf.transpose(product, [*leading, *(len(leading) + at for at in (1, 0, 2))])
-    return tf.reshape(turned, [*shape_of(rows)[:-1], kernel.shape[-3] * kernel.shape[-1]])
 
 
 def _of_layer(weights, layer):

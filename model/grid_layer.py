@@ -261,9 +261,12 @@ class GridLayer(keras.layers.Layer):
             for one in self.grid
         ]
 
-    def store_kernels(self, dtype: str) -> None:
-        """Replaces the blocks' kernels by copies in a dtype, for a layer no longer trained."""
-        self.grid = [one._replace(kernel=stored_kernel(one.kernel, dtype)) for one in self.grid]
+    def store_kernels(self, dtype: str | None) -> None:
+        """Replaces the blocks' kernels by copies in a dtype, for a layer no longer trained; None
+        drops them where only `column` is called, which has its own."""
+        self.grid = [
+            one._replace(kernel=dtype and stored_kernel(one.kernel, dtype)) for one in self.grid
+        ]
 
     @property
     def weights_in_use(self) -> list:

@@ -14,6 +14,7 @@ from model.column import Column, Packed, grid_steps, pack_grid
 from model.errors import InputError
 from model.grid import Sides, State
 from model.grid_layer import GridLayer
+from model.packed_kernels import Precision
 from model.transforms import shape_of
 
 
@@ -188,9 +189,9 @@ class GridLSTM(GridLayer):
         leaving = self.run(sides, extents, training, seed, keep)
         return leaving.hidden[1], State(leaving.hidden[0], leaving.memory[0])
 
-    def pack(self) -> Packed:
+    def pack(self, precision: Precision) -> Packed:
         """The kernels as `column` wants them."""
-        return pack_grid(self.weights_now, self.equations, self.compute_dtype)
+        return pack_grid(self.weights_now, self.equations, precision)
 
     def column(self, packed: Packed) -> Column:
         """One time step, for a loop; takes what `enter` returns and the state."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model.alphabet import PADDING
-from model.character_model import CharacterModel, CharacterState, character_losses
+from model.character_model import CharacterModel, CharacterState, character_losses, choose_rows
 from model.transforms import shape_of
 
 MAX_LENGTH = 10_000
@@ -191,7 +191,7 @@ def generate(
         )
         arrays = [one.write(step + 1, column) for one, column in zip(arrays, columns, strict=True)]
         added += tf.cast(active, tf.int32)
-        state = _where(active, new, state)
+        state = choose_rows(active, new, state)
         active &= (step + 1 < length) & ~_ends_with(state.recent, stop)
         return step + 1, active, added, state, arrays
 
@@ -244,17 +244,6 @@ def _shift(bits):
 def _of(values, ids):
     """The values of ids, per row."""
     return tf.gather(values, ids, batch_dims=1)
-
-
-def _where(active, new, old):
-    """A state, row by row the new or the old one."""
-
-    def part(new, old):
-        rows = [1] * len(new.shape)
-        rows[1 if len(new.shape) == 3 else 0] = -1  # the net's begin with the layers
-        return tf.where(tf.reshape(active, rows), new, old)
-
-    return tf.nest.map_structure(part, new, old)
 
 
 def _ends_with(recent, stop):

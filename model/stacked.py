@@ -19,6 +19,7 @@ from model.compilation import GATES, Compilation, Reading, Split, compiled
 from model.dropout import dropout_mask
 from model.execution import PLAIN, Plan
 from model.grid import State
+from model.packed_kernels import Precision
 from model.products import sum_of_rows
 from model.recompute import Cut, recomputed
 from model.transforms import lstm_transform, lstm_transform_gradient, shape_of
@@ -313,16 +314,18 @@ class StackedLSTM(keras.layers.Layer):
     @property
     def weights_now(self) -> StackedWeights:
         """The weights as tensors."""
-        return StackedWeights(tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias))
+        kernel = None if self.kernel is None else tf.convert_to_tensor(self.kernel)
+        return StackedWeights(kernel, tf.convert_to_tensor(self.bias))
 
-    def store_kernels(self, dtype: str) -> None:
-        """Replaces the kernels by copies in a dtype, for a layer no longer trained."""
-        self.kernel = stored_kernel(self.kernel, dtype)
+    def store_kernels(self, dtype: str | None) -> None:
+        """Replaces the kernels by copies in a dtype, for a layer no longer trained; None drops them
+        where only `column` is called, which has its own."""
+        self.kernel = dtype and stored_kernel(self.kernel, dtype)
 
     @property
     def weights_in_use(self) -> list:
         """All variables, stored kernels among them."""
-        return [self.kernel, self.bias]
+        return [part for part in (self.kernel, self.bias) if part is not None]
 
     def enter(self, inputs: tf.Tensor) -> tuple[tf.Tensor]:
         """What `over_time` and `step` want of `[..., units]`."""
@@ -355,9 +358,9 @@ class StackedLSTM(keras.layers.Layer):
             hidden, state, self.weights_now, masks, plan.compilation, recompute, keep
         )
 
-    def pack(self) -> Packed:
+    def pack(self, precision: Precision) -> Packed:
         """The kernels as `column` wants them."""
-        return pack_stacked(self.weights_now, self.compute_dtype)
+        return pack_stacked(self.weights_now, precision)
 
     def column(self, packed: Packed) -> Column:
         """One time step, for a loop; takes what `enter` returns and the state."""

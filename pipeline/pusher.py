@@ -4,7 +4,7 @@
 <serving>/<model>/<version>/lineage.json     where it came from
 <serving>/<model>.config                     for --model_config_file, with a label per precision
 
-A model that is quantized, too, becomes two versions, of which that in float32 is the newer one.
+A model that is quantized, too, becomes a version per precision; that in float32 is the newest.
 """
 
 import itertools

@@ -81,7 +81,8 @@ class TrainingConfig:
       execution: how the net is computed; "auto" for the fastest.
       recompute: steps of the window whose gates are in memory at once, for windows of thousands of
         characters: the backward pass computes the others' again. Divides the window; 0 keeps all.
-      quantize: whether to export the model with bfloat16 kernels, too, which take half the memory.
+      quantize: whether to export the model with kernels in bfloat16, too, and with kernels of 8-bit
+        integers where the processor can multiply them (VNNI).
       seed: of the initial weights and the dropout.
       sample_length: characters of the text written to TensorBoard at each validation.
       profile_steps: steps to profile for TensorBoard; 0 for none.

@@ -3,7 +3,7 @@
 checkpoints/, architecture.json     see `checkpoints`
 logs/                               for TensorBoard
 Format-Serving/                     the SavedModel; see `serving.export`
-Format-Serving-bfloat16/            the same with bfloat16 kernels, where `quantize` is set
+Format-Serving-bfloat16/, -int8/    with smaller kernels, where `quantize` is set
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import tensorflow as tf
 from model import sampling
 from model.alphabet import Alphabet, TransformedAlphabet
 from model.errors import InputError
+from model.packed_kernels import Precision, has_integer_products
 from pipeline import files, model_card, schema_gen, transform
 from pipeline.artifacts import Artifact, Outcome, Store
 from pipeline.checkpoints import Checkpoints, InitialWeights, write_architecture
@@ -30,10 +31,11 @@ from pipeline.stages import TRAINER
 from pipeline.training_log import LAYER_GRADIENT, LOSS, TrainingLog
 from pipeline.windows import Split
 from pipeline.workers import this_worker
-from serving.export import Precision, export
+from serving.export import export
 
 SAVED_MODELS: dict[Precision, str] = {
     "bfloat16": "Format-Serving-bfloat16",
+    "int8": "Format-Serving-int8",
     "float32": "Format-Serving",
 }
 STEPS_PER_LOG = 10
@@ -226,7 +228,7 @@ class Training:
             path = os.path.join(self._directory, name)
             if files.exists(path):
                 files.rmtree(path)
-            if precision == "float32" or self._config.quantize:
+            if precision in self._precisions():
                 export(self._learner.model, alphabet, path, card, precision)
         return Outcome(counters, f"{best:.4f} nats per character in validation, {done:,} steps")
 
@@ -261,6 +263,12 @@ class Training:
                 self._checkpoints.save(state, done, validation_loss)
         profiler.stop()
         return int(self._checkpoints.step)
+
+    def _precisions(self):
+        """Those to export the model in."""
+        if not self._config.quantize:
+            return ["float32"]
+        return [one for one in SAVED_MODELS if one != "int8" or has_integer_products()]
 
     def _stale(self):
         """Whether so many validations have not been better that training stops."""

@@ -4,7 +4,6 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from model.alphabet import Alphabet
 from model.character_model import CharacterModel
 from model.execution import PLAIN
+from model.packed_kernels import Precision
 from serving.batching import Batching
 from serving.protocol import CLASSIFY, REGRESS, predict_request
 from serving.served_model import TEXT_FEATURE, ServedModel
@@ -20,8 +20,6 @@ from serving.served_model import TEXT_FEATURE, ServedModel
 VOCABULARY = os.path.join("assets", "vocabulary.txt")
 WARM_UP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 METHODS = {"classify": CLASSIFY, "regress": REGRESS}
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def export(
@@ -39,13 +37,16 @@ def export(
       alphabet: its characters, which go to `assets/vocabulary.txt`.
       directory: where to.
       documents: texts for people by file name, to go among the assets.
-      precision: of the kernels, and of what enters products with them.
+      precision: of the net's kernels, and of what enters products with them; with "int8" all else
+        is float32.
       batching: how requests are merged; None for `Batching.usual_for` the model.
     """
     # A model trained by a strategy has mirrored variables; the export is to have plain ones.
-    plain = CharacterModel(model.config, model.vocabulary_size, PLAIN._replace(dtype=precision))
+    quantize = precision == "int8"
+    dtype = "float32" if quantize else precision
+    plain = CharacterModel(model.config, model.vocabulary_size, PLAIN._replace(dtype=dtype))
     plain.set_weights(model.get_weights())
-    plain.freeze()
+    plain.freeze(quantize)
     files = {**(documents or {}), os.path.basename(VOCABULARY): alphabet.to_text()}
     with _written(files) as paths:
         served = ServedModel(plain, alphabet, paths, batching or Batching.usual_for(model))

@@ -14,6 +14,7 @@ from playwright.sync_api import sync_playwright
 from model.alphabet import Alphabet
 from model.character_model import CharacterModel
 from model.config import ModelConfig
+from model.packed_kernels import has_integer_products
 from pipeline import corpus, example_gen, schema_gen, statistics_gen
 from pipeline.artifacts import Store
 from pipeline.records import Record, shard_paths
@@ -28,6 +29,10 @@ WORDS = ("the", "grid", "lstm", "reads", "one", "letter", "after", "another", "a
 # Two logical CPUs stand for two devices; they must be made before the first is used.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+needs_integer_products = pytest.mark.skipif(
+    not has_integer_products(), reason="the processor has no VNNI"
 )
 
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import LETTERS, inputs
+from conftest import LETTERS, inputs, needs_integer_products
 from tensorflow_serving.apis import prediction_log_pb2
 
 from model import sampling
@@ -222,18 +222,44 @@ def test_documents_and_vocabulary_are_assets(model, alphabet, tmp_path):
     assert (tmp_path / "1/assets/vocabulary.txt").read_text() == alphabet.to_text()
 
 
-def test_bfloat16_halves_the_kernels_and_scores_nearly_the_same(tmp_path):
+@pytest.mark.parametrize("tied", ["none", "all"])
+@pytest.mark.parametrize(
+    "precision,share",
+    [("bfloat16", 0.55), pytest.param("int8", 0.35, marks=needs_integer_products)],
+)
+def test_smaller_kernels_score_nearly_the_same(tmp_path, tied, precision, share):
     alphabet = Alphabet.of("bytes", LETTERS.encode())
-    wide = CharacterModel(ModelConfig(layers=1, units=128), alphabet.size)
+    wide = CharacterModel(ModelConfig(layers=2, units=128, tied=tied), alphabet.size)
     sizes, bits, states = [], [], []
-    for version, precision in enumerate(("float32", "bfloat16"), 1):
+    for version, one in enumerate(("float32", precision), 1):
         path = tmp_path / str(version)
-        export(wide, alphabet, str(path), precision=precision, batching=Batching(8))
+        export(wide, alphabet, str(path), precision=one, batching=Batching(8))
         files = (path / "variables").glob("variables.data*")
         sizes.append(sum(map(os.path.getsize, files)))
         scored = Loaded(path)("score", {"text": np.array([b"abc abc"], object)})
         bits.append(scored["bits_per_character"][0])
         states.append(Loaded(path)("generate", inputs(["a"]))["state"])
-    assert sizes[1] < 0.55 * sizes[0]
+    assert sizes[1] < share * sizes[0]
     assert (states[0][:, :2] != states[1][:, :2]).any()  # one does not go on from the other's
     assert bits[0] != bits[1] and abs(bits[0] - bits[1]) < 0.01 * bits[0]
+
+
+@needs_integer_products
+@pytest.mark.parametrize("kind", ["grid", "stacked"])
+def test_a_quantized_model_answers_every_signature(tmp_path, kind):
+    """Its text is the same in pieces and beside others, and scores what it was written with."""
+    alphabet = Alphabet.of("bytes", LETTERS.encode())
+    model = CharacterModel(ModelConfig(kind=kind, layers=2, units=24, tied="all"), alphabet.size)
+    export(model, alphabet, str(tmp_path / "1"), precision="int8", batching=Batching(8))
+    loaded = Loaded(tmp_path / "1")
+    whole = loaded("generate", inputs(["abc"], 12, seed=3))
+    first = loaded("generate", inputs(["abc", "", "b"], 5, seed=3))
+    assert first["text"][0] == whole["text"][0][:5]
+    rest = {**inputs([""], 7, seed=3), "state": first["state"][:1]}
+    assert loaded("generate", rest)["text"][0] == whole["text"][0][5:]
+    text = {"text": np.array([b"abc" + whole["text"][0]], object)}
+    scored = loaded("score", text)["log_probabilities"][0, 3:]
+    np.testing.assert_allclose(scored, whole["log_probabilities"][0], atol=1e-5)
+    embedding = loaded("embed", text)["embedding"]
+    assert embedding.shape == (1, 48) and np.isfinite(embedding).all()
+    assert loaded("inspect", text)["memories"].shape == (1, 15, 2, 24)

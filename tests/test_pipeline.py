@@ -11,7 +11,7 @@ import sys
 import pytest
 import tensorflow as tf
 from commands import run_module
-from conftest import PROJECT, words
+from conftest import PROJECT, needs_integer_products, words
 from servers import PATIENCE, running
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -139,21 +139,23 @@ def test_stages_run_by_themselves(finished_run, tmp_path):
     assert refused.returncode == 2 and "unseen characters" in refused.stderr
 
 
-def test_a_quantized_model_is_a_version_with_a_label(finished_run, tmp_path):
+@needs_integer_products
+def test_quantized_models_are_versions_with_labels(finished_run, tmp_path):
     root, _, command = finished_run
     push = "--serving_dir", tmp_path, "--max_batch_size", "8", "--batch_timeout_micros", "100"
     finished = run_module("pipeline", *command, "--quantize", *push)
     assert finished.returncode == 0, finished.stderr
-    assert "over gRPC" in finished.stdout and "words, version 2" in finished.stdout
+    assert "over gRPC" in finished.stdout and "words, version 3" in finished.stdout
     evaluation = Store(str(root)).latest(stages.EVALUATOR)
     measured = json.loads(pathlib.Path(evaluation.file(evaluator.METRICS)).read_text())
-    loss = measured["quantized"]["bfloat16"]["loss_in_bits"]
-    assert 0 < abs(loss) < 0.02
-    assert f"bfloat16 {loss:+.5f} bits" in finished.stdout
+    for precision in ("bfloat16", "int8"):
+        loss = measured["quantized"][precision]["loss_in_bits"]
+        assert 0 < abs(loss) < 0.02
+        assert f"{precision} {loss:+.5f} bits" in finished.stdout
     (config,) = read_models(str(tmp_path / "words.config")).model_config_list.config
-    assert dict(config.version_labels) == {"bfloat16": 1, "float32": 2}
-    assert list(config.model_version_policy.specific.versions) == [1, 2]
-    for version in ("1", "2"):
+    assert dict(config.version_labels) == {"bfloat16": 1, "int8": 2, "float32": 3}
+    assert list(config.model_version_policy.specific.versions) == [1, 2, 3]
+    for version in ("1", "2", "3"):
         content = (tmp_path / "words" / version / "saved_model.pb").read_bytes()
         nodes = [
             node
@@ -170,11 +172,11 @@ def test_a_quantized_model_is_a_version_with_a_label(finished_run, tmp_path):
     )
     labels = "--allow_version_labels_for_unavailable_models"
     with running(*flags, labels, name="words") as server:
-        with Client(Address(server.address, "words", version="bfloat16")) as client:
-            bits = [client.score(["the grid reads one letter"])[0].bits_per_character]
-        with Client(Address(server.address, "words", version="float32")) as client:
-            bits.append(client.score(["the grid reads one letter"])[0].bits_per_character)
-    assert bits[0] != bits[1] and abs(bits[0] - bits[1]) < 0.02 * bits[1]
+        bits = []
+        for label in ("bfloat16", "int8", "float32"):
+            with Client(Address(server.address, "words", version=label)) as client:
+                bits.append(client.score(["the grid reads one letter"])[0].bits_per_character)
+    assert len(set(bits)) == 3 and max(bits) - min(bits) < 0.02 * bits[-1]
 
 
 def test_text_is_transformed_in_training_and_serving(tmp_path):

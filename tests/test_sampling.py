@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import needs_integer_products
 
 from model.alphabet import PADDING, Alphabet
 from model.character_model import CharacterModel, CharacterState
@@ -116,22 +117,53 @@ def test_draws_follow_the_distribution():
 @pytest.mark.parametrize("kind", ["grid", "stacked"])
 @pytest.mark.parametrize("tied", ["none", "depth", "all"])
 @pytest.mark.parametrize("depth_priority", [True, False])
-@pytest.mark.parametrize("dtype,bound", [("float32", 1e-5), ("bfloat16", 2e-2)])
-def test_steps_equal_the_whole_sequence(kind, tied, depth_priority, dtype, bound):
+@pytest.mark.parametrize(
+    "precision,bound",
+    [
+        ("float32", 1e-5),
+        ("bfloat16", 2e-2),
+        pytest.param("int8", 4e-2, marks=needs_integer_products),
+    ],
+)
+def test_steps_equal_the_whole_sequence(kind, tied, depth_priority, precision, bound):
     config = ModelConfig(kind=kind, layers=3, units=20, tied=tied, depth_priority=depth_priority)
     model = CharacterModel(config, 11, PLAIN)
     ids = tf.random.uniform([4, 7], 0, 11, tf.int32)
     expected, after = model(ids, model.initial_state(4))
+    quantize = precision == "int8"
+    dtype = "float32" if quantize else precision
     frozen = CharacterModel(config, 11, PLAIN._replace(dtype=dtype))
     frozen.set_weights(model.get_weights())
-    frozen.freeze()
-    step, state, logits = frozen.stepper(), frozen.initial_state(4), []
+    frozen.freeze(quantize)
+    step, state, logits = tf.function(frozen.stepper()), frozen.initial_state(4), []
     for position in range(7):
         scores, made = step(state)
         state = CharacterState(ids[:, position], *made.state)
         logits.append(scores)
     for found, wanted in ((tf.stack(logits), expected), (state.hidden, after.hidden)):
         assert np.abs(found - wanted).max() < bound * np.abs(wanted).max()
+
+
+@needs_integer_products
+@pytest.mark.parametrize("kind", ["grid", "stacked"])
+def test_a_quantized_net_reads_as_it_writes(kind):
+    model = CharacterModel(ModelConfig(kind=kind, layers=2, units=20, tied="all"), 3)
+    model.freeze(quantize=True)
+    ids = tf.constant([[0, 1, 2, 0], [2, 1, PADDING, PADDING], [PADDING] * 4])
+    step = tf.function(model.stepper())
+    state = model.initial_state(3)
+    after = [state]
+    for position in range(4):
+        scores, made = step(state)
+        state = CharacterState(tf.maximum(ids[:, position], 0), *made.state)
+        after.append(state)
+    reading = tf.function(lambda ids: read(model, ids, initial_state(model, 3)))(ids).characters
+    for row, length in enumerate((4, 2, 0)):
+        assert reading.previous[row] == after[length].previous[row]
+        for part, expected in zip(reading[1:], after[length][1:], strict=True):
+            np.testing.assert_allclose(part[:, row], expected[:, row], atol=1e-6)
+    logits, _ = tf.function(model)(tf.maximum(ids, 0), model.initial_state(3))
+    np.testing.assert_allclose(logits[-1], scores, atol=1e-6)
 
 
 def test_texts_of_different_lengths_are_read_at_once(model):

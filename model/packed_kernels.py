@@ -1,0 +1,189 @@
+"""Kernels laid out for products with few rows, as sampling has them.
+
+What bounds a text alone is the reading of the kernels. So these are laid out once for many steps,
+in the order in which they are read, or rounded to integers of 8 bits.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import tensorflow as tf
+from tensorflow.python.framework import op_def_library
+
+from model.transforms import shape_of
+
+Precision = Literal["float32", "bfloat16", "int8"]
+
+BLOCK = 64  # columns
+LARGEST = 127
+
+
+class BlockedKernel(NamedTuple):
+    """A kernel in blocks of columns, for products in its own dtype.
+
+    In bfloat16 oneDNN reads blocks of 64 columns, one after the other, up to 1.4 times as fast as
+    the same columns side by side; in float32 it does not.
+
+    Attributes:
+      blocks: `[layers | 1, blocks, units, width of a block]`; one where all layers share it.
+    """
+
+    blocks: tf.Tensor
+
+    @classmethod
+    def of(cls, kernel: tf.Tensor, dtype: tf.DType | str) -> "BlockedKernel":
+        """Packs a kernel `[layers | 1, units, width]`."""
+        kernel = tf.cast(kernel, dtype)
+        if kernel.dtype != tf.bfloat16:
+            return cls(kernel[:, None])
+        copies, units, width = kernel.shape
+        kernel = tf.pad(kernel, [[0, 0], [0, 0], [0, -width % BLOCK]])
+        blocks = tf.reshape(kernel, [copies, units, -1, BLOCK])
+        return cls(tf.transpose(blocks, [0, 2, 1, 3]))
+
+    def of_all(self, rows: tf.Tensor) -> tf.Tensor:
+        """The products of `[layers, batch, units]`, each layer with its own kernel."""
+        if self.blocks.shape[0] > 1:
+            return _blocked_product(rows, self.blocks)
+        flat = _blocked_product(_flat(rows), self.blocks[0])
+        return tf.reshape(flat, [*shape_of(rows)[:-1], -1])
+
+    def of_layer(self, layer: int, rows: tf.Tensor) -> tf.Tensor:
+        """The product of `[batch, units]` with the kernel of one layer."""
+        return _blocked_product(rows, self.blocks[layer if self.blocks.shape[0] > 1 else 0])
+
+
+def _blocked_product(rows, blocks):
+    """`[..., batch, units]` with `[..., blocks, units, width]`: `[..., batch, blocks * width]`."""
+    dtype = rows.dtype
+    rows = tf.cast(rows, blocks.dtype)
+    if blocks.shape[-3] == 1:
+        return tf.cast(tf.matmul(rows, tf.squeeze(blocks, axis=-3)), dtype)
+    product = tf.matmul(rows[..., None, :, :], blocks)
+    leading = list(range(len(product.shape) - 3))
+    turned = tf.transpose(product, [*leading, *(len(leading) + at for at in (1, 0, 2))])
+    shape = [*shape_of(rows)[:-1], blocks.shape[-3] * blocks.shape[-1]]
+    return tf.cast(tf.reshape(turned, shape), dtype)
+
+
+class QuantizedKernel(NamedTuple):
+    """A kernel of integers, with which products are sums of integers.
+
+        x W ~ s_x s_W sum_k a_k B_k;   a = round(x / s_x), s_x = max |x| / 127, likewise B and s_W
+
+    with an s_x per row of x and an s_W per column of W. What becomes of a row does not depend on
+    the rows beside it, and sums of integers do not on their order; see `has_integer_products`. Not
+    for eager execution.
+
+    Attributes:
+      integers: B of each layer, or of all, `[units, width]`, int8.
+      scales: s_W, `[layers | 1, width]`, float32.
+    """
+
+    integers: tuple[tf.Tensor, ...]
+    scales: tf.Tensor
+
+    @classmethod
+    def of(cls, kernel: tf.Tensor) -> "QuantizedKernel":
+        """Rounds a kernel `[layers | 1, units, width]`."""
+        integers, scales = _quantized(tf.cast(kernel, tf.float32), axis=1)
+        return cls(tuple(tf.unstack(integers)), scales[:, 0])
+
+    @property
+    def shared(self) -> bool:
+        """Whether all layers have the same."""
+        return len(self.integers) == 1
+
+    def of_all(self, rows: tf.Tensor) -> tf.Tensor:
+        """As `BlockedKernel.of_all`."""
+        if not self.shared:
+            return tf.stack(
+                [self.of_layer(layer, one) for layer, one in enumerate(tf.unstack(rows))]
+            )
+        return tf.reshape(self.of_layer(0, _flat(rows)), [*shape_of(rows)[:-1], -1])
+
+    def of_layer(self, layer: int, rows: tf.Tensor) -> tf.Tensor:
+        """As `BlockedKernel.of_layer`."""
+        layer = 0 if self.shared else layer
+        integers, scales = _quantized(rows, axis=1)
+        product = _integer_product(integers, self.integers[layer])
+        return product * (scales * self.scales[layer])
+
+
+PackedKernel = BlockedKernel | QuantizedKernel
+
+
+def pack(kernels: Sequence[tf.Tensor], precision: Precision) -> list[PackedKernel]:
+    """Packs kernels `[layers | 1, units, width]` of the same vectors; joined if they can be."""
+    # Kernels that all layers share are not to be repeated for each.
+    if len({kernel.shape[0] for kernel in kernels}) == 1 and len(kernels) > 1:
+        kernels = [tf.concat(kernels, axis=-1)]
+    if precision == "int8":
+        return [QuantizedKernel.of(kernel) for kernel in kernels]
+    return [BlockedKernel.of(kernel, precision) for kernel in kernels]
+
+
+@functools.cache
+def has_integer_products() -> bool:
+    """Whether a `QuantizedKernel` computes here what it says.
+
+    On x86 that takes VNNI, as Xeons have it since Cascade Lake and AMD since Zen 4. Without it
+    oneDNN adds pairs of products in 16 bits, which overflow; other builds of TensorFlow lack the
+    operation.
+    """
+    largest = tf.fill([64, 64], tf.constant(LARGEST, tf.int8))
+    try:
+        product = tf.function(_integer_product, autograph=False)(largest, -largest)
+    except (tf.errors.OpError, TypeError, ValueError):
+        return False
+    return bool(tf.reduce_all(product == -64.0 * LARGEST**2))
+
+
+def _flat(rows):
+    return tf.reshape(rows, [-1, rows.shape[-1]])
+
+
+def _quantized(values, axis):
+    """Integers of 8 bits, and what to multiply them with."""
+    largest = tf.reduce_max(tf.abs(values), axis=axis, keepdims=True)
+    integers = tf.round(tf.math.divide_no_nan(LARGEST * values, largest))
+    return tf.cast(integers, tf.int8), largest / LARGEST
+
+
+def _integer_product(rows, kernel):
+    """The exact product of int8 `[batch, units]` and `[units, width]`, as float32.
+
+    By the operation that TensorFlow itself puts in the place of quantized products, as it alone
+    keeps a kernel that never changes in the order that oneDNN reads.
+    """
+    ends = [tf.constant(float(sign * LARGEST)) for sign in (-1, 1)]  # so nothing is scaled
+    outputs, _ = op_def_library.apply_op(
+        "_QuantizedMatMul",
+        name="quantized_product",
+        # Loops carry no quantized types.
+        device_inputs=[
+            tf.bitcast(rows, tf.qint8),
+            tf.bitcast(kernel, tf.qint8),
+            tf.zeros([kernel.shape[1]]),
+        ],
+        host_inputs=[*ends, *ends],
+        Tdevice_outputs=[tf.float32],
+        Thost_outputs=[],
+        T1=tf.qint8,
+        T2=tf.qint8,
+        Tbias=tf.float32,
+        U=tf.float32,
+        Tout=tf.float32,
+        transpose_a=False,
+        transpose_b=False,
+        is_weight_const=True,
+        is_bias_const=True,
+        fused_ops=["BiasAdd", "Dequantize"],
+        input_quant_mode="SCALED",
+        output_quant_mode="SCALED",
+        leakyrelu_alpha=0.2,
+    )
+    product = outputs[0]
+    product.set_shape([rows.shape[0], kernel.shape[1]])
+    return product
