@@ -17,6 +17,7 @@ Precision = Literal["float32", "bfloat16", "int8"]
 
 BLOCK = 64  # columns
 LARGEST = 127
+ALL_ZERO = 1e-30  # what is smaller than this counts as nothing
 
 
 class BlockedKernel(NamedTuple):
@@ -147,7 +148,7 @@ def _flat(rows):
 def _quantized(values, axis):
     """Integers of 8 bits, and what to multiply them with."""
     largest = tf.reduce_max(tf.abs(values), axis=axis, keepdims=True)
-    integers = tf.round(tf.math.divide_no_nan(LARGEST * values, largest))
+    integers = tf.round(values * (LARGEST / tf.maximum(largest, ALL_ZERO)))
     return tf.cast(integers, tf.int8), largest / LARGEST
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
+from serving.tensors import array_of
+
 MAX_MESSAGE_BYTES = 1 << 30
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
@@ -78,7 +80,7 @@ def predict_request(
 
 def outputs_of(response: predict_pb2.PredictResponse) -> dict[str, np.ndarray]:
     """The outputs of a signature as arrays."""
-    return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+    return {name: array_of(value) for name, value in response.outputs.items()}
 
 
 def generate_request(

@@ -14,6 +14,7 @@ from tensorflow.python.client import pywrap_tf_session
 from model.errors import InputError
 from serving import deadline, errors
 from serving.errors import RequestError
+from serving.tensors import array_of
 
 DEFAULT_SIGNATURE = "serving_default"
 TAG = "serve"
@@ -210,7 +211,7 @@ def tensor_of(
     if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
         raise RequestError("INVALID_ARGUMENT", f"tensor parsing error: {name}")
     try:
-        array = tf.make_ndarray(proto)
+        array = array_of(proto)
     except (ValueError, TypeError) as error:
         raise RequestError("INVALID_ARGUMENT", f"tensor parsing error: {name}") from error
     expected = tf.TensorShape(info.tensor_shape)

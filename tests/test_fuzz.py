@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving import json_tensors
 from serving.errors import RequestError
 from serving.servable import check_names, tensor_of
-from serving.tensors import fill_proto
+from serving.tensors import array_of, fill_proto
 
 settings.register_profile("fuzz", max_examples=300, deadline=None)
 settings.load_profile("fuzz")
@@ -125,8 +125,39 @@ def test_arrays_survive_the_wire(dtype):
     array = np.random.default_rng().normal(size=(3, 2)).astype(dtype)
     proto = tensor_pb2.TensorProto()
     fill_proto(proto, array)
-    np.testing.assert_array_equal(tf.make_ndarray(proto), array)
-    assert tf.make_ndarray(proto).dtype == array.dtype
+    for read in (tf.make_ndarray, array_of):
+        np.testing.assert_array_equal(read(proto), array)
+        assert read(proto).dtype == array.dtype
+
+
+FLOATS = st.lists(st.floats(width=32), max_size=300)
+
+
+@given(
+    st.sampled_from([types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_INT32]),
+    st.lists(st.integers(0, 3), max_size=2),
+    FLOATS,
+    FLOATS,
+    st.binary(max_size=9),
+)
+@example(types_pb2.DT_FLOAT, [3, 100], [0.5] * 300, [], b"")
+@example(types_pb2.DT_DOUBLE, [2], [1.0, 2.0, 3.0, 4.0], [5.0, 6.0], b"")
+@example(types_pb2.DT_FLOAT, [2], [1.0, 2.0], [3.0], b"after")
+@example(types_pb2.DT_FLOAT, [2], [1.0], [], b"")
+def test_numbers_are_read_as_tensorflow_reads_them(dtype, sizes, floats, doubles, string):
+    proto = tensor_pb2.TensorProto(dtype=dtype, float_val=floats, double_val=doubles)
+    for size in sizes:
+        proto.tensor_shape.dim.add(size=size)
+    if string:
+        proto.string_val.append(string)
+    try:
+        expected = tf.make_ndarray(proto)
+    except ValueError:
+        with pytest.raises(ValueError):
+            array_of(proto)
+        return
+    np.testing.assert_array_equal(array_of(proto), expected)
+    assert array_of(proto).dtype == expected.dtype and array_of(proto).flags.writeable
 
 
 @given(st.lists(st.binary(max_size=5), min_size=1, max_size=4))
