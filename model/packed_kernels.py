@@ -88,7 +88,7 @@ class QuantizedKernel(NamedTuple):
     @classmethod
     def of(cls, kernel: tf.Tensor) -> "QuantizedKernel":
         """Rounds a kernel `[layers | 1, units, width]`."""
-        integers, scales = _quantized(tf.cast(kernel, tf.float32), axis=1)
+        integers, scales = _quantized(tf.cast(kernel, tf.float32))
         return cls(tuple(tf.unstack(integers)), scales[:, 0])
 
     @property
@@ -107,7 +107,7 @@ class QuantizedKernel(NamedTuple):
     def of_layer(self, layer: int, rows: tf.Tensor) -> tf.Tensor:
         """As `BlockedKernel.of_layer`."""
         layer = 0 if self.shared else layer
-        integers, scales = _quantized(rows, axis=1)
+        integers, scales = _quantized(rows)
         product = _integer_product(integers, self.integers[layer])
         return product * (scales * self.scales[layer])
 
@@ -145,9 +145,9 @@ def _flat(rows):
     return tf.reshape(rows, [-1, rows.shape[-1]])
 
 
-def _quantized(values, axis):
-    """Integers of 8 bits, and what to multiply them with."""
-    largest = tf.reduce_max(tf.abs(values), axis=axis, keepdims=True)
+def _quantized(values):
+    """`[n, units, ...]` as integers of 8 bits, and what to multiply those of all units with."""
+    largest = tf.reduce_max(tf.abs(values), axis=1, keepdims=True)
     integers = tf.round(values * (LARGEST / tf.maximum(largest, ALL_ZERO)))
     return tf.cast(integers, tf.int8), largest / LARGEST
 

@@ -11,10 +11,11 @@ import sys
 import pytest
 import tensorflow as tf
 from commands import run_module
-from conftest import PROJECT, needs_integer_products, words
+from conftest import PROJECT, words
 from servers import PATIENCE, running
 from tensorflow.core.protobuf import saved_model_pb2
 
+from model.packed_kernels import has_integer_products
 from pipeline import evaluator, stages
 from pipeline.artifacts import Store
 from serving.client import Address, Client
@@ -139,24 +140,25 @@ def test_stages_run_by_themselves(finished_run, tmp_path):
     assert refused.returncode == 2 and "unseen characters" in refused.stderr
 
 
-@needs_integer_products
 def test_quantized_models_are_versions_with_labels(finished_run, tmp_path):
     root, _, command = finished_run
+    quantized = ["bfloat16", "int8"] if has_integer_products() else ["bfloat16"]
+    labels = {label: number for number, label in enumerate([*quantized, "float32"], 1)}
     push = "--serving_dir", tmp_path, "--max_batch_size", "8", "--batch_timeout_micros", "100"
     finished = run_module("pipeline", *command, "--quantize", *push)
     assert finished.returncode == 0, finished.stderr
-    assert "over gRPC" in finished.stdout and "words, version 3" in finished.stdout
+    assert "over gRPC" in finished.stdout and f"words, version {len(labels)}" in finished.stdout
     evaluation = Store(str(root)).latest(stages.EVALUATOR)
     measured = json.loads(pathlib.Path(evaluation.file(evaluator.METRICS)).read_text())
-    for precision in ("bfloat16", "int8"):
+    for precision in quantized:
         loss = measured["quantized"][precision]["loss_in_bits"]
         assert 0 < abs(loss) < 0.02
         assert f"{precision} {loss:+.5f} bits" in finished.stdout
     (config,) = read_models(str(tmp_path / "words.config")).model_config_list.config
-    assert dict(config.version_labels) == {"bfloat16": 1, "int8": 2, "float32": 3}
-    assert list(config.model_version_policy.specific.versions) == [1, 2, 3]
-    for version in ("1", "2", "3"):
-        content = (tmp_path / "words" / version / "saved_model.pb").read_bytes()
+    assert dict(config.version_labels) == labels
+    assert list(config.model_version_policy.specific.versions) == list(labels.values())
+    for version in labels.values():
+        content = (tmp_path / "words" / str(version) / "saved_model.pb").read_bytes()
         nodes = [
             node
             for graph in saved_model_pb2.SavedModel.FromString(content).meta_graphs
@@ -169,14 +171,14 @@ def test_quantized_models_are_versions_with_labels(finished_run, tmp_path):
     flags = (
         f"--model_config_file={tmp_path}/words.config",
         "--model_config_file_poll_wait_seconds=1",
+        "--allow_version_labels_for_unavailable_models",
     )
-    labels = "--allow_version_labels_for_unavailable_models"
-    with running(*flags, labels, name="words") as server:
+    with running(*flags, name="words") as server:
         bits = []
-        for label in ("bfloat16", "int8", "float32"):
+        for label in labels:
             with Client(Address(server.address, "words", version=label)) as client:
                 bits.append(client.score(["the grid reads one letter"])[0].bits_per_character)
-    assert len(set(bits)) == 3 and max(bits) - min(bits) < 0.02 * bits[-1]
+    assert len(set(bits)) == len(labels) and max(bits) - min(bits) < 0.02 * bits[-1]
 
 
 def test_text_is_transformed_in_training_and_serving(tmp_path):
