@@ -4,6 +4,10 @@ from experiments.algorithmic_tasks import Memorisation
 from experiments.depth_comparison import Comparison, experiment
 from experiments.fitting import FitConfig
 
+SMALL_FIT = FitConfig(
+    examples=200_000, test_every=10_000, batch_size=16, learning_rate=0.005, cooldown=0.4
+)
+
 EXPERIMENT = experiment(
     "memorisation",
     "Memorising a sequence",
@@ -22,15 +26,10 @@ EXPERIMENT = experiment(
             sizes=(5, 10, 20),
             layers=(1, 2),
             units=64,
-            fit=FitConfig(
-                examples=200_000,
-                test_every=10_000,
-                batch_size=16,
-                learning_rate=0.005,
-                cooldown=0.4,
-            ),
+            fit=SMALL_FIT,
             seeds=2,
             forget_bias=4.0,
+            deeper=Comparison(sizes=(5,), layers=(6, 18), units=64, fit=SMALL_FIT, forget_bias=4.0),
         ),
         "full": Comparison(
             sizes=(20,),

@@ -133,12 +133,16 @@ def has_integer_products() -> bool:
     oneDNN adds pairs of products in 16 bits, which overflow; other builds of TensorFlow lack the
     operation.
     """
-    largest = tf.fill([64, 64], tf.constant(LARGEST, tf.int8))
     try:
-        product = tf.function(_integer_product, autograph=False)(largest, -largest)
+        return bool(tf.function(integer_products_are_exact, autograph=False)())
     except (tf.errors.OpError, TypeError, ValueError):
         return False
-    return bool(tf.reduce_all(product == -64.0 * LARGEST**2))
+
+
+def integer_products_are_exact() -> tf.Tensor:
+    """Whether the machine that runs the graph multiplies the largest integers exactly; a scalar."""
+    largest = tf.fill([64, 64], tf.constant(LARGEST, tf.int8))
+    return tf.reduce_all(_integer_product(largest, -largest) == -64.0 * LARGEST**2)
 
 
 def _flat(rows):

@@ -18,14 +18,16 @@ class Background:
         Raises:
           Exception: whatever the call before has raised.
         """
-        self.wait()
+        self._wait()
         self._last = self._thread.submit(function, *arguments)
 
-    def wait(self) -> None:
-        """Waits for the last call; raises what it has raised."""
+    def end(self) -> None:
+        """Ends the thread after the last call, and raises what that has raised."""
+        try:
+            self._wait()
+        finally:
+            self._thread.shutdown()
+
+    def _wait(self):
         if self._last:
             self._last.result()
-
-    def end(self) -> None:
-        """Ends the thread, after the last call."""
-        self._thread.shutdown()

@@ -166,7 +166,6 @@ class Counting:
     def counts(self, records: int, invalid: str = "") -> Counts:
         """What has been counted, of so many records; nothing can be added after it."""
         self._hand_over()
-        self._counting.wait()
         self._counting.end()
         if not self._total:
             return Counts(Tallies(), Edges(records=records, invalid=invalid))

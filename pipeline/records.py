@@ -152,7 +152,6 @@ class RecordWriter:
         try:
             if not kind:
                 self._flush()
-                self._hashing.wait()
         finally:
             self._hashing.end()
 

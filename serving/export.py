@@ -38,7 +38,7 @@ def export(
       directory: where to.
       documents: texts for people by file name, to go among the assets.
       precision: of the net's kernels, and of what enters products with them; with "int8" all else
-        is float32.
+        is float32, and a machine without VNNI can write the model but not answer with it.
       batching: how requests are merged; None for `Batching.usual_for` the model.
     """
     # A model trained by a strategy has mirrored variables; the export is to have plain ones.

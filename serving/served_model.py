@@ -9,6 +9,7 @@ import tensorflow as tf
 from model import inspection, sampling
 from model.alphabet import PADDING, Alphabet
 from model.character_model import CharacterModel, CharacterState, character_losses
+from model.packed_kernels import integer_products_are_exact
 from serving import text_state
 from serving.batching import Batching
 from serving.checks import (
@@ -26,6 +27,10 @@ from serving.turns import INPUTS, Turns
 MAX_INSPECTED = 1000
 CLASSES = 10
 TEXT_FEATURE = "text"
+NO_VNNI = (
+    "sums of products of 8-bit integers overflow on this processor, which has no VNNI; serve the"
+    " model in bfloat16 or float32, or elsewhere"
+)
 INSPECTED = [
     tf.TensorSpec([None], tf.string, "text"),
     tf.TensorSpec([None], tf.int32, "layer"),
@@ -186,7 +191,7 @@ class ServedModel(tf.Module):
             *self._is_readable("stop", stop, sampling.MAX_STOP),
             *text_state.continues(state, self._model, self._mark),
         ]
-        with tf.control_dependencies([require(checks)]):
+        with tf.control_dependencies([self._require(checks)]):
             begun = text_state.begun(given.pop("state"), rows, self._model, self._mark)
             given = {name: for_rows(values, rows) for name, values in given.items()}
         ids, characters, stopped, scores, likeliest, likeliest_scores, state = self._turns.take(
@@ -260,7 +265,7 @@ class ServedModel(tf.Module):
             *is_one_of("layer", layer, config.layers),
             *is_one_of("unit", unit, config.units),
         ]
-        with tf.control_dependencies([require(checks)]):
+        with tf.control_dependencies([self._require(checks)]):
             ids = self._alphabet.encode(text)
         found = inspection.inspect(self._model, ids, first_of(layer), first_of(unit))
         return found._asdict()
@@ -343,8 +348,15 @@ class ServedModel(tf.Module):
         ]
 
     def _checked_text(self, text, limit=sampling.MAX_LENGTH):
-        with tf.control_dependencies([require(self._is_readable("text", text, limit))]):
+        checks = self._is_readable("text", text, limit)
+        with tf.control_dependencies([self._require(checks)]):
             return tf.identity(text)
+
+    def _require(self, checks):
+        """`require`, and that the machine can run the model, which need not be where it is from."""
+        if self._model.quantized:
+            checks = [Check(integer_products_are_exact(), lambda: tf.constant(NO_VNNI)), *checks]
+        return require(checks)
 
 
 def _defaults():

@@ -15,6 +15,7 @@ from model import sampling
 from model.alphabet import PADDING, Alphabet
 from model.character_model import CharacterModel
 from model.config import ModelConfig
+from model.packed_kernels import has_integer_products
 from serving.batching import Batching, rebatch
 from serving.export import WARM_UP, export
 
@@ -263,3 +264,16 @@ def test_a_quantized_model_answers_every_signature(tmp_path, kind):
     embedding = loaded("embed", text)["embedding"]
     assert embedding.shape == (1, 48) and np.isfinite(embedding).all()
     assert loaded("inspect", text)["memories"].shape == (1, 15, 2, 24)
+
+
+@pytest.mark.skipif(has_integer_products(), reason="the processor has VNNI")
+def test_a_quantized_model_gives_no_wrong_answers_without_vnni(tmp_path):
+    alphabet = Alphabet.of("bytes", LETTERS.encode())
+    model = CharacterModel(ModelConfig(layers=1, units=8), alphabet.size)
+    export(model, alphabet, str(tmp_path / "1"), precision="int8", batching=Batching(8))
+    loaded = Loaded(tmp_path / "1")
+    text = {"text": np.array([b"abc"], object)}
+    asked = {"generate": inputs(["abc"]), "score": text, "embed": text, "inspect": text}
+    for signature, feeds in asked.items():
+        with pytest.raises(tf.errors.InvalidArgumentError, match="no VNNI; serve the model in bf"):
+            loaded(signature, feeds)
