@@ -23,7 +23,7 @@ EXPERIMENT = experiment(
             fit=FitConfig(examples=6_400, test_every=3_200, batch_size=64, learning_rate=0.01),
         ),
         "small": Comparison(
-            sizes=(1, 2, 3, 4, 5, 15),
+            sizes=(1, 2, 3, 4, 5, 7, 10, 15),
             layers=(1, 2),
             units=64,
             fit=SMALL_FIT,

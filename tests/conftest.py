@@ -1,5 +1,7 @@
 """Shared by all tests: small corpora, and examples made from them by the real stages."""
 
+from model import errors  # noqa: F401 # isort: skip  before TensorFlow, which reads what it sets
+
 import pathlib
 import random
 import shutil

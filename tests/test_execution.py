@@ -1,9 +1,12 @@
 """Which execution is chosen, and what `explain` says of it."""
 
+import os
+import platform
 import subprocess
 import sys
 
 import pytest
+from tensorflow.python.util import _pywrap_util_port
 
 from model import execution
 from model.execution import SIDE_BY_SIDE, choose, measurements
@@ -89,3 +92,20 @@ def test_explain_names_a_mistake_and_nothing_else():
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
     assert "--units" in done.stderr
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="TensorFlow has oneDNN on x86 only")
+@pytest.mark.parametrize("said,heard", [(None, "True"), ("0", "False")])
+def test_products_are_left_to_onednn_unless_the_user_says_otherwise(said, heard):
+    """Whatever the processor; TensorFlow's own default is so on those with VNNI alone."""
+    environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+    if said:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = said
+    code = "import model.grid; from tensorflow.python.util import _pywrap_util_port as port;"
+    command = [sys.executable, "-c", f"{code} print(port.IsMklEnabled())"]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == heard
+
+
+def test_products_are_left_to_onednn_in_these_tests():
+    assert _pywrap_util_port.IsMklEnabled() or platform.machine() != "x86_64"
