@@ -37,7 +37,7 @@ def main(steps, turn, only, kind):
     """Measure all variants at all sizes on this processor."""
     here = execution.processor()
     variants = [f"float32 {one}" for one in ("whole", "whole parts", "gates", "parts")]
-    if here != "other":
+    if here in ("amx", "avx512_bf16"):
         variants += ["bfloat16 gates", "bfloat16 parts"]
     for size in SIZES:
         if only not in (None, f"{size.layers}x{size.units}") or kind not in (None, size.model):
@@ -47,11 +47,7 @@ def main(steps, turn, only, kind):
             result.contender.dtype: round(size.batch * size.window / result.median)
             for result in measure(size, chosen, steps, turn)
         }
-        for processor in dict.fromkeys((here, "other")):
-            kept = {
-                v: s for v, s in speeds.items() if processor != "other" or v.startswith("float32")
-            }
-            _replace(execution.Measured(processor, *size[:4], kept))
+        _replace(execution.Measured(here, *size[:4], speeds))
 
 
 def _replace(row: execution.Measured) -> None:

@@ -34,8 +34,8 @@ def commands():
 @click.option("--device", type=click.Choice(["cpu", "accelerator"]), help="Default: this one's.")
 @click.option(
     "--processor",
-    type=click.Choice(["amx", "avx512_bf16", "other"]),
-    help="What the processor multiplies bfloat16 with. Default: this one's.",
+    type=click.Choice(["amx", "avx512_bf16", "avx512", "other"]),
+    help="What the processor multiplies with. Default: this one's.",
 )
 def explain(kind, layers, units, batch, window, execution, dtype, device, processor):
     """Print how a 2-D Grid LSTM, or a stacked one, would be trained, and why."""

@@ -15,7 +15,7 @@ from model.config import Execution, Kind
 
 ComputeType = Literal["auto", "float32", "bfloat16"]
 Device = Literal["cpu", "accelerator"]
-Processor = Literal["amx", "avx512_bf16", "other"]
+Processor = Literal["amx", "avx512_bf16", "avx512", "other"]
 
 # Training speeds as `python -m benchmarks.execution_table` measured them.
 TABLE = pathlib.Path(__file__).with_name("execution_table.json")
@@ -74,14 +74,16 @@ def measurements() -> tuple[Measured, ...]:
 
 @functools.cache
 def processor() -> Processor:
-    """What this processor offers for products in bfloat16; "other" where it cannot be told."""
+    """The widest products that this processor offers; "other" where it cannot be told."""
     try:
         words = set(pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
         return "other"
     if "amx_bf16" in words:
         return "amx"
-    return "avx512_bf16" if "avx512_bf16" in words else "other"
+    if "avx512_bf16" in words:
+        return "avx512_bf16"
+    return "avx512" if "avx512f" in words else "other"
 
 
 def visible_device() -> Device:
@@ -181,6 +183,7 @@ def _cores() -> int:
 _OFFERS = {
     "amx": "AMX tiles",
     "avx512_bf16": "AVX-512 BF16",
+    "avx512": "none, but AVX-512 in float32",
     "other": "none",
 }
 

@@ -28,7 +28,7 @@ def warm_up(servable: Servable, path: str) -> None:
             _answer(servable, prediction_log_pb2.PredictionLog.FromString(record.numpy()))
     except (RequestError, tf.errors.OpError, message.Error) as error:
         problem = str(error).splitlines()[0]
-        raise InputError(f"{path}: a warm-up request failed ({problem}); push it again") from error
+        raise InputError(f"{path} cannot answer a warm-up request of its own: {problem}") from error
 
 
 def _answer(servable, log):

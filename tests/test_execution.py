@@ -36,9 +36,24 @@ def test_nothing_runs_side_by_side_on_one_core(monkeypatch):
         assert "parts" not in "".join(plan.reasons)
 
 
-def test_a_processor_without_bfloat16_products_gets_float32():
+@pytest.mark.parametrize("on", ["avx512", "other"])
+def test_a_processor_without_bfloat16_products_gets_float32(on):
     for units in (16, 128, 1000):
-        assert choose(units, 2, 32, device="cpu", on="other").dtype == "float32"
+        assert choose(units, 2, 32, device="cpu", on=on).dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    "flags,told",
+    [
+        ("avx2 fma", "other"),
+        ("avx2 avx512f avx512_vnni", "avx512"),
+        ("avx512f avx512_bf16", "avx512_bf16"),
+        ("avx512f avx512_bf16 amx_bf16", "amx"),
+    ],
+)
+def test_a_processor_is_told_by_its_flags(monkeypatch, flags, told):
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: f"flags\t: {flags}\n")
+    assert execution.processor.__wrapped__() == told
 
 
 def test_stacked_nets_go_by_grids_where_none_was_measured():
