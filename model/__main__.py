@@ -5,7 +5,7 @@ from typing import get_args
 import click
 
 from model import command_line
-from model.config import Execution, GridEquations, Kind
+from model.config import ComputeType, Device, Execution, GridEquations, Kind, Processor
 
 
 @click.group(cls=command_line.Commands, context_settings=command_line.CONTEXT)
@@ -27,14 +27,14 @@ def commands():
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
+    type=click.Choice(get_args(ComputeType)),
     default="auto",
     show_default=True,
 )
-@click.option("--device", type=click.Choice(["cpu", "accelerator"]), help="Default: this one's.")
+@click.option("--device", type=click.Choice(get_args(Device)), help="Default: this one's.")
 @click.option(
     "--processor",
-    type=click.Choice(["amx", "avx512_bf16", "avx512", "other"]),
+    type=click.Choice(get_args(Processor)),
     help="What the processor multiplies with. Default: this one's.",
 )
 def explain(kind, layers, units, batch, window, execution, dtype, device, processor):

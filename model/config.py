@@ -11,6 +11,9 @@ OutputEquation = Literal["o*tanh(m)", "tanh(o*m)"]
 Transform = Literal["lstm", "tanh", "relu", "identity"]
 Tied = Literal["none", "depth", "all"]
 Execution = Literal["auto", "reference", "wavefront"]
+ComputeType = Literal["auto", "float32", "bfloat16"]
+Device = Literal["cpu", "accelerator"]
+Processor = Literal["amx", "avx512_bf16", "avx512", "other"]
 
 
 @dataclasses.dataclass(frozen=True)

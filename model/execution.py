@@ -6,16 +6,12 @@ import json
 import math
 import os
 import pathlib
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from model.compilation import Compilation
-from model.config import Execution, Kind
-
-ComputeType = Literal["auto", "float32", "bfloat16"]
-Device = Literal["cpu", "accelerator"]
-Processor = Literal["amx", "avx512_bf16", "avx512", "other"]
+from model.config import ComputeType, Device, Execution, Kind, Processor
 
 # Training speeds as `python -m benchmarks.execution_table` measured them.
 TABLE = pathlib.Path(__file__).with_name("execution_table.json")

@@ -26,7 +26,9 @@ def warm_up(servable: Servable, path: str) -> None:
     try:
         for record in tf.data.TFRecordDataset(records):
             _answer(servable, prediction_log_pb2.PredictionLog.FromString(record.numpy()))
-    except (RequestError, tf.errors.OpError, message.Error) as error:
+    except (tf.errors.DataLossError, message.Error) as error:
+        raise InputError(f"{records} cannot be read; push the model again") from error
+    except (RequestError, tf.errors.OpError) as error:
         problem = str(error).splitlines()[0]
         raise InputError(f"{path} cannot answer a warm-up request of its own: {problem}") from error
 

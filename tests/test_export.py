@@ -15,9 +15,12 @@ from model import sampling
 from model.alphabet import PADDING, Alphabet
 from model.character_model import CharacterModel
 from model.config import ModelConfig
+from model.errors import InputError
 from model.packed_kernels import has_integer_products
 from serving.batching import Batching, rebatch
 from serving.export import WARM_UP, export
+from serving.servable import Servable
+from serving.warm_up import warm_up
 
 
 @pytest.fixture(scope="module", params=["bytes", "unicode"])
@@ -215,6 +218,30 @@ def test_warm_up_requests_ask_what_the_model_answers(loaded, base_path):
             {key: tf.make_ndarray(value) for key, value in request.inputs.items()},
         )
     assert names == set(loaded.signatures) - {"__saved_model_init_op"}
+
+
+@pytest.mark.parametrize(
+    "record,told",
+    [
+        (b"no log", "cannot be read; push the model again"),
+        (
+            prediction_log_pb2.PredictionLog(
+                predict_log={"request": {"model_spec": {"signature_name": "absent"}}}
+            ).SerializeToString(),
+            "cannot answer a warm-up request of its own: ",
+        ),
+    ],
+    ids=["unreadable", "refused"],
+)
+def test_a_failed_warm_up_says_what_is_wrong(base_path, tmp_path, record, told):
+    records = tmp_path / WARM_UP
+    records.parent.mkdir()
+    with tf.io.TFRecordWriter(str(records)) as writer:
+        writer.write(record)
+    servable = Servable(str(base_path / "1"), "letters", 1, None, lambda *_: None)
+    with pytest.raises(InputError) as failed:
+        warm_up(servable, str(tmp_path))
+    assert told in str(failed.value) and len(str(failed.value).splitlines()) == 1
 
 
 def test_documents_and_vocabulary_are_assets(model, alphabet, tmp_path):
