@@ -162,20 +162,20 @@ class CharacterModel(keras.Model):
         )
         return logits.stack(), state
 
-    def stepper(self) -> Callable[[CharacterState], tuple[tf.Tensor, Step]]:
+    def stepper(self) -> Callable[..., tuple[tf.Tensor, Step]]:
         """A function to be called in a loop, which feeds the previous character.
 
-        It takes a state and returns the logits of the next character, `[batch, vocabulary_size]`,
-        and what the net made of it. Kernels that are not packed yet are packed here, outside of the
-        loop.
+        It takes a state, and whether the gates are wanted, and returns the logits of the next
+        character, `[batch, vocabulary_size]`, and what the net made of it. Kernels that are not
+        packed yet are packed here, outside of the loop.
         """
         column = self.net.column(self.packed or self.net.pack(self.compute_dtype))
         embedding = tf.convert_to_tensor(self.embedding)
 
-        def step(state):
+        def step(state, gates=False):
             entering = self.net.enter(tf.gather(embedding, state.previous))
             entering = (tf.cast(part, embedding.dtype) for part in entering)
-            after = column(*entering, State(state.hidden, state.memory))
+            after = column(*entering, State(state.hidden, state.memory), gates)
             return self._logits(after.hidden), after
 
         return step

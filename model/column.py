@@ -25,17 +25,17 @@ class Step(NamedTuple):
       hidden: the hidden vector at the top, `[batch, units]`.
       state: the new state.
       gates: `[layers, dimensions, batch, 4 * units]`, i, f, o and g; a stacked LSTM has only the
-        dimension of time.
+        dimension of time. None where they were not asked for.
     """
 
     hidden: tf.Tensor
     state: State
-    gates: tf.Tensor
+    gates: tf.Tensor | None = None
 
 
 Column = Callable[..., Step]
-"""Takes what enters the bottom, `[batch, units]` (of a grid hidden and memory), and the state of
-the step before."""
+"""Takes what enters the bottom, `[batch, units]` (of a grid hidden and memory), the state of the
+step before, and whether to return `gates`."""
 
 
 class StackedWeights(NamedTuple):
@@ -102,63 +102,66 @@ def grid_steps(
         for kernel in kernels
     )
 
-    def column(hidden, memory, state):
+    def column(hidden, memory, state, gates=False):
         ahead = old[TIME].of_all(state.hidden)
 
         def block(layer, hidden, memory):
             sums = {i: products[layer] for i, products in ahead.items()}
             _add(sums, old[DEPTH].of_layer(layer, hidden))
-            hiddens, memories, gates = [None, None], [state.memory[layer], memory], [None, None]
+            hiddens, memories = [None, None], [state.memory[layer], memory]
+            activations = [None, None]
             for stage in equations.stages:
                 for i in stage:
                     bias, gain = (
                         None if part is None else _of_layer(part, layer) for part in weights[i][1:]
                     )
-                    hiddens[i], memories[i], gates[i], _ = transform_dimension(
+                    hiddens[i], memories[i], activations[i], _ = transform_dimension(
                         equations, i, sums[i], bias, gain, memories[i]
                     )
                 for i in stage:
                     _add(sums, new[i].of_layer(layer, hiddens[i]))
-            leaving = hiddens[TIME], memories[TIME], tf.stack(gates)
+            leaving = hiddens[TIME], memories[TIME], tf.stack(activations)
             return hiddens[DEPTH], memories[DEPTH], leaving
 
-        layers = state.hidden.shape[0]
-        return (
-            _looped(block, layers, hidden, memory)
-            if kept_once
-            else _unrolled(block, layers, hidden, memory)
-        )
+        over_layers = _looped if kept_once else _unrolled
+        return over_layers(block, state.hidden.shape[0], hidden, memory, gates)
 
     return column
 
 
-def _unrolled(block, layers, hidden, memory):
+def _unrolled(block, layers, hidden, memory, gates):
     """Blocks one above the other."""
     columns = []
     for layer in range(layers):
         hidden, memory, leaving = block(layer, hidden, memory)
         columns.append(leaving)
-    *state, gates = map(tf.stack, zip(*columns, strict=True))
-    return Step(hidden, State(*state), gates)
+    return _step(hidden, map(tf.stack, zip(*columns, strict=True)), gates)
 
 
-def _looped(block, layers, hidden, memory):
+def _looped(block, layers, hidden, memory, gates):
     """The same, where every product that stands in the graph would keep a kernel of its own."""
 
     def body(layer, hidden, memory, arrays):
         hidden, memory, leaving = block(layer, hidden, memory)
-        arrays = [one.write(layer, part) for one, part in zip(arrays, leaving, strict=True)]
+        written = leaving[: len(arrays)]
+        arrays = [one.write(layer, part) for one, part in zip(arrays, written, strict=True)]
         return layer + 1, hidden, memory, arrays
 
+    # What a loop writes is computed, wanted or not.
+    leading = ((), (), (2,)) if gates else ((), ())
     arrays = [
-        tf.TensorArray(memory.dtype, layers, element_shape=[*leading, None, None])
-        for leading in ((), (), (2,))
+        tf.TensorArray(memory.dtype, layers, element_shape=[*sizes, None, None])
+        for sizes in leading
     ]
     _, hidden, _, arrays = tf.while_loop(
         lambda layer, *_: layer < layers, body, (0, hidden, memory, arrays)
     )
-    *state, gates = (one.stack() for one in arrays)
-    return Step(hidden, State(*state), gates)
+    return _step(hidden, (one.stack() for one in arrays), gates)
+
+
+def _step(hidden, parts, gates):
+    new_hidden, new_memory, *activations = parts
+    return Step(hidden, State(new_hidden, new_memory), activations[0] if gates else None)
 
 
 def pack_stacked(weights: StackedWeights, precision: Precision) -> Packed:
@@ -171,18 +174,17 @@ def stacked_steps(packed: Packed, weights: StackedWeights) -> Column:
     """The layers of a stacked LSTM, see `stacked.stacked_lstm`; dtypes as in `grid_steps`."""
     own, below = (_Products(kernels, {TIME: weights.bias.shape[1]}) for kernels in packed.old)
 
-    def column(hidden, state):
+    def column(hidden, state, gates=False):
         ahead = own.of_all(state.hidden)
         columns = []
         for layer in range(state.hidden.shape[0]):
             sums = {TIME: ahead[TIME][layer]}
             _add(sums, below.of_layer(layer, hidden))
-            hidden, memory, gates = lstm_transform(
+            hidden, memory, activations = lstm_transform(
                 sums[TIME], weights.bias[layer], state.memory[layer]
             )
-            columns.append((hidden, memory, gates[None]))
-        *state, gates = map(tf.stack, zip(*columns, strict=True))
-        return Step(hidden, State(*state), gates)
+            columns.append((hidden, memory, activations[None]))
+        return _step(hidden, map(tf.stack, zip(*columns, strict=True)), gates)
 
     return column
 

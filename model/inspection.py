@@ -45,7 +45,7 @@ def inspect(
     """
     batch, longest = tf.shape(ids)[0], tf.shape(ids)[1]
     stepper = model.stepper()
-    _, first = stepper(model.initial_state(batch))
+    _, first = stepper(model.initial_state(batch), gates=True)
     dimensions = first.gates.shape[1]
     layers, units = model.config.layers, model.config.units
 
@@ -60,7 +60,8 @@ def inspect(
         return tf.reshape(gates, [layers, dimensions, batch, 4, units])
 
     def read(position, state, memories, gates):
-        _, after = stepper(CharacterState(tf.maximum(ids[:, position], 0), *state))
+        reading = CharacterState(tf.maximum(ids[:, position], 0), *state)
+        _, after = stepper(reading, gates=True)
         return (
             position + 1,
             after.state,
