@@ -240,12 +240,25 @@ def test_inspection_shows_what_the_net_remembers(model):
         memory = found.memories[row, length - 1]
         np.testing.assert_allclose(memory, after.state.memory[:, row], rtol=1e-4, atol=1e-6)
         assert not np.any(found.memories[row, length:])
-    i, f, _, g = np.moveaxis(found.gates[0, 1:, :, 0], 2, 0)
-    made = f * found.memories[0, :-1] + i * g
-    np.testing.assert_allclose(found.memories[0, 1:], made, rtol=1e-4, atol=1e-6)
+    assert_gates_make_memories(found)
     gates = found.gates[0][..., :3, :].numpy()
     low, high = (gates < 0.1).mean(axis=(0, 4)), (gates > 0.9).mean(axis=(0, 4))
     np.testing.assert_allclose(found.saturation[0], np.stack([low, high], -1), rtol=1e-5)
+
+
+@needs_integer_products
+def test_inspection_of_a_quantized_net_shows_its_gates():
+    model = CharacterModel(ModelConfig(layers=2, units=20, tied="all"), 3)
+    model.freeze(quantize=True)
+    ids = tf.constant([[0, 1, 2, 1]])
+    assert_gates_make_memories(tf.function(lambda: inspect(model, ids))())
+
+
+def assert_gates_make_memories(found):
+    """Of the first text, along time: m' = f * m + i * g."""
+    i, f, _, g = np.moveaxis(found.gates[0, 1:, :, 0], 2, 0)
+    made = f * found.memories[0, :-1] + i * g
+    np.testing.assert_allclose(found.memories[0, 1:], made, rtol=1e-4, atol=1e-6)
 
 
 def test_one_layer_and_unit_of_an_inspection_are_those_of_the_whole(model):
