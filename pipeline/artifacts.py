@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import fasteners
 
 from model.errors import InputError
-from pipeline import code_version, files
+from pipeline import checksums, code_version, files
 from pipeline.files import read_text, reason, write_text
 
 MANIFEST = "manifest.json"
@@ -61,7 +61,7 @@ class Manifest:
       seconds: how long it took, over all attempts of the process that finished it.
       counters: see `Outcome`.
       figure: see `Outcome`.
-      checksums: SHA-256 of each file, by its path relative to the directory.
+      checksums: of each file, see `pipeline.checksums`, by its path relative to the directory.
       format: of the manifest itself.
     """
 
@@ -163,15 +163,15 @@ class Store:
     def damage(self, path: str) -> dict[str, str]:
         """The files of an artifact's directory that are not as its manifest has them, and why."""
         try:
-            checksums = _read(path).manifest.checksums
+            written = _read(path).manifest.checksums
         except InputError:
             return {os.path.join(path, MANIFEST): "is damaged, or of a later version"}
         found = {}
-        for name, checksum in checksums.items():
+        for name, checksum in written.items():
             file = os.path.join(path, name)
             if not files.exists(file):
                 found[file] = "is missing"
-            elif _checksum(file) != checksum:
+            elif not checksums.holds(file, checksum):
                 found[file] = "is not what was written"
         return found
 
@@ -270,7 +270,7 @@ class Store:
             counters=dict(outcome.counters),
             figure=outcome.figure,
             checksums={
-                name: outcome.checksums.get(name) or _checksum(os.path.join(partial, name))
+                name: outcome.checksums.get(name) or checksums.of_file(os.path.join(partial, name))
                 for name in _files(partial)
             },
         )
@@ -349,11 +349,3 @@ def _files(directory):
         for folder, _, names in files.walk(directory)
         for name in names
     )
-
-
-def _checksum(path):
-    digest = hashlib.sha256()
-    with files.open_file(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return f"sha256:{digest.hexdigest()}"

@@ -45,10 +45,16 @@ class Tally(NamedTuple):
         """All of them together."""
         values = np.concatenate([tally.values for tally in tallies])
         occurrences = np.concatenate([tally.occurrences for tally in tallies])
-        distinct, places = np.unique(values, return_inverse=True)
-        together = np.zeros(len(distinct), np.int64)
-        np.add.at(together, places, occurrences)
-        return cls(distinct, together)
+        order = np.argsort(values, kind="stable")  # fast where few rising sequences follow
+        return cls.of_sorted(values[order], occurrences[order])
+
+    @classmethod
+    def of_sorted(cls, values: np.ndarray, occurrences: np.ndarray) -> "Tally":
+        """The tally of ascending values, those that are equal taken together."""
+        if not len(values):
+            return NOTHING
+        starts = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
+        return cls(values[starts], np.add.reduceat(occurrences, starts))
 
     @property
     def total(self) -> int:
@@ -187,11 +193,7 @@ class Counting:
 
 def _firsts(pairs):
     """How often each character is the first of a pair."""
-    firsts = pairs.values >> 32
-    if not len(firsts):
-        return NOTHING
-    starts = np.flatnonzero(np.diff(firsts, prepend=-1))
-    return Tally(firsts[starts], np.add.reduceat(pairs.occurrences, starts))
+    return Tally.of_sorted(pairs.values >> 32, pairs.occurrences)
 
 
 def _compiled(function):

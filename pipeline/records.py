@@ -14,7 +14,6 @@ Each record is a block of consecutive text of one source, with its provenance:
 Text and protobufs are handled without TensorFlow, which workers of Beam do not need to have.
 """
 
-import hashlib
 import json
 import os
 import struct
@@ -26,12 +25,11 @@ import proto
 from google.protobuf.message import DecodeError
 
 from model.errors import InputError
-from pipeline import files
-from pipeline.background import Background
+from pipeline import checksums, files
 
 SPLITS = ("train", "eval")
 SHARD_PREFIX = "data_tfrecord-"
-GATHERED = 1 << 20  # bytes that are written at once; to wake a thread for each record costs more
+GATHERED = 1 << 19  # bytes that are hashed and written at once, while they are in the cache
 
 __protobuf__ = proto.module(package="grid_lstm")
 
@@ -74,7 +72,7 @@ class Shard(NamedTuple):
       invalid: number of sequences that are not UTF-8.
       first: source and offset of its first byte; None where there is none.
       last: source and offset of what would follow its last byte; likewise.
-      sha256: of the file.
+      checksum: of the file, see `checksums`.
     """
 
     name: str
@@ -84,7 +82,7 @@ class Shard(NamedTuple):
     invalid: int
     first: tuple[str, int] | None
     last: tuple[str, int] | None
-    sha256: str
+    checksum: str
 
 
 class Record(NamedTuple):
@@ -133,7 +131,7 @@ class Record(NamedTuple):
 
 
 class RecordWriter:
-    """Writes a TFRecord file; a thread of its own takes the SHA-256 of it on the way.
+    """Writes a TFRecord file, and takes its checksum on the way.
 
     A record is its length (8 bytes, little endian), the masked CRC-32C of that, the content, and
     the masked CRC-32C of the content. The file is complete when the context of the writer ends.
@@ -142,18 +140,14 @@ class RecordWriter:
     def __init__(self, file: IO[bytes]):
         self._file = file
         self._gathered = bytearray()
-        self._digest = hashlib.sha256()
-        self._hashing = Background()
+        self._hash = checksums.Hash()
 
     def __enter__(self) -> "RecordWriter":
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        try:
-            if not kind:
-                self._flush()
-        finally:
-            self._hashing.end()
+        if not kind:
+            self._flush()
 
     def write(self, content: bytes) -> None:
         """Appends a record."""
@@ -165,13 +159,13 @@ class RecordWriter:
 
     def _flush(self):
         gathered, self._gathered = self._gathered, bytearray()
-        self._hashing.call(self._digest.update, gathered)
+        self._hash.update(gathered)
         self._file.write(gathered)
 
     @property
-    def sha256(self) -> str:
+    def checksum(self) -> str:
         """Of the complete file."""
-        return self._digest.hexdigest()
+        return self._hash.checksum
 
 
 def read_records(path: str) -> Iterator[Record]:

@@ -50,7 +50,7 @@ class ShardWriter:
         self._records.inc(count)
         self._code_points.inc(code_points)
         self._invalid.inc(invalid)
-        return Shard(name, count, total, code_points, invalid, first, last, writer.sha256)
+        return Shard(name, count, total, code_points, invalid, first, last, writer.checksum)
 
 
 def _code_points(text):
@@ -113,7 +113,7 @@ def outcome(examples: str, corpus: str, counters: Mapping[str, Any]) -> Outcome:
     for split in SPLITS:
         shards = read_index(examples, split)
         for shard in shards:
-            checksums[f"Split-{split}/{shard.name}"] = f"sha256:{shard.sha256}"
+            checksums[f"Split-{split}/{shard.name}"] = shard.checksum
         found[f"{split}_shards"] = len(shards)
         for number in ("bytes", "code_points", "records", "invalid"):
             found[f"{split}_{number}"] = sum(getattr(shard, number) for shard in shards)

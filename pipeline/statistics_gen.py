@@ -97,6 +97,11 @@ class JoinCounts(beam.CombineFn):
             edges += more_edges
         return tallies, edges
 
+    def compact(self, accumulator):
+        """Adds up what goes to another worker."""
+        tallies, edges = accumulator
+        return [Tallies.sum(tallies)], edges
+
     def extract_output(self, accumulator) -> Counts:
         """The counts of all shards."""
         tallies, edges = accumulator

@@ -16,7 +16,16 @@ from commands import run_module
 from conftest import PROJECT, contents, words
 
 from model.errors import InputError
-from pipeline import artifacts, corpus, example_gen, files, layout, schema_gen, statistics_gen
+from pipeline import (
+    artifacts,
+    checksums,
+    corpus,
+    example_gen,
+    files,
+    layout,
+    schema_gen,
+    statistics_gen,
+)
 from pipeline.artifacts import Store
 from pipeline.records import read_index
 from pipeline.settings import DataConfig
@@ -132,9 +141,8 @@ def test_two_workers_that_write_the_same_shard(text, tmp_path):
         first, second = pool.map(write, range(2))
     assert first == second
     assert os.listdir(tmp_path / "Split-train") == [first[0][1].name]
-    assert f"sha256:{first[0][1].sha256}" == artifacts._checksum(
-        str(tmp_path / "Split-train" / first[0][1].name)
-    )
+    path = str(tmp_path / "Split-train" / first[0][1].name)
+    assert first[0][1].checksum == checksums.of_file(path)
 
 
 def test_a_file_that_several_write_at_once_is_one_of_theirs(tmp_path):
