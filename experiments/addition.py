@@ -1,5 +1,7 @@
 """Addition: two numbers, read a digit per step, and their sum written."""
 
+import dataclasses
+
 from experiments.algorithmic_tasks import Addition
 from experiments.depth_comparison import Comparison, experiment
 from experiments.fitting import FitConfig
@@ -29,8 +31,16 @@ EXPERIMENT = experiment(
             fit=SMALL_FIT,
             seeds=2,
             forget_bias=3.0,
-            deeper=Comparison(
-                sizes=(1, 2), layers=(6, 18), units=64, fit=SMALL_FIT, forget_bias=3.0
+            deeper=(
+                Comparison(
+                    sizes=(1,),
+                    layers=(18,),
+                    units=64,
+                    fit=dataclasses.replace(SMALL_FIT, examples=200_000),
+                    seeds=2,
+                    forget_bias=3.0,
+                ),
+                Comparison(sizes=(1, 2), layers=(6,), units=64, fit=SMALL_FIT, forget_bias=3.0),
             ),
         ),
         "full": Comparison(

@@ -42,7 +42,7 @@ class Comparison:
       seeds: how many fits of each.
       input_signs: see `nets.Net`.
       forget_bias: see `nets.Net`.
-      deeper: what is measured besides, of deeper nets on fewer sizes or seeds.
+      deeper: what is measured besides, of deeper nets on fewer sizes or seeds; deepest first.
     """
 
     sizes: Sequence[int]
@@ -52,7 +52,7 @@ class Comparison:
     seeds: int = 1
     input_signs: float = 0.0
     forget_bias: float = 1.0
-    deeper: "Comparison | None" = None
+    deeper: Sequence["Comparison"] = ()
 
 
 def ladders(
@@ -104,7 +104,7 @@ def experiment(
     def points(scale: Scale, inputs: Inputs) -> list[Point]:
         chosen = scales[scale]
         # Those that take the longest come first: the last of them would have one core alone.
-        parts = (chosen.deeper, chosen) if chosen.deeper else (chosen,)
+        parts = (*chosen.deeper, chosen)
         return [one for part in parts for one in ladders(part, inputs, unit, task, MODELS)]
 
     return Experiment(
