@@ -1,6 +1,5 @@
 """One training step and one evaluation step, on every replica of a distribution strategy."""
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,11 +12,8 @@ from model.compilation import Split
 from model.config import ModelConfig
 from model.execution import Plan, choose
 from pipeline.settings import TrainingConfig
-from pipeline.windows import untuned
+from pipeline.windows import read_ahead
 from pipeline.workers import this_worker
-
-CHARACTERS_AT_ONCE = 1 << 16
-"""Taken from tf.data at a time, but at least a window of each stream."""
 
 STREAMS = CharacterState(previous=0, hidden=1, memory=1)
 """Which axis of a state is that of the streams."""
@@ -292,8 +288,7 @@ class Learner:
 
         # Between steps Python's code leaves the processor's caches: handing over one window takes
         # some percent of a small net's step, and each further one a tenth of that.
-        together = max(1, CHARACTERS_AT_ONCE // math.prod(windows.element_spec.shape))
-        for several in untuned(windows.batch(together).prefetch(1)).as_numpy_iterator():
+        for several in read_ahead(windows):
             yield from [replica_parts(ids) for ids in several]
 
     def validate(self, windows: tf.data.Dataset) -> float:

@@ -5,7 +5,10 @@ continues row b of the window before it, so a recurrent state carries over.
 """
 
 import dataclasses
+import math
+from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from model.alphabet import PADDING, Alphabet
@@ -13,6 +16,8 @@ from pipeline.files import is_local
 from pipeline.records import read_index, shard_path
 
 READ_AT_ONCE = 1 << 14  # characters of each stream
+TAKEN_AT_ONCE = 1 << 16
+"""Characters that are taken from tf.data at a time, but at least a window of each stream."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +146,15 @@ class Split:
             .flat_map(windows)
             .take(count)
         )
+
+
+def read_ahead(windows: tf.data.Dataset) -> Iterator[np.ndarray]:
+    """Windows `[rows, window]` in their order, several at a time, `[several, rows, window]`.
+
+    While those are used the next ones are read.
+    """
+    several = max(1, TAKEN_AT_ONCE // math.prod(windows.element_spec.shape))
+    return untuned(windows.batch(several).prefetch(1)).as_numpy_iterator()
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

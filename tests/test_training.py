@@ -18,8 +18,9 @@ from model.execution import Plan
 from pipeline import trainer
 from pipeline.artifacts import Store
 from pipeline.checkpoints import Checkpoints
-from pipeline.learner import CHARACTERS_AT_ONCE, EpochDecay, Learner
+from pipeline.learner import EpochDecay, Learner
 from pipeline.settings import DataConfig, Settings, TrainingConfig
+from pipeline.windows import TAKEN_AT_ONCE
 
 MODEL = ModelConfig(layers=2, units=16, tied="depth", dropout=0.1)
 TRAINING = TrainingConfig(
@@ -96,7 +97,7 @@ def learner(devices, config, plan=None):
 
 def test_windows_come_in_order_to_their_replicas():
     two = learner(["cpu:0", "cpu:1"], TrainingConfig(batch_size=6, window=7))
-    for count in (1, CHARACTERS_AT_ONCE // 42 + 2):  # of which the last are taken apart
+    for count in (1, TAKEN_AT_ONCE // 42 + 2):  # of which the last are taken apart
         windows = np.random.default_rng().integers(0, 10, (count, 6, 7), np.int32)
         values = [
             np.concatenate(two.strategy.experimental_local_results(ids))
