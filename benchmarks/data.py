@@ -148,7 +148,7 @@ def _free_or_refuse(scratch, largest):
 @click.option(
     "--largest", type=click.FloatRange(1e6), default=1e8, show_default=True, help="Characters."
 )
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Up to 10^8.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Up to 10^8.")
 @click.option("--scratch", default=None, help="Where corpora and records go; a temporary place.")
 @click.option(
     "--flink",
