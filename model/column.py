@@ -176,15 +176,16 @@ def stacked_steps(packed: Packed, weights: StackedWeights) -> Column:
 
     def column(hidden, state, gates=False):
         ahead = own.of_all(state.hidden)
-        columns = []
-        for layer in range(state.hidden.shape[0]):
+
+        def block(layer, hidden, _):
             sums = {TIME: ahead[TIME][layer]}
             _add(sums, below.of_layer(layer, hidden))
             hidden, memory, activations = lstm_transform(
                 sums[TIME], weights.bias[layer], state.memory[layer]
             )
-            columns.append((hidden, memory, activations[None]))
-        return _step(hidden, map(tf.stack, zip(*columns, strict=True)), gates)
+            return hidden, None, (hidden, memory, activations[None])
+
+        return _unrolled(block, state.hidden.shape[0], hidden, None, gates)
 
     return column
 
