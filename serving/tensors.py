@@ -47,14 +47,14 @@ def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray) -> None:
 def array_of(proto: tensor_pb2.TensorProto) -> np.ndarray:
     """As `tf.make_ndarray`, which takes values one by one."""
     dtype = _FIXED_WIDTH.get(proto.dtype)
-    if dtype and not proto.tensor_content:
-        shape = [dim.size for dim in proto.tensor_shape.dim]
-        count = len(getattr(proto, _FIELDS[proto.dtype]))
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    # One value may stand for all.
+    if dtype and len(getattr(proto, _FIELDS[proto.dtype])) == math.prod(shape):
+        size = math.prod(shape) * dtype.itemsize
         message = proto.SerializeToString()
-        start = len(message) - count * dtype.itemsize
-        header = _header(_FIELDS[proto.dtype], count * dtype.itemsize)
-        # Not so where one value stands for all, or where another field follows.
-        if count == math.prod(shape) and message.endswith(header, 0, start):
+        start = len(message) - size
+        # Another field may follow.
+        if message.endswith(_header(_FIELDS[proto.dtype], size), 0, start):
             return np.frombuffer(message, dtype, offset=start).reshape(shape).copy()
     return tf.make_ndarray(proto)
 
