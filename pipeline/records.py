@@ -223,14 +223,16 @@ def read_index(examples: str, split: str) -> list[Shard]:
     if not files.exists(path):
         raise InputError(f"{examples} has no split {split}; give the directory of an ExampleGen")
     try:
-        return [Shard(**_with_tuples(entry)) for entry in json.loads(files.read_text(path))]
+        return [_shard(entry) for entry in json.loads(files.read_text(path))]
     except (ValueError, TypeError, AttributeError) as error:
         raise damaged(path) from error
 
 
-def _with_tuples(entry):
-    """JSON has lists alone."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+def _shard(entry):
+    """A shard from its entry: JSON has lists alone, and earlier versions named the algorithm."""
+    if "sha256" in entry:
+        entry["checksum"] = f"sha256:{entry.pop('sha256')}"
+    return Shard(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
 
 
 def damaged(path: str, what: str = "") -> InputError:

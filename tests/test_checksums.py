@@ -1,9 +1,11 @@
 """Checksums of files."""
 
 import hashlib
+import json
 import subprocess
 
 from pipeline import checksums
+from pipeline.records import Shard, index_text, read_index
 
 EMPTY = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
 """BLAKE3 of nothing, from its published test vectors."""
@@ -37,3 +39,13 @@ def test_a_file_is_held_against_the_checksum_that_was_written(tmp_path):
     path.write_bytes(b"as it is")
     assert not checksums.holds(str(path), earlier) and not checksums.holds(str(path), written)
     assert not checksums.holds(str(path), "crc0:1")
+
+
+def test_an_index_of_an_earlier_version_is_read(tmp_path):
+    shard = Shard("data_tfrecord-0", 1, 2, 2, 0, ("a", 0), ("a", 2), "sha256:0f")
+    (entry,) = json.loads(index_text([shard]))
+    entry["sha256"] = entry.pop("checksum").removeprefix("sha256:")
+    index = tmp_path / "Split-train" / "index.json"
+    index.parent.mkdir()
+    index.write_text(json.dumps([entry]))
+    assert read_index(str(tmp_path), "train") == [shard]
