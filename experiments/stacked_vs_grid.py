@@ -27,20 +27,20 @@ class Size(NamedTuple):
       layers: depths of the main comparison.
       units: widths of the grids, and of the stacked nets that are not widened.
       dropout: rates.
-      sweep: depths of the sweep.
+      seeds: how many trainings of each.
+      sweep: how many trainings of each depth of the sweep; deepest first.
       sweep_units: widths in it.
       sweep_steps: updates in it.
-      seeds: how many trainings of each.
       training: what is otherwise than in the presets.
     """
 
     layers: Sequence[int]
     units: int
     dropout: Sequence[float]
-    sweep: Sequence[int]
+    seeds: int
+    sweep: Mapping[int, int]
     sweep_units: int
     sweep_steps: int
-    seeds: int
     training: Mapping[str, Any]
 
 
@@ -49,10 +49,10 @@ SCALES: dict[Scale, Size] = {
         layers=(2,),
         units=16,
         dropout=(0.0,),
-        sweep=(1, 3),
+        seeds=1,
+        sweep={3: 1, 1: 1},
         sweep_units=8,
         sweep_steps=20,
-        seeds=1,
         training={
             "batch_size": 8,
             "window": 16,
@@ -66,10 +66,10 @@ SCALES: dict[Scale, Size] = {
         layers=(3, 6),
         units=96,
         dropout=(0.0, 0.25),
-        sweep=(1, 2, 4, 8, 16, 24),
+        seeds=2,
+        sweep={24: 1, 16: 1, 8: 2, 4: 2, 2: 2, 1: 2},
         sweep_units=48,
         sweep_steps=400,
-        seeds=2,
         training={
             "batch_size": 32,
             "window": 50,
@@ -83,10 +83,10 @@ SCALES: dict[Scale, Size] = {
         layers=(3, 6),
         units=1000,
         dropout=(0.0, 0.25),
-        sweep=(1, 2, 4, 6, 8, 12, 16, 24),
+        seeds=1,
+        sweep=dict.fromkeys((24, 16, 12, 8, 6, 4, 2, 1), 1),
         sweep_units=256,
         sweep_steps=40_000,
-        seeds=1,
         training={},
     ),
 }
@@ -112,7 +112,7 @@ def prepare(store: Store, _: Scale, inputs: Inputs) -> None:
 
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
-    """The main comparison, the stacked nets again with the grids' parameters, and the sweep."""
+    """The main comparison, the stacked nets without dropout at the grids' parameters, the sweep."""
     size = SCALES[scale]
 
     def point(comparison, kind, layers, units, dropout, seed, **training):
@@ -133,12 +133,12 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
             for dropout in size.dropout:
                 for kind in PRESETS:
                     found.append(point(MAIN, kind, layers, size.units, dropout, seed))
-                wide = widened(size.units, layers)
-                found.append(point(WIDE, "stacked", layers, wide, dropout, seed))
-    for layers in size.sweep:
+            wide = widened(size.units, layers)
+            found.append(point(WIDE, "stacked", layers, wide, min(size.dropout), seed))
+    steps = {"steps": size.sweep_steps, "validate_every": size.sweep_steps // 2}
+    for layers, seeds in size.sweep.items():
         for kind in PRESETS:
-            steps = {"steps": size.sweep_steps, "validate_every": size.sweep_steps // 2}
-            for seed in inputs.seeds(size.seeds):
+            for seed in inputs.seeds(seeds):
                 found.append(point(SWEEP, kind, layers, size.sweep_units, 0.0, seed, **steps))
     return found
 
@@ -269,10 +269,8 @@ def draw_curves(tables: Tables) -> Figure:
 
 
 def _style(label):
-    kind = label.split()[0]
-    wide, dropout = ("widened" in label, "dropout" in label)
-    line = {(False, False): "-", (False, True): ":", (True, False): "--", (True, True): "-."}
-    return {"color": plots.COLORS[kind], "linestyle": line[wide, dropout]}
+    line = "--" if "widened" in label else ":" if "dropout" in label else "-"
+    return {"color": plots.COLORS[label.split()[0]], "linestyle": line}
 
 
 def draw_gradients(tables: Tables) -> Figure:
