@@ -93,7 +93,6 @@ def write_shards(
     (
         pipeline
         | "ListShards" >> beam.Create(shards)
-        | "SpreadShards" >> beam.Reshuffle()
         | "WriteShards" >> beam.ParDo(write)
         | "GatherShards" >> beam.GroupByKey()
         | "WriteIndexes" >> beam.ParDo(WriteIndex(examples))

@@ -225,7 +225,6 @@ def run(
         (
             pipeline
             | "ListShards" >> beam.Create(shards)
-            | "SpreadShards" >> beam.Reshuffle()
             | "CountShards" >> beam.ParDo(CountShard(alphabet))
             | "JoinCounts" >> beam.CombinePerKey(JoinCounts())
             | "WriteStatistics" >> beam.ParDo(WriteStatistics(directory, alphabet))
