@@ -109,9 +109,9 @@ def run(name, scale, root, corpus, jobs, saved_model):
     chosen = _all() if name == ALL else [_named(name, ALL)]
     inputs = Inputs(resolve_mixture([corpus]), saved_model)
     store = Store(os.path.join(root, "artifacts"))
-    with store.writing(), measuring.workers(jobs) as pool:
+    with store.writing(), measuring.Workers(jobs) as workers:
         for experiment in chosen:
-            found = measuring.measure(experiment, scale, inputs, store, pool)
+            found = measuring.measure(experiment, scale, inputs, store, workers)
             folder = _folder(root, scale, experiment.name)
             results.write(found, folder)
             console.print(" ".join(experiment.summarize(found.tables).sentences), markup=False)
@@ -144,9 +144,9 @@ def point(name, labels, scale, root, corpus, jobs, seed):
     inputs = Inputs(resolve_mixture([corpus]), first_seed=seed)
     points = measuring.labelled(experiment.points(scale, inputs), labels)
     store = Store(os.path.join(root, "artifacts"))
-    with store.writing(), measuring.workers(jobs) as pool:
+    with store.writing(), measuring.Workers(jobs) as workers:
         experiment.prepare(store, scale, inputs)
-        tables, _ = measuring.measure_points(points, store, pool, name)
+        tables, _ = measuring.measure_points(points, store, workers, name)
     console.print(_table(tables[experiment.outcomes]))
 
 

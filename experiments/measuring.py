@@ -4,12 +4,13 @@ The nets of experiments are small: one core each serves two of them better than 
 one after the other, and what comes out does not depend on how many there are.
 """
 
-import contextlib
 import datetime
 import multiprocessing
 import os
+import resource
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from typing import NamedTuple
 
 from experiments import worker
 from experiments.experiment import Experiment, Inputs, Measured, Point, Tables
@@ -22,34 +23,66 @@ from pipeline.artifacts import Store
 from pipeline.machine import machine
 from pipeline.progress import progress_bar
 
+LARGE = 3 << 30  # bytes
 
-@contextlib.contextmanager
-def workers(jobs: int | None) -> Iterator[Executor | None]:
-    """A process on each core; None where this one is to measure point after point.
 
-    Args:
-      jobs: points at once; None for the number of cores. One uses all cores, or the GPU.
+class Workers:
+    """A process on each core, or none where this one is to measure point after point.
+
+    TensorFlow keeps what it has compiled for as long as a process lives. So new ones take the place
+    of those that have grown large, between two experiments.
     """
-    cores = sorted(os.sched_getaffinity(0))
-    jobs = jobs or (1 if visible_device() == "accelerator" else len(cores))
-    cores = cores[:jobs]
-    if len(cores) < 2:
-        yield None
-        return
-    context = multiprocessing.get_context("spawn")
-    free = context.Queue()
-    for core in cores:
-        free.put(core)
-    with ProcessPoolExecutor(len(cores), context, worker.begin, (free,)) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+
+    def __init__(self, jobs: int | None):
+        """Takes how many points to measure at once; None for the number of cores.
+
+        One uses all cores, or the GPU.
+        """
+        cores = sorted(os.sched_getaffinity(0))
+        jobs = jobs or (1 if visible_device() == "accelerator" else len(cores))
+        self._cores = cores[:jobs]
+        self._pool: Executor | None = None
+        self._largest = 0
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        self._end(cancel=kind is not None)
+
+    def climb(self, ladders: Sequence["Ladder"], root: str) -> Iterator["Climbed"]:
+        """Measures ladders of points, and yields each as it is done.
+
+        Args:
+          ladders: the points.
+          root: of the store.
+        """
+        if len(self._cores) < 2:
+            yield from (_climb(ladder, root) for ladder in ladders)
+            return
+        if self._largest > LARGE:
+            self._end()
+        self._pool = self._pool or self._begun()
+        for future in as_completed([self._pool.submit(_climb, one, root) for one in ladders]):
+            climbed = future.result()
+            self._largest = max(self._largest, climbed.memory)
+            yield climbed
+
+    def _begun(self):
+        context = multiprocessing.get_context("spawn")
+        free = context.Queue()
+        for core in self._cores:
+            free.put(core)
+        return ProcessPoolExecutor(len(self._cores), context, worker.begin, (free,))
+
+    def _end(self, cancel=False):
+        if self._pool:
+            self._pool.shutdown(cancel_futures=cancel)
+        self._pool, self._largest = None, 0
 
 
 def measure(
-    experiment: Experiment, scale: Scale, inputs: Inputs, store: Store, pool: Executor | None
+    experiment: Experiment, scale: Scale, inputs: Inputs, store: Store, workers: Workers
 ) -> Results:
     """Measures all points; what is in the store already is read from there.
 
@@ -58,11 +91,11 @@ def measure(
       scale: its scale.
       inputs: what the user has chosen.
       store: where artifacts are, held by this process.
-      pool: from `workers`.
+      workers: who measures.
     """
     experiment.prepare(store, scale, inputs)
     points = experiment.points(scale, inputs)
-    tables, seconds = measure_points(points, store, pool, experiment.name)
+    tables, seconds = measure_points(points, store, workers, experiment.name)
     return Results(
         experiment=experiment.name,
         scale=scale,
@@ -100,29 +133,23 @@ def labelled(points: Sequence[Point], labels: Sequence[str]) -> list[Point]:
 
 
 def measure_points(
-    points: Sequence[Point], store: Store, pool: Executor | None, title: str
+    points: Sequence[Point], store: Store, workers: Workers, title: str
 ) -> tuple[Tables, float]:
     """Measures points, and returns their tables, labelled, and the seconds that they took.
 
     Args:
       points: what to measure.
       store: where artifacts are, held by this process.
-      pool: from `workers`.
+      workers: who measures.
       title: what the progress bar is called.
     """
     found: dict[int, Measured] = {}
     done = 0
     with progress_bar(title, "points") as progress:
         progress(0, len(points))
-        ladders = _ladders(points)
-        if pool is None:
-            finished = (_climb(ladder, store.root) for ladder in ladders)
-        else:
-            futures = [pool.submit(_climb, ladder, store.root) for ladder in ladders]
-            finished = (future.result() for future in as_completed(futures))
-        for ladder, measured in finished:
-            done += len(ladder)
-            found.update(measured)
+        for climbed in workers.climb(_ladders(points), store.root):
+            done += len(climbed.ladder)
+            found.update(climbed.measured)
             progress(done, len(points))
     tables: Tables = {}
     for number in sorted(found):
@@ -133,6 +160,21 @@ def measure_points(
 
 
 Ladder = Sequence[tuple[int, Point]]
+"""Numbered points, of which none is measured after one that failed."""
+
+
+class Climbed(NamedTuple):
+    """What came of a ladder.
+
+    Attributes:
+      ladder: the points.
+      measured: by their numbers, up to the first that failed.
+      memory: the most that has been resident in the process, in bytes.
+    """
+
+    ladder: Ladder
+    measured: dict[int, Measured]
+    memory: int
 
 
 def _ladders(points: Sequence[Point]) -> list[Ladder]:
@@ -143,11 +185,11 @@ def _ladders(points: Sequence[Point]) -> list[Ladder]:
     return list(ladders.values())
 
 
-def _climb(ladder: Ladder, root: str) -> tuple[Ladder, dict[int, Measured]]:
-    """The measurements of a ladder's points, up to the first that failed."""
+def _climb(ladder: Ladder, root: str) -> Climbed:
+    """Measures a ladder."""
     store, found = Store(root), {}
     for number, point in ladder:
         found[number] = point.measure(store)
         if point.failed(found[number].tables):
             break
-    return ladder, found
+    return Climbed(ladder, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)

@@ -16,8 +16,8 @@ from commands import run_module
 from conftest import PROJECT
 from servers import PATIENCE
 
-from experiments import characters, memorisation, plots, results
-from experiments.experiment import Inputs
+from experiments import characters, measuring, memorisation, plots, results
+from experiments.experiment import Inputs, Measured, Point
 from experiments.stacked_vs_grid import MAIN, WIDE
 from model.errors import InputError
 from pipeline.artifacts import Store
@@ -182,6 +182,23 @@ def test_killed_measurements_leave_no_process_behind(tmp_path):
     while any(os.path.exists(f"/proc/{child}") for child in children):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def measure_process(_):
+    return Measured({"processes": [{"process": os.getpid()}]}, 0.0)
+
+
+def test_processes_that_have_grown_large_are_replaced(tmp_path, monkeypatch):
+    points, store = [Point({}, measure_process)] * 3, Store(str(tmp_path))
+    seen = []
+    with measuring.Workers(2) as workers:
+        for large in (1 << 50, 1 << 50, 0):
+            monkeypatch.setattr(measuring, "LARGE", large)
+            tables, _ = measuring.measure_points(points, store, workers, "processes")
+            seen.append({row["process"] for row in tables["processes"]})
+    first, second, third = seen
+    assert os.getpid() not in first | second | third
+    assert len(first | second) <= 2 and not third & (first | second)
 
 
 @pytest.mark.parametrize(
