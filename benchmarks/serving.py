@@ -132,6 +132,11 @@ def _numbers(context, parameter, text):
 @click.option("--output", default="runs/benchmarks/serving.json", show_default=True)
 def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, torch, output):
     """Measure a server under load, against PyTorch's sampling and the model in process."""
+    import tensorflow as tf
+
+    from serving.batching import threads_per_op
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads_per_op())  # as the server has
     loads = [Load(number, piece, seconds) for piece in pieces for number in clients]
     if arrivals:
         loads.append(Load(256, PIECE, seconds, arrivals))

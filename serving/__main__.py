@@ -64,7 +64,12 @@ def _value(name, default, help_text):
 )
 @_value("batching_parameters_file", "", "A BatchingParameters; read for its mistakes only.")
 @_value("tensorflow_session_parallelism", 0, "Threads of TensorFlow; 0 for one per core.")
-@_value("tensorflow_intra_op_parallelism", 0, "Threads of one op; 0 for as many as above.")
+@_value(
+    "tensorflow_intra_op_parallelism",
+    0,
+    "Threads of one op; 0 for as many as above or else half of the cores, as merged batches run "
+    "two at once.",
+)
 @_value("tensorflow_inter_op_parallelism", 0, "Ops at once; 0 for as many as above.")
 @_value("ssl_config_file", "", "An SSLConfig: keys for TLS.")
 @_value("monitoring_config_file", "", "A MonitoringConfig: metrics at REST.")
@@ -120,9 +125,11 @@ def _session(
     import tensorflow as tf
     from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
+    from serving.batching import threads_per_op
+
     usual = tensorflow_session_parallelism
     config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=tensorflow_intra_op_parallelism or usual,
+        intra_op_parallelism_threads=tensorflow_intra_op_parallelism or usual or threads_per_op(),
         inter_op_parallelism_threads=tensorflow_inter_op_parallelism or usual,
     )
     # A second round at optimizing the graphs makes no request faster, but a new version later.

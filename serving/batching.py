@@ -10,6 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from model.character_model import CharacterModel
 
 LARGE = 4_000_000  # weights
+AT_ONCE = 2  # merged batches, per signature
 
 
 class Batching(NamedTuple):
@@ -25,7 +26,7 @@ class Batching(NamedTuple):
 
     max_batch_size: int = 64
     timeout_micros: int = 0
-    threads: int = 2
+    threads: int = AT_ONCE
     max_enqueued_batches: int = 1000
     turn: int = 4
 
@@ -33,12 +34,11 @@ class Batching(NamedTuple):
     def usual_for(cls, model: CharacterModel) -> "Batching":
         """What did best under load, of what was tried on two cores.
 
-        Products with large kernels fill all cores, and a batch that is full is worth a short wait;
-        with small ones a second batch fills the gaps of the first.
+        Where kernels are large, a batch that reads them for more rows is worth a short wait.
         """
         if model.count_params() < LARGE:
             return cls()
-        return cls(timeout_micros=2000, threads=1, turn=8)
+        return cls(timeout_micros=500, turn=8)
 
     def merged(
         self, name: str, function: Callable[..., list[tf.Tensor]], *tensors: tf.Tensor
@@ -58,6 +58,15 @@ class Batching(NamedTuple):
         )
         with tf.name_scope(name):  # by this TensorFlow tells queues apart
             return merge(function)(*tensors)
+
+
+def threads_per_op() -> int:
+    """The share of one merged batch in the cores of this process.
+
+    Products with few rows wait longer for more threads than they compute, and the batches that run
+    at once for each other's.
+    """
+    return max(1, len(os.sched_getaffinity(0)) // AT_ONCE)
 
 
 def rebatch(directory: str, changes: Mapping[str, int]) -> None:
