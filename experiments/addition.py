@@ -40,7 +40,9 @@ EXPERIMENT = experiment(
                     seeds=2,
                     forget_bias=3.0,
                 ),
-                Comparison(sizes=(1, 2), layers=(6,), units=64, fit=SMALL_FIT, forget_bias=3.0),
+                Comparison(
+                    sizes=(1, 2), layers=(6,), units=64, fit=SMALL_FIT, seeds=2, forget_bias=3.0
+                ),
             ),
         ),
         "full": Comparison(

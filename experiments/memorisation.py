@@ -29,7 +29,11 @@ EXPERIMENT = experiment(
             fit=SMALL_FIT,
             seeds=2,
             forget_bias=4.0,
-            deeper=(Comparison(sizes=(5,), layers=(6,), units=64, fit=SMALL_FIT, forget_bias=4.0),),
+            deeper=(
+                Comparison(
+                    sizes=(5,), layers=(6,), units=64, fit=SMALL_FIT, seeds=2, forget_bias=4.0
+                ),
+            ),
         ),
         "full": Comparison(
             sizes=(20,),
