@@ -48,14 +48,15 @@ class Turns:
         """
         turn = self._batching.turn
         rows = tf.shape(row_inputs["prompt"])[0]
+        stop = self._stops(row_inputs["stop"])
+        choices = [row_inputs[name] for name in ("temperature", "top_k", "top_p", "seed")]
         most = tf.minimum(len(self._alphabet.symbols), row_inputs["alternatives"])
         k = tf.reduce_max(tf.concat([most, [0]], axis=0))
         size = text_state.state_size(self._model)
 
-        def take_turn(number, prompt, left, characters, stopped, state, columns):
+        def take_turn(number, left, characters, stopped, state, columns):
             del stopped
-            now = {**row_inputs, "prompt": prompt, "length": tf.minimum(left, turn), "state": state}
-            inputs = [now[name] for name in INPUTS]
+            inputs = [tf.minimum(left, turn), *choices, stop, row_inputs["alternatives"], state]
             made = self._batching.merged("generate", self._turn, *inputs)
             ids, added, stopped, scores, likeliest, likeliest_scores, state = made
             padded = (
@@ -69,22 +70,21 @@ class Turns:
             left = tf.where(stopped, 0, tf.maximum(left - turn, 0))
             characters += tf.ensure_shape(added, [None])
             state = tf.ensure_shape(state, [None, size])
-            return number + 1, tf.fill([rows], ""), left, characters, stopped, state, columns
+            return number + 1, left, characters, stopped, state, columns
 
         columns = [
             tf.TensorArray(dtype, size=0, dynamic_size=True, element_shape=[None] * rank)
             for dtype, rank in ((tf.int32, 2), (tf.float32, 2), (tf.int32, 3), (tf.float32, 3))
         ]
-        _, _, _, characters, stopped, state, columns = tf.while_loop(
-            lambda number, _, left, *__: (number == 0) | tf.reduce_any(left > 0),
+        _, _, characters, stopped, state, columns = tf.while_loop(
+            lambda number, left, *_: (number == 0) | tf.reduce_any(left > 0),
             take_turn,
             (
                 tf.constant(0),
-                row_inputs["prompt"],
                 row_inputs["length"],
                 tf.zeros([rows], tf.int32),
                 tf.fill([rows], False),
-                row_inputs["state"],
+                self._after(row_inputs["prompt"], row_inputs["state"]),
                 columns,
             ),
             parallel_iterations=1,
@@ -92,18 +92,40 @@ class Turns:
         ids, scores, likeliest, likeliest_scores = (_side_by_side(one.stack()) for one in columns)
         return [ids, characters, stopped, scores, likeliest, likeliest_scores, state]
 
-    def _turn(self, prompt, length, temperature, top_k, top_p, seed, stop, alternatives, state):
+    def _stops(self, stop):
+        """Stop strings at the end of rows of ids, as `sampling.generate` takes them."""
+        ids = self._alphabet.encode(stop)
+        missing = sampling.MAX_STOP - tf.shape(ids)[1]
+        ids = tf.pad(ids, [[0, 0], [0, tf.maximum(missing, 0)]], constant_values=PADDING)
+        lengths = tf.reduce_sum(tf.cast(ids != PADDING, tf.int32), axis=1)
+        positions = tf.range(sampling.MAX_STOP) - (sampling.MAX_STOP - lengths)[:, None]
+        moved = tf.gather(ids, tf.maximum(positions, 0), batch_dims=1)
+        return tf.where(positions < 0, PADDING, moved)
+
+    def _after(self, prompt, state):
+        """The states after prompts; most pieces of a text have none, and do not wait to be read."""
+        width = text_state.state_size(self._model)
+
+        def read(prompt, state):
+            before = text_state.unpack(state, self._model)
+            after = sampling.read(self._model, self._alphabet.encode(prompt), before)
+            return text_state.pack(after, self._mark)
+
+        def merged():
+            return tf.ensure_shape(
+                self._batching.merged("read", read, prompt, state), [None, width]
+            )
+
+        return tf.cond(tf.reduce_any(prompt != ""), merged, lambda: state)
+
+    def _turn(self, length, temperature, top_k, top_p, seed, stop, alternatives, state):
         """`sampling.generate` for the rows of all requests, which are known to be valid."""
-        stop_ids = self._alphabet.encode(stop)
-        missing = sampling.MAX_STOP - tf.shape(stop_ids)[1]
-        stop_ids = tf.pad(stop_ids, [[0, 0], [0, tf.maximum(missing, 0)]], constant_values=PADDING)
-        stop_lengths = tf.reduce_sum(tf.cast(stop_ids != PADDING, tf.int32), axis=1)
         generated = sampling.generate(
             self._model,
-            self._alphabet.encode(prompt),
+            tf.zeros([tf.shape(length)[0], 0], tf.int32),
             length,
             sampling.Choice(temperature, top_k, top_p, seed),
-            _at_the_end(stop_ids, stop_lengths),
+            stop,
             tf.minimum(tf.reduce_max(alternatives), len(self._alphabet.symbols)),
             text_state.unpack(state, self._model),
         )
@@ -129,11 +151,3 @@ def _side_by_side(parts):
     count, batch, columns, *rest = shape_of(parts)
     turned = tf.transpose(parts, [1, 0, *range(2, len(parts.shape))])
     return tf.reshape(turned, [batch, count * columns, *rest])
-
-
-def _at_the_end(ids, lengths):
-    """Rows `[batch, MAX_STOP]` with their ids moved to the end."""
-    before = sampling.MAX_STOP - lengths
-    positions = tf.range(sampling.MAX_STOP) - before[:, None]
-    moved = tf.gather(ids, tf.maximum(positions, 0), batch_dims=1)
-    return tf.where(positions < 0, PADDING, moved)
