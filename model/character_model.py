@@ -169,7 +169,8 @@ class CharacterModel(keras.Model):
         character, `[batch, vocabulary_size]`, and what the net made of it. Kernels that are not
         packed yet are packed here, outside of the loop.
         """
-        column = self.net.column(self.packed or self.net.pack(self.compute_dtype))
+        packed = self.packed or self.net.pack(self.compute_dtype)
+        column = self.net.column(tf.nest.map_structure(tf.convert_to_tensor, packed))
         embedding = tf.convert_to_tensor(self.embedding)
 
         def step(state, gates=False):
@@ -208,9 +209,12 @@ class CharacterModel(keras.Model):
         return tf.gather(tf.convert_to_tensor(self.embedding), ids)
 
     def _logits(self, outputs):
-        flat = tf.cast(tf.reshape(outputs, [-1, self.config.units]), self.compute_dtype)
+        flat = outputs if len(outputs.shape) == 2 else tf.reshape(outputs, [-1, outputs.shape[-1]])
+        flat = tf.cast(flat, self.compute_dtype)
         product = tf.matmul(flat, tf.cast(self.output_kernel, flat.dtype))
         logits = tf.cast(product, self.variable_dtype) + tf.convert_to_tensor(self.output_bias)
+        if len(outputs.shape) == 2:
+            return logits
         return tf.reshape(logits, tf.concat([tf.shape(outputs)[:-1], [self.vocabulary_size]], 0))
 
 

@@ -12,7 +12,15 @@ import tensorflow as tf
 
 from model.config import GridEquations
 from model.grid import DimensionWeights, State, transform_dimension
-from model.packed_kernels import PackedKernel, Precision, QuantizedKernel, pack
+from model.packed_kernels import (
+    PackedKernel,
+    Precision,
+    QuantizedKernel,
+    is_shared,
+    pack,
+    product_of_layer,
+    products_of_all,
+)
 from model.transforms import lstm_transform
 
 TIME, DEPTH = 0, 1
@@ -97,26 +105,27 @@ def grid_steps(
     )
 
     kept_once = all(
-        isinstance(kernel, QuantizedKernel) and kernel.shared
+        isinstance(kernel, QuantizedKernel) and is_shared(kernel)
         for kernels in (*packed.old, *packed.new)
         for kernel in kernels
     )
+    cut = tf.convert_to_tensor if kept_once else tf.unstack
+    vectors = [[cut(part) for part in one[1:] if part is not None] for one in weights]
 
     def column(hidden, memory, state, gates=False):
-        ahead = old[TIME].of_all(state.hidden)
+        ahead = {i: cut(products) for i, products in old[TIME].of_all(state.hidden).items()}
+        old_memories = cut(state.memory)
 
         def block(layer, hidden, memory):
             sums = {i: products[layer] for i, products in ahead.items()}
             _add(sums, old[DEPTH].of_layer(layer, hidden))
-            hiddens, memories = [None, None], [state.memory[layer], memory]
+            hiddens, memories = [None, None], [old_memories[layer], memory]
             activations = [None, None]
             for stage in equations.stages:
                 for i in stage:
-                    bias, gain = (
-                        None if part is None else _of_layer(part, layer) for part in weights[i][1:]
-                    )
+                    bias, *gain = (_of_layer(part, layer) for part in vectors[i])
                     hiddens[i], memories[i], activations[i], _ = transform_dimension(
-                        equations, i, sums[i], bias, gain, memories[i]
+                        equations, i, sums[i], bias, gain[0] if gain else None, memories[i]
                     )
                 for i in stage:
                     _add(sums, new[i].of_layer(layer, hiddens[i]))
@@ -173,15 +182,17 @@ def pack_stacked(weights: StackedWeights, precision: Precision) -> Packed:
 def stacked_steps(packed: Packed, weights: StackedWeights) -> Column:
     """The layers of a stacked LSTM, see `stacked.stacked_lstm`; dtypes as in `grid_steps`."""
     own, below = (_Products(kernels, {TIME: weights.bias.shape[1]}) for kernels in packed.old)
+    biases = tf.unstack(weights.bias)
 
     def column(hidden, state, gates=False):
-        ahead = own.of_all(state.hidden)
+        ahead = tf.unstack(own.of_all(state.hidden)[TIME])
+        old_memories = tf.unstack(state.memory)
 
         def block(layer, hidden, _):
-            sums = {TIME: ahead[TIME][layer]}
+            sums = {TIME: ahead[layer]}
             _add(sums, below.of_layer(layer, hidden))
             hidden, memory, activations = lstm_transform(
-                sums[TIME], weights.bias[layer], state.memory[layer]
+                sums[TIME], biases[layer], old_memories[layer]
             )
             return hidden, None, (hidden, memory, activations[None])
 
@@ -204,24 +215,26 @@ class _Products:
 
     def of_all(self, rows: tf.Tensor) -> dict[int, tf.Tensor]:
         """The products of `[layers, batch, units]`, each layer with its own kernel."""
-        return self._by_user([kernel.of_all(rows) for kernel in self._kernels])
+        return self._by_user([products_of_all(kernel, rows) for kernel in self._kernels])
 
     def of_layer(self, layer: int, rows: tf.Tensor) -> dict[int, tf.Tensor]:
         """The products of `[batch, units]` with the kernels of one layer."""
-        return self._by_user([kernel.of_layer(layer, rows) for kernel in self._kernels])
+        return self._by_user([product_of_layer(one, layer, rows) for one in self._kernels])
 
     def _by_user(self, products):
         widths = list(self._widths.values())
         if len(products) < len(widths):
             padding = products[0].shape[-1] - sum(widths)
-            products = tf.split(products[0], [*widths, padding], axis=-1)[:-1]
-        else:
-            products = [one[..., :width] for one, width in zip(products, widths, strict=True)]
-        return dict(zip(self._widths, products, strict=True))
+            products = tf.split(products[0], [*widths, padding], axis=-1)
+        return {
+            user: product if product.shape[-1] == width else product[..., :width]
+            for (user, width), product in zip(self._widths.items(), products, strict=False)
+        }
 
 
-def _of_layer(weights, layer):
-    return weights[0 if weights.shape[0] == 1 else layer]
+def _of_layer(parts, layer):
+    shared = (len(parts) if isinstance(parts, list) else parts.shape[0]) == 1
+    return parts[0 if shared else layer]
 
 
 def _add(sums, products):

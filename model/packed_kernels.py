@@ -27,45 +27,31 @@ class BlockedKernel(NamedTuple):
     the same columns side by side; in float32 it does not.
 
     Attributes:
-      blocks: `[layers | 1, blocks, units, width of a block]`; one where all layers share it.
+      layers: of each layer, or of all, `[units, width]`, or `[blocks, units, BLOCK]` in bfloat16.
     """
 
-    blocks: tf.Tensor
+    layers: tuple[tf.Tensor, ...]
 
     @classmethod
     def of(cls, kernel: tf.Tensor, dtype: tf.DType | str) -> "BlockedKernel":
         """Packs a kernel `[layers | 1, units, width]`."""
         kernel = tf.cast(kernel, dtype)
-        if kernel.dtype != tf.bfloat16:
-            return cls(kernel[:, None])
-        copies, units, width = kernel.shape
-        kernel = tf.pad(kernel, [[0, 0], [0, 0], [0, -width % BLOCK]])
-        blocks = tf.reshape(kernel, [copies, units, -1, BLOCK])
-        return cls(tf.transpose(blocks, [0, 2, 1, 3]))
+        if kernel.dtype == tf.bfloat16:
+            copies, units, width = kernel.shape
+            kernel = tf.pad(kernel, [[0, 0], [0, 0], [0, -width % BLOCK]])
+            blocks = tf.reshape(kernel, [copies, units, -1, BLOCK])
+            kernel = tf.transpose(blocks, [0, 2, 1, 3])
+        return cls(tuple(tf.unstack(kernel)))
 
-    def of_all(self, rows: tf.Tensor) -> tf.Tensor:
-        """The products of `[layers, batch, units]`, each layer with its own kernel."""
-        if self.blocks.shape[0] > 1:
-            return _blocked_product(rows, self.blocks)
-        flat = _blocked_product(_flat(rows), self.blocks[0])
-        return tf.reshape(flat, [*shape_of(rows)[:-1], -1])
-
-    def of_layer(self, layer: int, rows: tf.Tensor) -> tf.Tensor:
-        """The product of `[batch, units]` with the kernel of one layer."""
-        return _blocked_product(rows, self.blocks[layer if self.blocks.shape[0] > 1 else 0])
-
-
-def _blocked_product(rows, blocks):
-    """`[..., batch, units]` with `[..., blocks, units, width]`: `[..., batch, blocks * width]`."""
-    dtype = rows.dtype
-    rows = tf.cast(rows, blocks.dtype)
-    if blocks.shape[-3] == 1:
-        return tf.cast(tf.matmul(rows, tf.squeeze(blocks, axis=-3)), dtype)
-    product = tf.matmul(rows[..., None, :, :], blocks)
-    leading = list(range(len(product.shape) - 3))
-    turned = tf.transpose(product, [*leading, *(len(leading) + at for at in (1, 0, 2))])
-    shape = [*shape_of(rows)[:-1], blocks.shape[-3] * blocks.shape[-1]]
-    return tf.cast(tf.reshape(turned, shape), dtype)
+    def product(self, layer: int, rows: tf.Tensor) -> tf.Tensor:
+        """`[batch, units]` with the kernel of a layer, `[batch, width]` or some columns more."""
+        kernel = self.layers[layer]
+        entering = tf.cast(rows, kernel.dtype)
+        if len(kernel.shape) == 2:
+            return tf.cast(tf.matmul(entering, kernel), rows.dtype)
+        product = tf.transpose(tf.matmul(entering[None], kernel), [1, 0, 2])
+        width = kernel.shape[0] * kernel.shape[2]
+        return tf.cast(tf.reshape(product, [-1, width]), rows.dtype)
 
 
 class QuantizedKernel(NamedTuple):
@@ -78,11 +64,11 @@ class QuantizedKernel(NamedTuple):
     for eager execution.
 
     Attributes:
-      integers: B of each layer, or of all, `[units, width]`, int8.
+      layers: B of each layer, or of all, `[units, width]`, int8.
       scales: s_W, `[layers | 1, width]`, float32.
     """
 
-    integers: tuple[tf.Tensor, ...]
+    layers: tuple[tf.Tensor, ...]
     scales: tf.Tensor
 
     @classmethod
@@ -91,28 +77,35 @@ class QuantizedKernel(NamedTuple):
         integers, scales = _quantized(tf.cast(kernel, tf.float32))
         return cls(tuple(tf.unstack(integers)), scales[:, 0])
 
-    @property
-    def shared(self) -> bool:
-        """Whether all layers have the same."""
-        return len(self.integers) == 1
-
-    def of_all(self, rows: tf.Tensor) -> tf.Tensor:
-        """As `BlockedKernel.of_all`."""
-        if not self.shared:
-            return tf.stack(
-                [self.of_layer(layer, one) for layer, one in enumerate(tf.unstack(rows))]
-            )
-        return tf.reshape(self.of_layer(0, _flat(rows)), [*shape_of(rows)[:-1], -1])
-
-    def of_layer(self, layer: int, rows: tf.Tensor) -> tf.Tensor:
-        """As `BlockedKernel.of_layer`."""
-        layer = 0 if self.shared else layer
+    def product(self, layer: int, rows: tf.Tensor) -> tf.Tensor:
+        """As `BlockedKernel.product`."""
         integers, scales = _quantized(rows)
-        product = _integer_product(integers, self.integers[layer])
+        product = _integer_product(integers, self.layers[layer])
         return product * (scales * self.scales[layer])
 
 
 PackedKernel = BlockedKernel | QuantizedKernel
+
+
+def is_shared(kernel: PackedKernel) -> bool:
+    """Whether all layers have the same."""
+    return len(kernel.layers) == 1
+
+
+def product_of_layer(kernel: PackedKernel, layer: int | tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """The product of `[batch, units]` with the kernel of one layer; a tensor if it is shared."""
+    return kernel.product(0 if is_shared(kernel) else layer, rows)
+
+
+def products_of_all(kernel: PackedKernel, rows: tf.Tensor) -> tf.Tensor:
+    """The products of `[layers, batch, units]`, each layer with its own kernel.
+
+    A kernel that the layers share is read once.
+    """
+    if is_shared(kernel):
+        flat = kernel.product(0, tf.reshape(rows, [-1, rows.shape[-1]]))
+        return tf.reshape(flat, [*shape_of(rows)[:-1], -1])
+    return tf.stack([kernel.product(layer, one) for layer, one in enumerate(tf.unstack(rows))])
 
 
 def pack(kernels: Sequence[tf.Tensor], precision: Precision) -> list[PackedKernel]:
@@ -143,10 +136,6 @@ def integer_products_are_exact() -> tf.Tensor:
     """Whether the machine that runs the graph multiplies the largest integers exactly; a scalar."""
     largest = tf.fill([64, 64], tf.constant(LARGEST, tf.int8))
     return tf.reduce_all(_integer_product(largest, -largest) == -64.0 * LARGEST**2)
-
-
-def _flat(rows):
-    return tf.reshape(rows, [-1, rows.shape[-1]])
 
 
 def _quantized(values):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from conftest import needs_integer_products
 
-from model.packed_kernels import pack
+from model.packed_kernels import pack, product_of_layer, products_of_all
 
 LAYERS, BATCH, UNITS = 3, 5, 24
 PRECISIONS = [
@@ -27,8 +27,8 @@ def products(kernel, rows):
 
     @tf.function
     def both(rows):
-        each = [kernel.of_layer(layer, rows[layer]) for layer in range(LAYERS)]
-        return kernel.of_all(rows), tf.stack(each)
+        each = [product_of_layer(kernel, layer, rows[layer]) for layer in range(LAYERS)]
+        return products_of_all(kernel, rows), tf.stack(each)
 
     return [one.numpy() for one in both(rows)]
 
@@ -63,7 +63,7 @@ def test_integers_are_the_nearest():
     kernel[1, :, 3] = 0
     (packed,) = pack([tf.constant(kernel)], "int8")
     assert packed.scales.shape == (2, 8) and packed.scales[1, 3] == 0
-    for integers, scales, exact in zip(packed.integers, packed.scales, kernel, strict=True):
+    for integers, scales, exact in zip(packed.layers, packed.scales, kernel, strict=True):
         assert integers.dtype == tf.int8
         largest = np.abs(integers).max(axis=0)
         np.testing.assert_array_equal(largest, np.where(scales > 0, 127, 0))
@@ -87,5 +87,5 @@ def test_sums_of_the_largest_integers_are_exact():
     units = 4096
     rows = np.full([1, 1, units], 1.0, np.float32)
     (packed,) = pack([tf.fill([1, units, 8], -1.0)], "int8")
-    product = tf.function(lambda rows: packed.of_layer(0, rows))(rows[0])
+    product = tf.function(lambda rows: packed.product(0, rows))(rows[0])
     np.testing.assert_allclose(product, np.full([1, 8], -units), rtol=1e-6)
