@@ -28,7 +28,7 @@ class Load(NamedTuple):
     piece: int
     seconds: float
     arrivals: float = 0.0
-    length: int = 64
+    length: int = 256
 
 
 class Served(NamedTuple):

@@ -62,9 +62,9 @@ class InProcess:
     """The model, called without a server in between."""
 
     def __init__(self, path: str):
-        from serving.servable import Servable
+        from serving.servable import Servable, session_config
 
-        self._servable = Servable(path, MODEL, 1, None, lambda *_: None)
+        self._servable = Servable(path, MODEL, 1, session_config(), lambda *_: None)
         self.speed(1, PIECE)  # the first call prepares the kernels
 
     def speed(self, batch: int, characters: int) -> float:
@@ -136,7 +136,8 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
 
     from serving.batching import threads_per_op
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads_per_op())  # as the server has
+    # As the server has; a process has the threads that its first session asks for.
+    tf.config.threading.set_intra_op_parallelism_threads(threads_per_op())
     loads = [Load(number, piece, seconds) for piece in pieces for number in clients]
     if arrivals:
         loads.append(Load(256, PIECE, seconds, arrivals))

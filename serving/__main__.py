@@ -70,7 +70,11 @@ def _value(name, default, help_text):
     "Threads of one op; 0 for as many as above or else half of the cores, as merged batches run "
     "two at once.",
 )
-@_value("tensorflow_inter_op_parallelism", 0, "Ops at once; 0 for as many as above.")
+@_value(
+    "tensorflow_inter_op_parallelism",
+    0,
+    "Ops of a request at once; 0 for as many as above or else one, in the request's own thread.",
+)
 @_value("ssl_config_file", "", "An SSLConfig: keys for TLS.")
 @_value("monitoring_config_file", "", "A MonitoringConfig: metrics at REST.")
 def serve(
@@ -122,19 +126,12 @@ def _session(
     tensorflow_inter_op_parallelism,
     **_,
 ):
-    import tensorflow as tf
-    from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
-
-    from serving.batching import threads_per_op
+    from serving.servable import session_config
 
     usual = tensorflow_session_parallelism
-    config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=tensorflow_intra_op_parallelism or usual or threads_per_op(),
-        inter_op_parallelism_threads=tensorflow_inter_op_parallelism or usual,
+    return session_config(
+        tensorflow_intra_op_parallelism or usual, tensorflow_inter_op_parallelism or usual
     )
-    # A second round at optimizing the graphs makes no request faster, but a new version later.
-    config.graph_options.rewrite_options.meta_optimizer_iterations = RewriterConfig.ONE
-    return config
 
 
 def _asks(command):
