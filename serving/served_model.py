@@ -282,12 +282,19 @@ class ServedModel(tf.Module):
           scores: `[batch, CLASSES]`, float32, their probabilities.
         """
         text = self._checked_text(_text_of(inputs))
-        ids = self._alphabet.encode(text)
+        found = self._batching.merged("classify", self._likeliest, text)
+        shape = [None, min(CLASSES, self._model.vocabulary_size)]
+        classes, scores = (tf.ensure_shape(one, shape) for one in found)
+        return {"classes": classes, "scores": scores}
+
+    def _likeliest(self, text):
+        """The likeliest next characters, and their probabilities."""
         model = self._model
+        ids = self._alphabet.encode(text)
         state = sampling.read(model, ids, sampling.initial_state(model, tf.shape(ids)[0]))
         logits, _ = model.stepper()(state.characters)
         scores, order = tf.math.top_k(tf.nn.softmax(logits), min(CLASSES, logits.shape[1]))
-        return {"classes": self._alphabet.characters(order), "scores": scores}
+        return [self._alphabet.characters(order), scores]
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def regress(self, inputs):
