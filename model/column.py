@@ -225,10 +225,10 @@ class _Products:
         widths = list(self._widths.values())
         if len(products) < len(widths):
             padding = products[0].shape[-1] - sum(widths)
-            products = tf.split(products[0], [*widths, padding], axis=-1)
+            products = tf.split(products[0], [*widths, padding], axis=-1)[:-1]
         return {
             user: product if product.shape[-1] == width else product[..., :width]
-            for (user, width), product in zip(self._widths.items(), products, strict=False)
+            for (user, width), product in zip(self._widths.items(), products, strict=True)
         }
 
 
