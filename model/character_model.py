@@ -174,9 +174,10 @@ class CharacterModel(keras.Model):
         embedding = tf.convert_to_tensor(self.embedding)
 
         def step(state, gates=False):
-            entering = self.net.enter(tf.gather(embedding, state.previous))
-            entering = (tf.cast(part, embedding.dtype) for part in entering)
-            after = column(*entering, State(state.hidden, state.memory), gates)
+            hidden, *memory = self._entering(tf.gather(embedding, state.previous))
+            if packed.table:
+                hidden = state.previous
+            after = column(hidden, *memory, State(state.hidden, state.memory), gates)
             return self._logits(after.hidden), after
 
         return step
@@ -188,7 +189,8 @@ class CharacterModel(keras.Model):
           quantize: whether to keep the net's kernels as 8-bit integers alone, see
             `packed_kernels.QuantizedKernel`; then a text is read step by step, too.
         """
-        packed = self.net.pack("int8" if quantize else self.compute_dtype)
+        hidden, *_ = self._entering(self.embedding)
+        packed = self.net.pack("int8" if quantize else self.compute_dtype, hidden)
         self.packed = tf.nest.map_structure(
             lambda part: tf.Variable(part, trainable=False, name="packed"), packed
         )
@@ -204,6 +206,10 @@ class CharacterModel(keras.Model):
         """All variables that the model reads."""
         own = [self.embedding, self.output_kernel, self.output_bias]
         return [*self.net.weights_in_use, *own, *tf.nest.flatten(self.packed or ())]
+
+    def _entering(self, embedded):
+        """What enters the bottom of the net, in the dtype of its memories."""
+        return [tf.cast(part, self.variable_dtype) for part in self.net.enter(embedded)]
 
     def _embed(self, ids):
         return tf.gather(tf.convert_to_tensor(self.embedding), ids)

@@ -2,7 +2,8 @@
 
 What a layer makes of its own old hidden vector does not wait for the layers below. Those products
 are computed for all layers at once, which reads a kernel that the layers share only once; and
-products of the same vector are joined.
+products of the same vector are joined. Of the vectors that can enter the bottom, which are as many
+as there are characters, the products are kept in a table.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +19,10 @@ from model.packed_kernels import (
     QuantizedKernel,
     is_shared,
     pack,
+    product_of_any,
     product_of_layer,
     products_of_all,
+    quantized,
 )
 from model.transforms import lstm_transform
 
@@ -43,7 +46,8 @@ class Step(NamedTuple):
 
 Column = Callable[..., Step]
 """Takes what enters the bottom, `[batch, units]` (of a grid hidden and memory), the state of the
-step before, and whether to return `gates`."""
+step before, and whether to return `gates`. Where there is a `Packed.table`, hidden is the number of
+its row there, `[batch]`."""
 
 
 class StackedWeights(NamedTuple):
@@ -65,24 +69,64 @@ class Packed(NamedTuple):
       old: kernels of the hidden vectors that enter a block, per dimension; of a stacked LSTM that
         of its own old vector and that of the layer below.
       new: of those that leave a grid's block, per dimension.
+      scales: what sums of products are multiplied with, per dimension, `[layers | 1, width]`; empty
+        unless the kernels are integers.
+      table: the sums of products that vectors which may enter the bottom have there, a row each,
+        `[vectors, width]`; none unless `pack` was given these.
     """
 
     old: tuple[list[PackedKernel], ...]
     new: tuple[list[PackedKernel], ...] = ()
+    scales: tuple[tf.Tensor, ...] = ()
+    table: tuple[tf.Tensor, ...] = ()
 
 
 def pack_grid(
-    weights: Sequence[DimensionWeights], equations: GridEquations, precision: Precision
+    weights: Sequence[DimensionWeights],
+    equations: GridEquations,
+    precision: Precision,
+    entering: tf.Tensor | None = None,
 ) -> Packed:
-    """Packs the kernels of a 2-D grid."""
-    units = weights[TIME].kernel.shape[1] // 2
+    """Packs the kernels of a 2-D grid; integers only where all hidden vectors are within 1 of 0.
+
+    Args:
+      weights: of time and depth.
+      equations: which the blocks compute.
+      precision: of the products.
+      entering: `[vectors, units]`, all that can enter the bottom, for a table of their products;
+        which there is if it has no more numbers than the kernels.
+    """
+    exact = [one.kernel for one in weights]
+    kernels, scales = _rounded(exact, precision)
+    units = kernels[TIME].shape[1] // 2
+    columns = [slice(source * units, (source + 1) * units) for source in (TIME, DEPTH)]
 
     def of(source, new):
-        columns = slice(source * units, (source + 1) * units)
         users = _users(equations, source, new)
-        return pack([weights[i].kernel[:, columns] for i in users], precision)
+        return pack([kernels[i][:, columns[source]] for i in users], precision)
 
-    return Packed(*(tuple(of(i, new) for i in (TIME, DEPTH)) for new in (False, True)))
+    old, new = (tuple(of(i, is_new) for i in (TIME, DEPTH)) for is_new in (False, True))
+    first = {i: exact[i][0, columns[DEPTH]] for i in _users(equations, DEPTH, False)}
+    return Packed(old, new, scales, _table(entering, first, scales, exact))
+
+
+def _rounded(kernels, precision):
+    """Kernels as `pack` wants them, and their scales if there are any."""
+    if precision != "int8":
+        return kernels, ()
+    return zip(*map(quantized, kernels), strict=True)
+
+
+def _table(entering, first, scales, kernels):
+    """`Packed.table` from the first layer's kernels, by who uses the products."""
+    width = sum(kernel.shape[1] for kernel in first.values())
+    most = sum(kernel.shape.num_elements() for kernel in kernels)
+    if entering is None or entering.shape[0] * width > most:
+        return ()
+    products = {i: entering @ tf.cast(kernel, entering.dtype) for i, kernel in first.items()}
+    if scales:
+        products = {i: tf.math.divide_no_nan(one, scales[i][0]) for i, one in products.items()}
+    return (tf.concat(list(products.values()), axis=-1),)
 
 
 def _users(equations, source, new):
@@ -101,7 +145,7 @@ def grid_steps(
             _Products(kernels, {i: widths[i] for i in _users(equations, source, is_new)})
             for source, kernels in enumerate(sources)
         ]
-        for is_new, sources in enumerate(packed)
+        for is_new, sources in enumerate((packed.old, packed.new))
     )
 
     kept_once = all(
@@ -111,50 +155,60 @@ def grid_steps(
     )
     cut = tf.convert_to_tensor if kept_once else tf.unstack
     vectors = [[cut(part) for part in one[1:] if part is not None] for one in weights]
+    scales = [cut(one) for one in packed.scales]
 
     def column(hidden, memory, state, gates=False):
         ahead = {i: cut(products) for i, products in old[TIME].of_all(state.hidden).items()}
         old_memories = cut(state.memory)
 
-        def block(layer, hidden, memory):
+        def block(layer, below, memory):
             sums = {i: products[layer] for i, products in ahead.items()}
-            _add(sums, old[DEPTH].of_layer(layer, hidden))
+            _add(sums, below)
             hiddens, memories = [None, None], [old_memories[layer], memory]
             activations = [None, None]
             for stage in equations.stages:
                 for i in stage:
                     bias, *gain = (_of_layer(part, layer) for part in vectors[i])
+                    product = sums[i] * _of_layer(scales[i], layer) if scales else sums[i]
                     hiddens[i], memories[i], activations[i], _ = transform_dimension(
-                        equations, i, sums[i], bias, gain[0] if gain else None, memories[i]
+                        equations, i, product, bias, gain[0] if gain else None, memories[i]
                     )
                 for i in stage:
                     _add(sums, new[i].of_layer(layer, hiddens[i]))
             leaving = hiddens[TIME], memories[TIME], tf.stack(activations)
             return hiddens[DEPTH], memories[DEPTH], leaving
 
+        layers = state.hidden.shape[0]
+        first = block(0, old[DEPTH].of_entering(hidden, packed.table), memory)
+
+        def above(layer, hidden, memory):
+            return block(layer, old[DEPTH].of_layer(layer, hidden), memory)
+
         over_layers = _looped if kept_once else _unrolled
-        return over_layers(block, state.hidden.shape[0], hidden, memory, gates)
+        return over_layers(above, layers, *first, gates)
 
     return column
 
 
-def _unrolled(block, layers, hidden, memory, gates):
-    """Blocks one above the other."""
-    columns = []
-    for layer in range(layers):
+def _unrolled(block, layers, hidden, memory, leaving, gates):
+    """Blocks one above the other, from the second on."""
+    columns = [leaving]
+    for layer in range(1, layers):
         hidden, memory, leaving = block(layer, hidden, memory)
         columns.append(leaving)
     return _step(hidden, map(tf.stack, zip(*columns, strict=True)), gates)
 
 
-def _looped(block, layers, hidden, memory, gates):
+def _looped(block, layers, hidden, memory, leaving, gates):
     """The same, where every product that stands in the graph would keep a kernel of its own."""
+
+    def written(arrays, layer, leaving):
+        wanted = leaving[: len(arrays)]
+        return [one.write(layer, part) for one, part in zip(arrays, wanted, strict=True)]
 
     def body(layer, hidden, memory, arrays):
         hidden, memory, leaving = block(layer, hidden, memory)
-        written = leaving[: len(arrays)]
-        arrays = [one.write(layer, part) for one, part in zip(arrays, written, strict=True)]
-        return layer + 1, hidden, memory, arrays
+        return layer + 1, hidden, memory, written(arrays, layer, leaving)
 
     # What a loop writes is computed, wanted or not.
     leading = ((), (), (2,)) if gates else ((), ())
@@ -163,7 +217,9 @@ def _looped(block, layers, hidden, memory, gates):
         for sizes in leading
     ]
     _, hidden, _, arrays = tf.while_loop(
-        lambda layer, *_: layer < layers, body, (0, hidden, memory, arrays)
+        lambda layer, *_: layer < layers,
+        body,
+        (1, hidden, memory, written(arrays, 0, leaving)),
     )
     return _step(hidden, (one.stack() for one in arrays), gates)
 
@@ -173,30 +229,44 @@ def _step(hidden, parts, gates):
     return Step(hidden, State(new_hidden, new_memory), activations[0] if gates else None)
 
 
-def pack_stacked(weights: StackedWeights, precision: Precision) -> Packed:
-    """Packs the kernels of a stacked LSTM."""
-    below, own = tf.split(weights.kernel, 2, axis=1)
-    return Packed((pack([own], precision), pack([below], precision)))
+def pack_stacked(
+    weights: StackedWeights, precision: Precision, entering: tf.Tensor | None = None
+) -> Packed:
+    """Packs the kernels of a stacked LSTM; arguments as those of `pack_grid`."""
+    (kernel,), scales = _rounded([weights.kernel], precision)
+    below, own = tf.split(kernel, 2, axis=1)
+    first = {TIME: weights.kernel[0, : below.shape[1]]}
+    return Packed(
+        (pack([own], precision), pack([below], precision)),
+        scales=scales,
+        table=_table(entering, first, scales, [weights.kernel]),
+    )
 
 
 def stacked_steps(packed: Packed, weights: StackedWeights) -> Column:
     """The layers of a stacked LSTM, see `stacked.stacked_lstm`; dtypes as in `grid_steps`."""
     own, below = (_Products(kernels, {TIME: weights.bias.shape[1]}) for kernels in packed.old)
     biases = tf.unstack(weights.bias)
+    scales = [tf.unstack(one) for one in packed.scales]
 
     def column(hidden, state, gates=False):
         ahead = tf.unstack(own.of_all(state.hidden)[TIME])
         old_memories = tf.unstack(state.memory)
 
-        def block(layer, hidden, _):
-            sums = {TIME: ahead[layer]}
-            _add(sums, below.of_layer(layer, hidden))
+        def block(layer, below, memory):
+            product = ahead[layer] + below[TIME]
+            if scales:
+                product *= scales[TIME][layer]
             hidden, memory, activations = lstm_transform(
-                sums[TIME], biases[layer], old_memories[layer]
+                product, biases[layer], old_memories[layer]
             )
             return hidden, None, (hidden, memory, activations[None])
 
-        return _unrolled(block, state.hidden.shape[0], hidden, None, gates)
+        def above(layer, hidden, memory):
+            return block(layer, below.of_layer(layer, hidden), memory)
+
+        first = block(0, below.of_entering(hidden, packed.table), None)
+        return _unrolled(above, state.hidden.shape[0], *first, gates)
 
     return column
 
@@ -216,6 +286,12 @@ class _Products:
     def of_all(self, rows: tf.Tensor) -> dict[int, tf.Tensor]:
         """The products of `[layers, batch, units]`, each layer with its own kernel."""
         return self._by_user([products_of_all(kernel, rows) for kernel in self._kernels])
+
+    def of_entering(self, hidden: tf.Tensor, table: tuple[tf.Tensor, ...]) -> dict[int, tf.Tensor]:
+        """The products of what enters the bottom, see `Column`, with the first layer's kernels."""
+        if table:
+            return self._by_user([tf.gather(one, hidden) for one in table])
+        return self._by_user([product_of_any(one, hidden) for one in self._kernels])
 
     def of_layer(self, layer: int, rows: tf.Tensor) -> dict[int, tf.Tensor]:
         """The products of `[batch, units]` with the kernels of one layer."""

@@ -189,9 +189,9 @@ class GridLSTM(GridLayer):
         leaving = self.run(sides, extents, training, seed, keep)
         return leaving.hidden[1], State(leaving.hidden[0], leaving.memory[0])
 
-    def pack(self, precision: Precision) -> Packed:
-        """The kernels as `column` wants them."""
-        return pack_grid(self.weights_now, self.equations, precision)
+    def pack(self, precision: Precision, entering: tf.Tensor | None = None) -> Packed:
+        """The kernels as `column` wants them; see `column.pack_grid`."""
+        return pack_grid(self.weights_now, self.equations, precision, entering)
 
     def column(self, packed: Packed) -> Column:
         """One time step, for a loop; takes what `enter` returns and the state."""

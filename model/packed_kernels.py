@@ -57,31 +57,21 @@ class BlockedKernel(NamedTuple):
 class QuantizedKernel(NamedTuple):
     """A kernel of integers, with which products are sums of integers.
 
-        x W ~ s_x s_W sum_k a_k B_k;   a = round(x / s_x), s_x = max |x| / 127, likewise B and s_W
+        x W ~ s sum_k a_k B_k;   a = round(127 x), B = round(W / (127 s)), s = max |W| / 127^2
 
-    with an s_x per row of x and an s_W per column of W. What becomes of a row does not depend on
-    the rows beside it, and sums of integers do not on their order; see `has_integer_products`. Not
-    for eager execution.
+    for |x| <= 1, as hidden vectors are, with an s per column of W; see `quantized`. What becomes of
+    a row does not depend on the rows beside it, and sums of integers do not on their order; see
+    `has_integer_products`. Not for eager execution.
 
     Attributes:
       layers: B of each layer, or of all, `[units, width]`, int8.
-      scales: s_W, `[layers | 1, width]`, float32.
     """
 
     layers: tuple[tf.Tensor, ...]
-    scales: tf.Tensor
-
-    @classmethod
-    def of(cls, kernel: tf.Tensor) -> "QuantizedKernel":
-        """Rounds a kernel `[layers | 1, units, width]`."""
-        integers, scales = _quantized(tf.cast(kernel, tf.float32))
-        return cls(tuple(tf.unstack(integers)), scales[:, 0])
 
     def product(self, layer: int, rows: tf.Tensor) -> tf.Tensor:
-        """As `BlockedKernel.product`."""
-        integers, scales = _quantized(rows)
-        product = _integer_product(integers, self.layers[layer])
-        return product * (scales * self.scales[layer])
+        """The sums of `[batch, units]` with the kernel of a layer, `[batch, width]`, float32."""
+        return _integer_product(_integers(rows), self.layers[layer])
 
 
 PackedKernel = BlockedKernel | QuantizedKernel
@@ -93,8 +83,19 @@ def is_shared(kernel: PackedKernel) -> bool:
 
 
 def product_of_layer(kernel: PackedKernel, layer: int | tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """The product of `[batch, units]` with the kernel of one layer; a tensor if it is shared."""
+    """The product of `[batch, units]` with the kernel of one layer; a tensor if it is shared.
+
+    Of a `QuantizedKernel` the sum, for rows within 1 of 0; likewise in what follows.
+    """
     return kernel.product(0 if is_shared(kernel) else layer, rows)
+
+
+def product_of_any(kernel: PackedKernel, rows: tf.Tensor) -> tf.Tensor:
+    """That of the first layer, for rows of any size."""
+    if isinstance(kernel, BlockedKernel):
+        return kernel.product(0, rows)
+    largest = tf.reduce_max(tf.abs(rows), axis=1, keepdims=True)
+    return kernel.product(0, rows / tf.maximum(largest, ALL_ZERO)) * largest
 
 
 def products_of_all(kernel: PackedKernel, rows: tf.Tensor) -> tf.Tensor:
@@ -108,14 +109,22 @@ def products_of_all(kernel: PackedKernel, rows: tf.Tensor) -> tf.Tensor:
     return tf.stack([kernel.product(layer, one) for layer, one in enumerate(tf.unstack(rows))])
 
 
-def pack(kernels: Sequence[tf.Tensor], precision: Precision) -> list[PackedKernel]:
+def pack(kernels: Sequence[tf.Tensor], dtype: tf.DType | str) -> list[PackedKernel]:
     """Packs kernels `[layers | 1, units, width]` of the same vectors; joined if they can be."""
     # Kernels that all layers share are not to be repeated for each.
     if len({kernel.shape[0] for kernel in kernels}) == 1 and len(kernels) > 1:
         kernels = [tf.concat(kernels, axis=-1)]
-    if precision == "int8":
-        return [QuantizedKernel.of(kernel) for kernel in kernels]
-    return [BlockedKernel.of(kernel, precision) for kernel in kernels]
+    if dtype == "int8":
+        return [QuantizedKernel(tuple(tf.unstack(kernel))) for kernel in kernels]
+    return [BlockedKernel.of(kernel, dtype) for kernel in kernels]
+
+
+def quantized(kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """B and s of a kernel `[layers | 1, units, width]`; see `QuantizedKernel`."""
+    kernel = tf.cast(kernel, tf.float32)
+    largest = tf.reduce_max(tf.abs(kernel), axis=1)
+    integers = _integers(kernel / tf.maximum(largest, ALL_ZERO)[:, None])
+    return integers, largest / LARGEST**2
 
 
 @functools.cache
@@ -138,11 +147,9 @@ def integer_products_are_exact() -> tf.Tensor:
     return tf.reduce_all(_integer_product(largest, -largest) == -64.0 * LARGEST**2)
 
 
-def _quantized(values):
-    """`[n, units, ...]` as integers of 8 bits, and what to multiply those of all units with."""
-    largest = tf.reduce_max(tf.abs(values), axis=1, keepdims=True)
-    integers = tf.round(values * (LARGEST / tf.maximum(largest, ALL_ZERO)))
-    return tf.cast(integers, tf.int8), largest / LARGEST
+def _integers(values):
+    """Values within 1 of 0 as integers of 8 bits."""
+    return tf.cast(tf.round(values * LARGEST), tf.int8)
 
 
 def _integer_product(rows, kernel):

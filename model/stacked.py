@@ -358,9 +358,9 @@ class StackedLSTM(keras.layers.Layer):
             hidden, state, self.weights_now, masks, plan.compilation, recompute, keep
         )
 
-    def pack(self, precision: Precision) -> Packed:
-        """The kernels as `column` wants them."""
-        return pack_stacked(self.weights_now, precision)
+    def pack(self, precision: Precision, entering: tf.Tensor | None = None) -> Packed:
+        """The kernels as `column` wants them; see `column.pack_grid`."""
+        return pack_stacked(self.weights_now, precision, entering)
 
     def column(self, packed: Packed) -> Column:
         """One time step, for a loop; takes what `enter` returns and the state."""
