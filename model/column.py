@@ -12,6 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model.config import GridEquations
+from model.errors import InputError
 from model.grid import DimensionWeights, State, transform_dimension
 from model.packed_kernels import (
     PackedKernel,
@@ -87,7 +88,7 @@ def pack_grid(
     precision: Precision,
     entering: tf.Tensor | None = None,
 ) -> Packed:
-    """Packs the kernels of a 2-D grid; integers only where all hidden vectors are within 1 of 0.
+    """Packs the kernels of a 2-D grid.
 
     Args:
       weights: of time and depth.
@@ -95,7 +96,15 @@ def pack_grid(
       precision: of the products.
       entering: `[vectors, units]`, all that can enter the bottom, for a table of their products;
         which there is if it has no more numbers than the kernels.
+
+    Raises:
+      InputError: of integers for a grid whose hidden vectors are not within 1 of 0.
     """
+    if precision == "int8" and not {"relu", "identity"}.isdisjoint(equations.transforms):
+        raise InputError(
+            f"transforms is {equations.transforms}; kernels of 8-bit integers need hidden vectors "
+            f"within 1 of 0, as those of 'lstm' and 'tanh' are"
+        )
     exact = [one.kernel for one in weights]
     kernels, scales = _rounded(exact, precision)
     units = kernels[TIME].shape[1] // 2

@@ -10,6 +10,7 @@ from grids import error, normal, value_and_gradients
 
 from model.column import StackedWeights, pack_stacked, stacked_steps
 from model.compilation import Compilation
+from model.errors import InputError
 from model.grid import State
 from model.layers import GridLSTM, GridLSTMCell, GridLSTMND
 from model.stacked import StackedLSTM, stacked_lstm
@@ -252,6 +253,14 @@ def test_stacked_lstm_equals_its_columns(steps, layers, recompute, compilation):
 
     run = tf.function(run, autograph=False, jit_compile=compilation.whole)
     assert error(run(), value_and_gradients(by_columns, sources)) < 1e-10
+
+
+@pytest.mark.parametrize("plain", ["relu", "identity"])
+def test_integers_are_for_bounded_hidden_vectors(plain):
+    grid = GridLSTM(4, 2, transforms=("lstm", plain))
+    grid.build((2, 3, 4))
+    with pytest.raises(InputError, match=f"{plain}.*within 1 of 0"):
+        grid.pack("int8")
 
 
 def test_stacked_layer_is_kerass():
