@@ -1,5 +1,6 @@
 """Text from a character model, and what a character model thinks of a text."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -71,41 +72,53 @@ class Generated(NamedTuple):
     state: TextState
 
 
-class Drawn(NamedTuple):
-    """One character per row.
+def chooser(choice: Choice, size: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """How the next characters are drawn: by inverting the cumulative distribution.
 
-    Attributes:
-      ids: `[batch]`, int32.
-      order: `[batch, vocabulary_size]`, int32, all ids, the likeliest first.
-    """
-
-    ids: tf.Tensor
-    order: tf.Tensor
-
-
-def choose(logits: tf.Tensor, choice: Choice, uniform: tf.Tensor) -> Drawn:
-    """Draws one character per row by inverting the cumulative distribution.
+    Characters are in the order of their ids; where only the likeliest may be drawn, these come
+    first. Sorting takes longer than all else here, and is left out if no row asks for it.
 
     Args:
-      logits: `[batch, vocabulary_size]`.
       choice: how to choose.
-      uniform: `[batch]`, in [0, 1), the random numbers.
+      size: of the vocabulary.
+
+    Returns:
+      A function of logits, `[batch, size]`, and random numbers in [0, 1), `[batch]`, that draws an
+      id per row, `[batch]`, int32. To be called in a loop: what does not change is outside of it.
     """
-    size = logits.shape[-1]
     greedy = choice.temperature == 0
-    temperature = tf.where(greedy, 1.0, choice.temperature)
-    ranked, order = tf.math.top_k(logits / temperature[:, None], size)
-    probabilities = tf.nn.softmax(ranked)
-    top_k = tf.where(choice.top_k > 0, choice.top_k, size)
-    top_k = tf.where(greedy, 1, top_k)
-    likelier = tf.cumsum(probabilities, axis=-1, exclusive=True)
-    kept = (tf.range(size) < top_k[:, None]) & (likelier < choice.top_p[:, None])
-    kept |= tf.range(size) == 0
-    cumulative = tf.cumsum(tf.where(kept, probabilities, 0.0), axis=-1)
-    threshold = uniform * cumulative[:, -1]
-    rank = tf.reduce_sum(tf.cast(cumulative <= threshold[:, None], tf.int32), axis=-1)
-    last = tf.reduce_sum(tf.cast(kept, tf.int32), axis=-1) - 1
-    return Drawn(tf.gather(order, tf.minimum(rank, last), batch_dims=1), order)
+    temperature = tf.where(greedy, 1.0, choice.temperature)[:, None]
+    most = tf.where(greedy, 1, tf.where(choice.top_k > 0, choice.top_k, size))
+    among_first = tf.range(size) < most[:, None]
+    only_likeliest = (most < size) | (choice.top_p < 1)
+    sorts = tf.reduce_any(only_likeliest)
+
+    def choose(logits, uniform):
+        scaled = logits / temperature
+
+        def sorted_first():
+            ranked, order = tf.math.top_k(scaled, size)
+            probabilities = tf.nn.softmax(ranked)
+            likelier = tf.cumsum(probabilities, axis=-1, exclusive=True)
+            kept = among_first & (likelier < choice.top_p[:, None]) | (tf.range(size) == 0)
+            rank = _inverse(tf.where(kept, probabilities, 0.0), uniform)
+            return tf.where(only_likeliest, _of(order, rank), by_id())
+
+        def by_id():
+            return _inverse(tf.nn.softmax(scaled), uniform)
+
+        return tf.cond(sorts, sorted_first, by_id)
+
+    return choose
+
+
+def _inverse(weights, uniform):
+    """The first index at which sums of `[batch, size]` weights exceed a share of their total."""
+    cumulative = tf.cumsum(weights, axis=-1)
+    total = cumulative[:, -1:]
+    # A share may be rounded to the total.
+    before = (cumulative <= uniform[:, None] * total) & (cumulative < total)
+    return tf.reduce_sum(tf.cast(before, tf.int32), axis=-1)
 
 
 def initial_state(model: CharacterModel, batch: int | tf.Tensor) -> TextState:
@@ -172,50 +185,58 @@ def generate(
     longest = tf.reduce_max(tf.concat([length, [0]], axis=0))
     uniform = _uniform(choice.seed, state.drawn, longest)
     stepper = model.stepper()
+    choose = chooser(choice, model.vocabulary_size)
+    any_character = stop == PADDING
+    stops = ~tf.reduce_all(any_character, axis=1)
 
-    def add_character(step, active, added, state, arrays):
+    def has_stopped(state):
+        return stops & tf.reduce_all((state.recent == stop) | any_character, axis=1)
+
+    def add_character(step, active, added, state, *arrays):
         logits, after = stepper(state.characters)
-        drawn = choose(logits, choice, uniform[:, step])
+        drawn = choose(logits, uniform[:, step])
         new = TextState(
-            CharacterState(drawn.ids, *after.state),
+            CharacterState(drawn, *after.state),
             state.drawn + 1,
-            tf.concat([state.recent[:, 1:], drawn.ids[:, None]], axis=1),
+            tf.concat([state.recent[:, 1:], drawn[:, None]], axis=1),
         )
-        log_probabilities = tf.nn.log_softmax(logits)
-        likeliest = drawn.order[:, :alternatives]
-        columns = (
-            tf.where(active, drawn.ids, PADDING),
-            tf.where(active, _of(log_probabilities, drawn.ids), 0.0),
-            tf.where(active[:, None], likeliest, PADDING),
-            tf.where(active[:, None], _of(log_probabilities, likeliest), 0.0),
-        )
-        arrays = [one.write(step + 1, column) for one, column in zip(arrays, columns, strict=True)]
-        added += tf.cast(active, tf.int32)
         state = choose_rows(active, new, state)
-        active &= (step + 1 < length) & ~_ends_with(state.recent, stop)
-        return step + 1, active, added, state, arrays
+        added += tf.cast(active, tf.int32)
+        step += 1
+        arrays = (one.write(step, part) for one, part in zip(arrays, (drawn, logits), strict=True))
+        active &= (step < length) & ~has_stopped(state)
+        return step, active, added, state, *arrays
 
-    # An array of columns that nobody has written cannot be stacked; the first is dropped again.
-    blanks = (
-        tf.fill([batch], PADDING),
-        tf.zeros([batch]),
-        tf.fill([batch, alternatives], PADDING),
-        tf.zeros([batch, alternatives]),
-    )
+    # Arrays that nobody has written to cannot be read; the first entry is dropped again.
+    first = (tf.zeros([batch], tf.int32), tf.zeros([batch, model.vocabulary_size]))
     arrays = [
-        tf.TensorArray(
-            blank.dtype, size=1, dynamic_size=True, element_shape=[None] * len(blank.shape)
-        ).write(0, blank)
-        for blank in blanks
+        tf.TensorArray(one.dtype, longest + 1, element_shape=[None, *one.shape[1:]]).write(0, one)
+        for one in first
     ]
-    _, _, added, state, arrays = tf.while_loop(
+    steps, _, added, state, *arrays = tf.while_loop(
         lambda step, active, *_: tf.reduce_any(active),
         add_character,
-        (0, length > 0, tf.zeros_like(length), state, arrays),
+        (0, length > 0, tf.zeros_like(length), state, *arrays),
     )
-    ids, scores, likeliest, likeliest_scores = (_rows(array.stack()[1:]) for array in arrays)
-    stopped = _ends_with(state.recent, stop) & (added > 0)
-    return Generated(ids, scores, likeliest, likeliest_scores, added, stopped, state)
+    ids, logits = (one.gather(tf.range(steps + 1))[1:] for one in arrays)
+    reported = _report(ids, logits, added, alternatives)
+    return Generated(*reported, added, has_stopped(state) & (added > 0), state)
+
+
+def _report(ids, logits, added, alternatives):
+    """The columns of `Generated` from ids `[longest, batch]` and what they were drawn from."""
+    log_probabilities = tf.nn.log_softmax(logits)
+    likeliest_scores, likeliest = tf.math.top_k(log_probabilities, alternatives)
+    within = tf.range(tf.shape(ids)[0])[:, None] < added
+    return [
+        _rows(part)
+        for part in (
+            tf.where(within, ids, PADDING),
+            tf.where(within, tf.gather(log_probabilities, ids, batch_dims=2), 0.0),
+            tf.where(within[..., None], likeliest, PADDING),
+            tf.where(within[..., None], likeliest_scores, 0.0),
+        )
+    ]
 
 
 def _uniform(seed, drawn, count):
@@ -244,11 +265,6 @@ def _shift(bits):
 def _of(values, ids):
     """The values of ids, per row."""
     return tf.gather(values, ids, batch_dims=1)
-
-
-def _ends_with(recent, stop):
-    same = tf.reduce_all((recent == stop) | (stop == PADDING), axis=1)
-    return same & tf.reduce_any(stop != PADDING, axis=1)
 
 
 def _rows(columns):

@@ -17,7 +17,7 @@ from model.sampling import (
     MAX_STOP,
     Choice,
     _uniform,
-    choose,
+    chooser,
     embed,
     generate,
     initial_state,
@@ -71,6 +71,16 @@ def test_a_row_does_not_depend_on_the_rest_of_the_batch(model, alphabet):
     np.testing.assert_array_equal(generated.log_probabilities[0, 5:], 0)
 
 
+def test_texts_of_no_length_are_read_only(model, alphabet):
+    texts, generated = generate_text(model, alphabet, TEXTS, [0, 0, 0])
+    assert list(texts) == [b"", b"", b""] and generated.alternatives.shape == (3, 0, 0)
+    read_only = read(model, alphabet.encode(tf.constant(TEXTS)), initial_state(model, 3))
+    for found, expected in zip(
+        tf.nest.flatten(generated.state), tf.nest.flatten(read_only), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_log_probabilities_of_generated_text_are_its_score(model, alphabet):
     texts, generated = generate_text(model, alphabet, [""], [12])
     bits, scores = score(model, alphabet.encode(tf.constant(texts)))
@@ -105,7 +115,7 @@ def test_draws_follow_the_distribution():
     uniform = tf.constant(np.random.default_rng().random(draws), tf.float32)
 
     def frequencies(**arguments):
-        ids = choose(logits, choice(draws, **arguments), uniform).ids
+        ids = chooser(choice(draws, **arguments), 3)(logits, uniform)
         return np.bincount(ids, minlength=3) / draws
 
     np.testing.assert_allclose(frequencies(), probabilities, atol=0.02)
