@@ -126,6 +126,24 @@ def test_draws_follow_the_distribution():
     np.testing.assert_allclose(frequencies(temperature=0.5), squared, atol=0.02)
 
 
+def test_how_a_row_is_drawn_does_not_depend_on_the_others():
+    rows, size = 200, 7
+    rng = np.random.default_rng()
+    mixed = Choice(
+        tf.constant(rng.choice([0.0, 0.5, 1.0], rows), tf.float32),
+        tf.constant(rng.choice([0, 2, size], rows), tf.int32),
+        tf.constant(rng.choice([0.6, 1.0], rows), tf.float32),
+        tf.zeros([rows], tf.int64),
+    )
+    logits = tf.constant(rng.normal(size=(rows, size)), tf.float32)
+    uniform = tf.constant(rng.random(rows), tf.float32)
+    together = chooser(mixed, size)(logits, uniform)
+    for row in range(rows):
+        alone = slice(row, row + 1)
+        choose = chooser(Choice(*(part[alone] for part in mixed)), size)
+        assert choose(logits[alone], uniform[alone])[0] == together[row]
+
+
 PRECISIONS = pytest.mark.parametrize(
     "precision,bound",
     [
