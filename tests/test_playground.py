@@ -55,6 +55,15 @@ def test_the_text_is_what_the_server_gives(page, server):
     assert page.locator("#text .prompt").all_text_contents() == ["a", "b", "é"]
 
 
+def test_a_text_may_end_within_a_character(page, server):
+    first_byte = "é".encode()[0]
+    text = generated(server, "", 1000).text
+    length = next(end for end in range(10, 1001, 10) if text[end - 1] == first_byte)
+    generate(page, "", length)
+    assert text_of(page).endswith("\ufffd")
+    assert text_of(page) == generated(server, "", length).text.decode("utf-8", "replace")
+
+
 def test_alternatives_show_on_hover(page, server):
     generate(page, "ab", 10)
     expected = generated(server, "ab", 10)

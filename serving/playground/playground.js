@@ -68,6 +68,7 @@ async function generate() {
       writer.generate(version, prompt, field.length.valueAsNumber, choices(), running.signal),
     );
   } finally {
+    text.end();
     running = null;
     field.halt.disabled = true;
     field.generate.disabled = false;

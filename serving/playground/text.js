@@ -47,15 +47,24 @@ export class Text {
       this.characters.push(character);
       this.pending.push(character);
       const shown = this.decoder.decode(character.bytes, { stream: true });
-      if (!shown) continue; // more bytes belong to it
-      const span = document.createElement("span");
-      span.textContent = shown;
-      span.classList.toggle("prompt", kind === "prompt");
-      this.spans.set(span, this.pending);
-      if (this.surprising) shadeBySurprise(span, this.pending);
-      this.pending = [];
-      this.element.append(span);
+      if (shown) this.show(shown, kind); // otherwise more bytes belong to it
     }
+  }
+
+  // Shows bytes whose rest has not come, and will not.
+  end() {
+    const shown = this.decoder.decode();
+    if (shown) this.show(shown);
+  }
+
+  show(shown, kind = "") {
+    const span = document.createElement("span");
+    span.textContent = shown;
+    span.classList.toggle("prompt", kind === "prompt");
+    this.spans.set(span, this.pending);
+    if (this.surprising) shadeBySurprise(span, this.pending);
+    this.pending = [];
+    this.element.append(span);
   }
 
   // Shades by how little each character was expected.
