@@ -262,8 +262,8 @@ def stacked_steps(packed: Packed, weights: StackedWeights) -> Column:
         ahead = tf.unstack(own.of_all(state.hidden)[TIME])
         old_memories = tf.unstack(state.memory)
 
-        def block(layer, below, memory):
-            product = ahead[layer] + below[TIME]
+        def block(layer, products):
+            product = ahead[layer] + products[TIME]
             if scales:
                 product *= scales[TIME][layer]
             hidden, memory, activations = lstm_transform(
@@ -271,10 +271,10 @@ def stacked_steps(packed: Packed, weights: StackedWeights) -> Column:
             )
             return hidden, None, (hidden, memory, activations[None])
 
-        def above(layer, hidden, memory):
-            return block(layer, below.of_layer(layer, hidden), memory)
+        def above(layer, hidden, _):
+            return block(layer, below.of_layer(layer, hidden))
 
-        first = block(0, below.of_entering(hidden, packed.table), None)
+        first = block(0, below.of_entering(hidden, packed.table))
         return _unrolled(above, state.hidden.shape[0], *first, gates)
 
     return column

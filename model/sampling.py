@@ -102,7 +102,7 @@ def chooser(choice: Choice, size: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Te
             likelier = tf.cumsum(probabilities, axis=-1, exclusive=True)
             kept = among_first & (likelier < choice.top_p[:, None]) | (tf.range(size) == 0)
             rank = _inverse(tf.where(kept, probabilities, 0.0), uniform)
-            return tf.where(only_likeliest, _of(order, rank), by_id())
+            return tf.where(only_likeliest, tf.gather(order, rank, batch_dims=1), by_id())
 
         def by_id():
             return _inverse(tf.nn.softmax(scaled), uniform)
@@ -260,11 +260,6 @@ def _mix(z):
 
 def _shift(bits):
     return tf.constant(bits, tf.uint64)
-
-
-def _of(values, ids):
-    """The values of ids, per row."""
-    return tf.gather(values, ids, batch_dims=1)
 
 
 def _rows(columns):
