@@ -29,7 +29,7 @@ test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
 test-flink: $(READY) $(FLINK)/.installed ## Run the data stages on a Flink cluster, and kill parts of it
-	$(BIN)/python -m pytest tests/test_flink.py --flink "$(FLINK)" $(ARGS)
+	$(BIN)/python -m pytest tests/pipeline/data/test_flink.py --flink "$(FLINK)" $(ARGS)
 
 lint: $(READY) ## Check style and format
 	$(BIN)/ruff check .
@@ -62,9 +62,9 @@ $(VENV)/.benchmarks: benchmarks/requirements.txt $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
-$(FLINK)/.installed: tests/flink/requirements.txt tests/flink/pom.xml $(READY)
+$(FLINK)/.installed: tests/pipeline/data/flink/requirements.txt tests/pipeline/data/flink/pom.xml $(READY)
 	@{ command -v mvn && command -v java; } >/dev/null || { echo "error: Maven or Java is not installed; install Maven and Java 17" >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
-	  --target $(FLINK)/libraries -r tests/flink/requirements.txt
-	mvn --quiet --batch-mode -f tests/flink/pom.xml -Dtarget="$(CURDIR)/$(FLINK)/job-server" package
+	  --target $(FLINK)/libraries -r tests/pipeline/data/flink/requirements.txt
+	mvn --quiet --batch-mode -f tests/pipeline/data/flink/pom.xml -Dtarget="$(CURDIR)/$(FLINK)/job-server" package
 	@touch $@

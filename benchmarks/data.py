@@ -18,10 +18,10 @@ import click
 import rich.table
 
 from benchmarks.flink_cluster import flink_cluster
-from model import command_line
+from common import command_line
+from common.machine import machine
+from common.progress import console, progress_bar
 from model.errors import InputError
-from pipeline.machine import machine
-from pipeline.progress import console, progress_bar
 
 COMPARED = 10**8  # characters
 REPEATED = 10**8

@@ -22,10 +22,10 @@ BARE_SHARD = 1 << 23  # bytes, as ExampleGen has them at 10^8
 
 def stages(corpus: str, directory: str, *beam_options: str) -> dict:
     """ExampleGen, StatisticsGen and SchemaGen; their start-up is that of a corpus of one line."""
-    from pipeline import corpus as corpora
-    from pipeline import example_gen, schema_gen, statistics_gen
-    from pipeline.artifacts import Store
+    from pipeline.data import corpus as corpora
     from pipeline.settings import DataConfig
+    from pipeline.stages import example_gen, schema_gen, statistics_gen
+    from pipeline.store.artifacts import Store
 
     def run(path, root):
         store = Store(root)
@@ -83,10 +83,10 @@ def bare(corpus: str, directory: str) -> dict:
 
 def windows(root: str, streams: str, window: str, seconds: str) -> dict:
     """Characters per second that tf.data brings into windows, as a training takes them."""
-    from pipeline import trainer
-    from pipeline.artifacts import Store
-    from pipeline.stages import EXAMPLE_GEN, SCHEMA_GEN
-    from pipeline.windows import Split, read_ahead
+    from pipeline.data.windows import Split, read_ahead
+    from pipeline.stages import trainer
+    from pipeline.stages.names import EXAMPLE_GEN, SCHEMA_GEN
+    from pipeline.store.artifacts import Store
 
     store = Store(root)
     alphabet = trainer.read_alphabet(store.latest(SCHEMA_GEN))

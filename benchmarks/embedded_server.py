@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from benchmarks.problem import VOCABULARY
-from serving import launch
-from serving.client import Address
-from serving.config_files import METRICS_PATH
+from serving.client import launch
+from serving.client.client import Address
+from serving.server.config_files import METRICS_PATH
 
 MODEL = "bench"
 
@@ -40,10 +40,10 @@ def exported(layers: int, units: int, precision: str) -> Iterator[str]:
     """Exports a network of random weights as version 1; yields its base path."""
     import tensorflow as tf
 
-    from model.alphabet import Alphabet
-    from model.character_model import CharacterModel
     from model.config import ModelConfig
-    from serving.export import export
+    from model.language_model.character_model import CharacterModel
+    from model.text.code_points import Alphabet
+    from serving.graph.export import export
 
     tf.keras.utils.set_random_seed(0)
     alphabet = Alphabet.of("bytes", range(VOCABULARY))

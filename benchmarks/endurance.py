@@ -20,8 +20,8 @@ import rich.table
 
 from benchmarks.embedded_server import exported, serving
 from benchmarks.load import Load, run
-from model import command_line
-from pipeline.machine import machine
+from common import command_line
+from common.machine import machine
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -11,8 +11,9 @@ import click
 from benchmarks.contenders import THIS, Contender
 from benchmarks.problem import Size
 from benchmarks.train_step import measure
-from model import command_line, execution
+from common import command_line
 from model.config import Kind
+from model.execution import planner
 
 SIZES = [
     Size("grid", 2, 32, 16, 64),
@@ -35,7 +36,7 @@ SIZES = [
 @click.option("--kind", type=click.Choice(get_args(Kind)), help="Only nets of this kind.")
 def main(steps, turn, only, kind):
     """Measure all variants at all sizes on this processor."""
-    here = execution.processor()
+    here = planner.processor()
     variants = [f"float32 {one}" for one in ("whole", "whole parts", "gates", "parts")]
     if here in ("amx", "avx512_bf16"):
         variants += ["bfloat16 gates", "bfloat16 parts"]
@@ -47,17 +48,17 @@ def main(steps, turn, only, kind):
             result.contender.dtype: round(size.batch * size.window / result.median)
             for result in measure(size, chosen, steps, turn)
         }
-        _replace(execution.Measured(here, *size[:4], speeds))
+        _replace(planner.Measured(here, *size[:4], speeds))
 
 
-def _replace(row: execution.Measured) -> None:
+def _replace(row: planner.Measured) -> None:
     """Writes the table with a row in the place of an older one."""
-    execution.measurements.cache_clear()
-    found = {old[:-1]: old for old in execution.measurements()}
+    planner.measurements.cache_clear()
+    found = {old[:-1]: old for old in planner.measurements()}
     found[row[:-1]] = row
     ordered = sorted(found.values(), key=lambda one: one[:-1])
     lines = ",\n".join(" " + json.dumps(one._asdict()) for one in ordered)
-    execution.TABLE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    planner.TABLE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

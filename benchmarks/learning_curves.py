@@ -7,10 +7,10 @@ import click
 import numpy as np
 import tensorflow as tf
 
-from model import command_line
-from pipeline.learner import Learner
-from pipeline.progress import progress_bar
+from common import command_line
+from common.progress import progress_bar
 from pipeline.settings import Settings, load_preset
+from pipeline.training.learner import Learner
 
 EXECUTIONS = (("reference", "float32"), ("wavefront", "float32"), ("wavefront", "bfloat16"))
 SMOOTHED = 20  # steps

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.client import Address, AsyncClient, ServerError
+from serving.client.client import Address, AsyncClient, ServerError
+from serving.client.stream import Stream
 from serving.protocol import Choices
-from serving.stream import Stream
 
 
 class Load(NamedTuple):

@@ -49,10 +49,10 @@ def _training_step(size, dtype):
     """A pure function: ids, weights and mean squares to loss, weights and mean squares."""
     import tensorflow as tf
 
-    from model.compilation import Compilation
     from model.config import GridEquations
-    from model.grid import DimensionWeights, Sides
-    from model.wavefront import grid_wavefront
+    from model.execution.compilation import Compilation
+    from model.grid.reference import DimensionWeights, Sides
+    from model.grid.wavefront.wavefront import grid_wavefront
 
     units, compute = size.units, tf.dtypes.as_dtype(dtype)
 

@@ -23,8 +23,8 @@ import rich.table
 from benchmarks.embedded_server import MODEL, exported, serving
 from benchmarks.load import Load, run
 from benchmarks.problem import VOCABULARY
-from model import command_line
-from pipeline.machine import machine
+from common import command_line
+from common.machine import machine
 
 PIECE = 16
 METRIC = re.compile(r":tensorflow:serving:(request|runtime)_latency_sum\{[^}]*\} (\S+)")
@@ -62,7 +62,7 @@ class InProcess:
     """The model, called without a server in between."""
 
     def __init__(self, path: str):
-        from serving.servable import Servable, session_config
+        from serving.server.servable import Servable, session_config
 
         self._servable = Servable(path, MODEL, 1, session_config(), lambda *_: None)
         self.speed(1, PIECE)  # the first call prepares the kernels
@@ -134,7 +134,7 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
     """Measure a server under load, against PyTorch's sampling and the model in process."""
     import tensorflow as tf
 
-    from serving.batching import threads_per_op
+    from serving.graph.batching import threads_per_op
 
     # As the server has; a process has the threads that its first session asks for.
     tf.config.threading.set_intra_op_parallelism_threads(threads_per_op())

@@ -9,7 +9,7 @@ import rich.console
 from benchmarks.contenders import CEILING, THIS, contenders
 from benchmarks.problem import Size
 from benchmarks.train_step import as_table, check_losses, measure, summary
-from model import command_line
+from common import command_line
 
 SIZES = [
     Size("grid", 6, 1000, 50, 50),

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size, pieces
 from model.config import ModelConfig
-from model.execution import variant_plan
-from pipeline.learner import Learner
+from model.execution.planner import variant_plan
 from pipeline.settings import TrainingConfig
+from pipeline.training.learner import Learner
 
 
 def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:

@@ -21,8 +21,8 @@ import rich.table
 from benchmarks.contenders import CEILING, THIS, Contender, contenders
 from benchmarks.problem import Size
 from benchmarks.worker import LONG_STEP
-from model import command_line
-from pipeline.machine import machine
+from common import command_line
+from common.machine import machine
 
 
 @dataclasses.dataclass

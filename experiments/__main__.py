@@ -6,8 +6,8 @@ from typing import get_args
 
 import click
 
+from common import command_line
 from experiments.scale import Scale
-from model import command_line
 from pipeline.settings import CORPUS_HELP, nearest
 
 ALL = "all"
@@ -76,8 +76,8 @@ def list_experiments(root):
     """List the experiments, and at which scales there are results."""
     import rich.table
 
+    from common.progress import console
     from experiments.results import RESULTS
-    from pipeline.progress import console
 
     table = rich.table.Table("experiment", "asks", "results", box=None)
     for experiment in _all():
@@ -100,11 +100,11 @@ def run(name, scale, root, corpus, jobs, saved_model):
 
     Training goes on with what --root holds, so the same command twice measures once.
     """
+    from common.progress import console
     from experiments import measuring, results
     from experiments.experiment import Inputs
-    from pipeline.artifacts import Store
-    from pipeline.corpus import resolve_mixture
-    from pipeline.progress import console
+    from pipeline.data.corpus import resolve_mixture
+    from pipeline.store.artifacts import Store
 
     chosen = _all() if name == ALL else [_named(name, ALL)]
     inputs = Inputs(resolve_mixture([corpus]), saved_model)
@@ -134,11 +134,11 @@ def point(name, labels, scale, root, corpus, jobs, seed):
 
     Example: point parity layers=5 bits=40 "model=grid, tied" --scale small --seed 7
     """
+    from common.progress import console
     from experiments import measuring
     from experiments.experiment import Inputs
-    from pipeline.artifacts import Store
-    from pipeline.corpus import resolve_mixture
-    from pipeline.progress import console
+    from pipeline.data.corpus import resolve_mixture
+    from pipeline.store.artifacts import Store
 
     experiment = _named(name)
     inputs = Inputs(resolve_mixture([corpus]), first_seed=seed)

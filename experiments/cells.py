@@ -18,10 +18,10 @@ from experiments.experiment import (
 )
 from experiments.probing import DIMENSIONS, GATES, KINDS, SHOWN, look_into
 from experiments.scale import Scale
-from pipeline import trainer
-from pipeline.artifacts import Store
-from pipeline.corpus import Mixture
+from pipeline.data.corpus import Mixture
 from pipeline.settings import Settings
+from pipeline.stages import trainer
+from pipeline.store.artifacts import Store
 
 PIECES = {"tiny": 2, "small": 40, "full": 200}
 """Pieces of the eval split that are read, of `characters.PIECE` each."""

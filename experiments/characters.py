@@ -10,16 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from common import files
 from experiments.experiment import Measured, Row
 from model.errors import InputError
-from pipeline import example_gen, files, schema_gen, statistics_gen, trainer
-from pipeline.artifacts import Artifact, Store, copy_tree
-from pipeline.corpus import Mixture
-from pipeline.records import read_records, shard_paths
+from pipeline.data.corpus import Mixture
+from pipeline.data.records import read_records, shard_paths
 from pipeline.settings import DataConfig, Settings
-from pipeline.training_log import LAYER_GRADIENT, LOSS, SPEED, read_scalars
-from serving.batching import rebatch
-from serving.export import read_alphabet
+from pipeline.stages import example_gen, schema_gen, statistics_gen, trainer
+from pipeline.store.artifacts import Artifact, Store, copy_tree
+from pipeline.training.training_log import LAYER_GRADIENT, LOSS, SPEED, read_scalars
+from serving.graph.batching import rebatch
+from serving.graph.export import read_alphabet
 
 PIECE = 1000
 """Characters that an export reads at once."""

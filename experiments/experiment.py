@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from experiments.scale import Scale
-from pipeline.artifacts import Store
-from pipeline.corpus import Mixture
+from pipeline.data.corpus import Mixture
+from pipeline.store.artifacts import Store
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]

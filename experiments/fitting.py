@@ -13,15 +13,15 @@ import keras
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
+from common import code_version, files
+from common.progress import progress_bar
 from experiments import nets
 from experiments.experiment import Measured, Tables
 from experiments.nets import Net
 from experiments.task import UNCOUNTED, Task
 from model.config import require_range
-from pipeline import code_version, files
-from pipeline.artifacts import Artifact, Outcome, Store
-from pipeline.progress import progress_bar
-from pipeline.windows import untuned
+from pipeline.data.windows import untuned
+from pipeline.store.artifacts import Artifact, Outcome, Store
 
 STAGE = "Fitting"
 HISTORY = "history.csv"

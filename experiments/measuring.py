@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from typing import NamedTuple
 
+from common import code_version
+from common.machine import machine
+from common.progress import progress_bar
 from experiments import worker
 from experiments.experiment import Experiment, Inputs, Measured, Point, Tables
 from experiments.results import Results
 from experiments.scale import Scale
 from model.errors import InputError
-from model.execution import visible_device
-from pipeline import code_version
-from pipeline.artifacts import Store
-from pipeline.machine import machine
-from pipeline.progress import progress_bar
+from model.execution.planner import visible_device
+from pipeline.store.artifacts import Store
 
 LARGE = 3 << 30  # bytes
 

@@ -7,9 +7,11 @@ import keras
 
 from experiments.task import Task
 from model.config import require_one_of, require_range
-from model.execution import PLAIN, choose, visible_device
-from model.layers import GridLSTM, GridLSTMND
-from model.stacked import StackedLSTM
+from model.execution.plan import PLAIN
+from model.execution.planner import choose, visible_device
+from model.layers.grid_lstm import GridLSTM
+from model.layers.grid_lstm_nd import GridLSTMND
+from model.layers.stacked_lstm import StackedLSTM
 
 Kind = Literal["grid", "stacked", "tanh", "relu", "highway"]
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from experiments import characters, plots
 from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Summary, Tables, distinct
 from experiments.scale import Scale
-from pipeline.artifacts import Store
 from pipeline.settings import DataConfig, Settings, load_preset
+from pipeline.store.artifacts import Store
 
 PRESETS = {"grid": "enwik8-grid3", "stacked": "enwik8-stacked3"}
 """What all models are trained like, but for what a scale makes smaller."""

@@ -4,8 +4,8 @@ import multiprocessing
 import os
 import threading
 
-from model import command_line
-from pipeline.progress import console
+from common import command_line
+from common.progress import console
 
 
 def begin(free: multiprocessing.Queue) -> None:

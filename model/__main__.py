@@ -1,61 +1,108 @@
 """`python -m model explain`: how a net of a given size would be executed here, and why."""
 
-from typing import get_args
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from typing import NoReturn, get_args
 
-import click
-
-from model import command_line
-from model.config import ComputeType, Device, Execution, GridEquations, Kind, Processor
-
-
-@click.group(cls=command_line.Commands, context_settings=command_line.CONTEXT)
-def commands():
-    """Facts about the model."""
+from .config import ComputeType, Device, Execution, GridEquations, Kind, Processor
+from .errors import InputError
 
 
-@commands.command()
-@click.option("--kind", type=click.Choice(get_args(Kind)), default="grid", show_default=True)
-@click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
-@click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
-@click.option("--window", type=click.IntRange(1), default=50, show_default=True)
-@click.option(
-    "--execution",
-    type=click.Choice(get_args(Execution)),
-    default="auto",
-    show_default=True,
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(get_args(ComputeType)),
-    default="auto",
-    show_default=True,
-)
-@click.option("--device", type=click.Choice(get_args(Device)), help="Default: this one's.")
-@click.option(
-    "--processor",
-    type=click.Choice(get_args(Processor)),
-    help="What the processor multiplies with. Default: this one's.",
-)
-def explain(kind, layers, units, batch, window, execution, dtype, device, processor):
-    """Print how a 2-D Grid LSTM, or a stacked one, would be trained, and why."""
-    import rich.console
-    import rich.table
+def positive(text: str) -> int:
+    """Parses an integer of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
 
-    from model.execution import choose
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the mistake and exits with status 2."""
+        self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    top = Parser(prog="python -m model", description="Facts about the model.")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    explain_parser = commands.add_parser(
+        "explain",
+        help="Print how a 2-D Grid LSTM, or a stacked LSTM, would be trained, and why.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = explain_parser.add_argument
+    add("--kind", choices=get_args(Kind), default="grid", help="Architecture of the net.")
+    add("--layers", type=positive, default=6, help="Number of layers.")
+    add("--units", type=positive, default=1000, help="Width of each hidden and memory vector.")
+    add("--batch", type=positive, default=50, help="Number of sequences in a batch.")
+    add("--window", type=positive, default=50, help="Number of time steps of a window.")
+    add("--execution", choices=get_args(Execution), default="auto", help="Algorithm of the grid.")
+    add("--dtype", choices=get_args(ComputeType), default="auto", help="Data type of the products.")
+    add("--device", choices=get_args(Device), help="Device to plan for; None for this machine's.")
+    add(
+        "--processor", choices=get_args(Processor), help="Processor to plan for; None for this one."
+    )
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line and returns the exit status; a user's mistake is one line and 2."""
+    top = parser()
+    options = vars(top.parse_args(arguments))
+    if options.pop("command") is None:
+        top.print_help()
+        return 0
+    try:
+        for name, value in explain(**options):
+            print(f"{name:<27}{value}")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def explain(
+    kind: Kind,
+    layers: int,
+    units: int,
+    batch: int,
+    window: int,
+    execution: Execution,
+    dtype: ComputeType,
+    device: Device | None,
+    processor: Processor | None,
+) -> Iterator[tuple[str, str]]:
+    """Yields the lines of `explain`, a name and a value each."""
+    _import_tensorflow()
+    from .execution.planner import choose
 
     plan = choose(units, layers, batch, execution, dtype, device, processor, kind=kind)
-    table = rich.table.Table(show_header=False, box=None)
-    table.add_row("execution", plan.execution)
-    table.add_row("products", plan.dtype)
-    table.add_row("memories, weights", "float32")
-    table.add_row("compiled", _compiled(plan))
+    yield "execution", plan.execution
+    yield "products", plan.dtype
+    yield "memories, weights", "float32"
+    yield "compiled", _compiled(plan)
     if plan.execution != "reference":
-        for name, kept in _kept(plan, kind, layers, units, batch, window):
-            table.add_row(name, kept)
+        yield from _kept(plan, kind, layers, units, batch, window)
     for number, reason in enumerate(plan.reasons):
-        table.add_row("" if number else "because", reason)
-    rich.console.Console(soft_wrap=True).print(table)
+        yield "" if number else "because", reason
+
+
+def _import_tensorflow():
+    """Imports TensorFlow without the notices that it writes to the standard error stream."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _compiled(plan):
@@ -69,10 +116,10 @@ def _compiled(plan):
 
 
 def _kept(plan, kind, layers, units, batch, window):
-    """What the forward pass keeps, with and without recomputation."""
-    from model.recompute import square_root_piece
-    from model.stacked import KEPT_NUMBERS
-    from model.tape import kept_numbers
+    """Yields what the forward pass keeps, without and with gradient checkpointing."""
+    from .grid.checkpointing import square_root_piece
+    from .grid.wavefront.residuals import kept_numbers
+    from .stacked.recurrence import KEPT_NUMBERS
 
     computed, memories = kept_numbers(GridEquations()) if kind == "grid" else KEPT_NUMBERS
     width = 2 if plan.dtype == "bfloat16" else 4
@@ -91,4 +138,4 @@ def _kept(plan, kind, layers, units, batch, window):
 
 
 if __name__ == "__main__":
-    command_line.main(commands)
+    sys.exit(main())

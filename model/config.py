@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal, get_args
 
-from model.errors import InputError
+from .errors import InputError
 
 Kind = Literal["grid", "stacked"]
 AlphabetKind = Literal["bytes", "unicode"]

@@ -5,17 +5,18 @@ import os
 
 import click
 
-from model import command_line
+from common import command_line
 from model.config import ModelConfig
-from pipeline import options, stages
+from pipeline import options
 from pipeline.settings import DataConfig, TrainingConfig, load_preset
+from pipeline.stages import names
 
 PROMPT_LENGTH = 500
 
 
 @click.group(context_settings=command_line.CONTEXT)
 def commands():
-    """From a raw corpus to a served character model, in stages.
+    """From a raw corpus to a served character model, in names.
 
     Each stage reuses its last output while its inputs, parameters and code stand. A stage run by
     itself takes the newest artifacts of the stages before it.
@@ -61,8 +62,8 @@ def run(
     settings = load_preset(preset, overrides)
     command_line.import_tensorflow()
     from pipeline import orchestration
-    from pipeline.report import print_warning
-    from pipeline.sample import print_sample
+    from pipeline.reports.report import print_warning
+    from pipeline.reports.sample import print_sample
 
     served = orchestration.run_all(
         store,
@@ -89,7 +90,7 @@ def run(
 @options.stage
 def example_gen(store, text, preset, beam_options, **overrides):
     """Shard a corpus into TFRecords, split in two."""
-    from pipeline import example_gen as stage
+    from pipeline.stages import example_gen as stage
 
     stage.run(store, text, load_preset(preset, overrides).data, beam_options)
 
@@ -101,9 +102,9 @@ def example_gen(store, text, preset, beam_options, **overrides):
 def transform(store, preset, beam_options, **overrides):
     """Normalise the text of the examples, where --normalize or --lowercase asks for it."""
     data = load_preset(preset, overrides).data
-    examples = store.latest(stages.EXAMPLE_GEN)
+    examples = store.latest(names.EXAMPLE_GEN)
     command_line.import_tensorflow()
-    from pipeline import transform as stage
+    from pipeline.stages import transform as stage
 
     stage.run(store, examples, data, beam_options)
 
@@ -114,10 +115,10 @@ def transform(store, preset, beam_options, **overrides):
 @options.stage
 def statistics_gen(store, preset, beam_options, **overrides):
     """Count characters, pairs and line lengths."""
-    from pipeline import statistics_gen as stage
+    from pipeline.stages import statistics_gen as stage
 
     data = load_preset(preset, overrides).data
-    examples = store.latest(stages.TRANSFORM if data.transforms else stages.EXAMPLE_GEN)
+    examples = store.latest(names.TRANSFORM if data.transforms else names.EXAMPLE_GEN)
     stage.run(store, examples, data.alphabet, beam_options)
 
 
@@ -126,10 +127,10 @@ def statistics_gen(store, preset, beam_options, **overrides):
 @click.option("--html", required=True, type=click.Path(dir_okay=False), help="The page to write.")
 def statistics(root, html):
     """Write the statistics as a page: frequencies, entropy, lines, scripts and drift."""
-    from pipeline import statistics_page
-    from pipeline.artifacts import Store
+    from pipeline.reports import statistics_page
+    from pipeline.store.artifacts import Store
 
-    statistics_page.write(Store(root).latest(stages.STATISTICS_GEN), html)
+    statistics_page.write(Store(root).latest(names.STATISTICS_GEN), html)
     click.echo(html)
 
 
@@ -137,9 +138,9 @@ def statistics(root, html):
 @options.stage
 def schema_gen(store):
     """Derive schema and vocabulary from the training statistics."""
-    from pipeline import schema_gen as stage
+    from pipeline.stages import schema_gen as stage
 
-    stage.run(store, store.latest(stages.STATISTICS_GEN))
+    stage.run(store, store.latest(names.STATISTICS_GEN))
 
 
 @commands.command("example_validator")
@@ -147,11 +148,11 @@ def schema_gen(store):
 @options.stage
 def example_validator(store, corpus):
     """Hold the eval split, or a new corpus, against the schema."""
-    from pipeline import example_validator as stage
-    from pipeline.report import print_anomalies
+    from pipeline.reports.report import print_anomalies
+    from pipeline.stages import example_validator as stage
 
-    schema = store.latest(stages.SCHEMA_GEN)
-    statistics = store.latest(stages.STATISTICS_GEN)
+    schema = store.latest(names.SCHEMA_GEN)
+    statistics = store.latest(names.STATISTICS_GEN)
     splits = ("eval",)
     if corpus:
         statistics, splits = stage.statistics_of_corpus(store, corpus, schema), ("train", "eval")
@@ -167,9 +168,9 @@ def example_validator(store, corpus):
 def trainer(store, preset, init_from, devices, **overrides):
     """Train a model and export it; go on where an interrupted training stopped."""
     settings = load_preset(preset, overrides)
-    schema = store.latest(stages.SCHEMA_GEN)
+    schema = store.latest(names.SCHEMA_GEN)
     command_line.import_tensorflow()
-    from pipeline import trainer as stage
+    from pipeline.stages import trainer as stage
 
     examples = store.ancestor(schema, "statistics", "examples")
     stage.run(store, examples, schema, settings, init_from, _listed(devices))
@@ -177,7 +178,7 @@ def trainer(store, preset, init_from, devices, **overrides):
 
 def _base_path(store, serving_dir, model_name):
     """Where the newest model is served, or is to be."""
-    name = model_name or store.latest(stages.EXAMPLE_GEN).manifest.counters["corpus"]
+    name = model_name or store.latest(names.EXAMPLE_GEN).manifest.counters["corpus"]
     return os.path.join(serving_dir or os.path.join(store.root, "serving"), name)
 
 
@@ -187,10 +188,10 @@ def _base_path(store, serving_dir, model_name):
 @options.stage
 def evaluator(store, serving_dir, model_name, eval_streams):
     """Measure the exported model on the eval split, against the one pushed last."""
-    model = store.latest(stages.TRAINER)
+    model = store.latest(names.TRAINER)
     command_line.import_tensorflow()
-    from pipeline import evaluator as stage
-    from pipeline.lineage import pushed_before
+    from pipeline.stages import evaluator as stage
+    from pipeline.store.lineage import pushed_before
 
     baseline = pushed_before(_base_path(store, serving_dir, model_name), model)
     examples = store.ancestor(model, "examples")
@@ -202,9 +203,9 @@ def evaluator(store, serving_dir, model_name, eval_streams):
 @options.stage
 def infra_validator(store):
     """Start a server on the exported model and ask it."""
-    model = store.latest(stages.TRAINER)
+    model = store.latest(names.TRAINER)
     command_line.import_tensorflow()
-    from pipeline import infra_validator as stage
+    from pipeline.stages import infra_validator as stage
 
     stage.run(store, model)
 
@@ -215,11 +216,11 @@ def infra_validator(store):
 @options.stage
 def pusher(store, serving_dir, model_name, batching):
     """Copy the blessed model into the serving directory, as its next version."""
-    model = store.latest(stages.TRAINER)
-    evaluation = store.latest(stages.EVALUATOR)
-    infra_blessing = store.latest(stages.INFRA_VALIDATOR)
+    model = store.latest(names.TRAINER)
+    evaluation = store.latest(names.EVALUATOR)
+    infra_blessing = store.latest(names.INFRA_VALIDATOR)
     command_line.import_tensorflow()
-    from pipeline import pusher as stage
+    from pipeline.stages import pusher as stage
 
     stage.require_blessed(model, evaluation, infra_blessing)
     base_path = _base_path(store, serving_dir, model_name)
@@ -230,13 +231,13 @@ def pusher(store, serving_dir, model_name, batching):
 @options.root
 def status(root):
     """Print the stages with state, age, time taken and main figure."""
-    from pipeline.artifacts import Store
-    from pipeline.report import print_status
+    from pipeline.reports.report import print_status
+    from pipeline.store.artifacts import Store
 
     store = Store(root)
-    shown = list(stages.ALWAYS)
-    if store.paths(stages.TRANSFORM):
-        shown.insert(1, stages.TRANSFORM)
+    shown = list(names.ALWAYS)
+    if store.paths(names.TRANSFORM):
+        shown.insert(1, names.TRANSFORM)
     print_status(store, shown, datetime.datetime.now(datetime.UTC))
 
 
@@ -245,9 +246,10 @@ def status(root):
 @options.stage
 def verify(store, remove):
     """Hold every artifact against the checksums of its manifest."""
-    from pipeline import verification
+    from pipeline.data.records import describe_damage
+    from pipeline.store import verification
 
-    verification.verify(store, remove)
+    verification.verify(store, remove, describe_damage)
 
 
 @commands.command("lineage")
@@ -257,9 +259,9 @@ def verify(store, remove):
 def lineage(root, serving_dir, model_name, version):
     """Say which corpus, records, checkpoint and metrics a pushed version came from."""
     command_line.import_tensorflow()
-    from pipeline.artifacts import Store
-    from pipeline.lineage import ancestors, find_version
-    from pipeline.report import print_lineage
+    from pipeline.reports.report import print_lineage
+    from pipeline.store.artifacts import Store
+    from pipeline.store.lineage import ancestors, find_version
 
     store = Store(root)
     pushed = find_version(_base_path(store, serving_dir, model_name), version)

@@ -5,7 +5,7 @@ from typing import get_args
 
 import click
 
-from model import command_line
+from common import command_line
 from pipeline.settings import CORPUS_HELP, MixUntil, preset_names
 
 DEFAULT_ROOT = "runs"
@@ -54,7 +54,7 @@ def corpus(command):
 
     @functools.wraps(command)
     def wrapper(corpus, weights, mix_until, **options):
-        from pipeline.corpus import resolve_mixture
+        from pipeline.data.corpus import resolve_mixture
 
         return command(text=resolve_mixture(corpus, weights, mix_until), **options)
 
@@ -112,9 +112,9 @@ def stage(command):
     @functools.wraps(command)
     def wrapper(root, **options):
         from model.errors import InputError
-        from pipeline.artifacts import Store
-        from pipeline.report import report
-        from pipeline.workers import this_worker
+        from pipeline.reports.report import report
+        from pipeline.store.artifacts import Store
+        from pipeline.training.workers import this_worker
 
         worker = this_worker()
         if not (worker.is_chief or command.__name__ == "trainer"):

@@ -4,22 +4,22 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pipeline import (
+from pipeline.data.corpus import Mixture
+from pipeline.settings import Settings
+from pipeline.stages import (
     evaluator,
     example_gen,
     example_validator,
     infra_validator,
-    lineage,
     pusher,
     schema_gen,
     statistics_gen,
     trainer,
     transform,
 )
-from pipeline.artifacts import Store
-from pipeline.checkpoints import InitialWeights
-from pipeline.corpus import Mixture
-from pipeline.settings import Settings
+from pipeline.store import lineage
+from pipeline.store.artifacts import Store
+from pipeline.training.checkpoints import InitialWeights
 
 
 class Served(NamedTuple):

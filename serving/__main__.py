@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from model import command_line
+from common import command_line
 
 DEFAULT_SERVER = "127.0.0.1:8500"
 
@@ -89,8 +89,8 @@ def serve(
     **flags,
 ):
     """Serve the newest versions of models, with the flags of tensorflow_model_server."""
-    from serving import config_files, server
-    from serving.manager import Options
+    from serving.server import config_files, grpc_server
+    from serving.server.manager import Options
 
     if not model_base_path and not model_config_file:
         raise click.UsageError("give --model_base_path or --model_config_file")
@@ -106,10 +106,10 @@ def serve(
     if monitoring_config_file:
         monitoring_path = config_files.read_monitoring_path(monitoring_config_file)
     credentials = config_files.read_credentials(ssl_config_file) if ssl_config_file else None
-    server.serve(
+    grpc_server.serve(
         config,
         _of(Options, flags, session=_session(**flags)),
-        _of(server.Listening, flags, credentials=credentials, monitoring_path=monitoring_path),
+        _of(grpc_server.Listening, flags, credentials=credentials, monitoring_path=monitoring_path),
         file_system_poll_wait_seconds,
         model_config_file_poll_wait_seconds,
     )
@@ -126,7 +126,7 @@ def _session(
     tensorflow_inter_op_parallelism,
     **_,
 ):
-    from serving.servable import session_config
+    from serving.server.servable import session_config
 
     usual = tensorflow_session_parallelism
     return session_config(
@@ -135,7 +135,7 @@ def _session(
 
 
 def _asks(command):
-    """The options of the commands that ask a server."""
+    """The options of the commands that ask a grpc_server."""
     options = (
         click.option(
             "--server", default=None, help=f"host:port of a server; {DEFAULT_SERVER} by default."
@@ -160,8 +160,8 @@ def _client(server, model_base_path, model_name, version_label, timeout, ssl_ca_
     import grpc
 
     from serving.base_path import require_versions
-    from serving.client import Address, Client
-    from serving.launch import running_server
+    from serving.client.client import Address, Client
+    from serving.client.launch import running_server
 
     if model_base_path:
         require_versions(model_base_path)

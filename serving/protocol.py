@@ -9,7 +9,6 @@ from tensorflow_serving.apis import predict_pb2
 
 from serving.tensors import array_of
 
-MAX_MESSAGE_BYTES = 1 << 30
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 

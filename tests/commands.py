@@ -16,7 +16,7 @@ import tempfile
 
 import servers
 
-from model import command_line  # noqa: F401  says how much TensorFlow logs, before it is imported
+from common import command_line  # noqa: F401  says how much TensorFlow logs, before it is imported
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tensorflow", "tensorflow_text", "apache_beam"])

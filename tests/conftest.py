@@ -13,15 +13,16 @@ import servers
 import tensorflow as tf
 from playwright.sync_api import sync_playwright
 
-from model.alphabet import Alphabet
-from model.character_model import CharacterModel
 from model.config import ModelConfig
-from model.packed_kernels import has_integer_products
-from pipeline import corpus, example_gen, schema_gen, statistics_gen
-from pipeline.artifacts import Store
-from pipeline.records import Record, shard_paths
+from model.decoding.packed_kernels import has_integer_products
+from model.language_model.character_model import CharacterModel
+from model.text.code_points import Alphabet
+from pipeline.data import corpus
+from pipeline.data.records import Record, shard_paths
 from pipeline.settings import DataConfig
-from serving.export import export
+from pipeline.stages import example_gen, schema_gen, statistics_gen
+from pipeline.store.artifacts import Store
+from serving.graph.export import export
 
 PROJECT = servers.PROJECT
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

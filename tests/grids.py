@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 from model.config import GridEquations
-from model.grid import DimensionWeights, Sides
+from model.grid.reference import DimensionWeights, Sides
 
 
 class Grid(NamedTuple):

@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.launch import free_port
+from serving.client.launch import free_port
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 EMBEDDED = "embedded"

@@ -1,0 +1,9 @@
+"""Errors that a command line reports in one line."""
+
+
+class UserError(Exception):
+    """An error that the user can fix, raised where `model.errors.InputError` is out of reach.
+
+    The message is one line that names the problem and the remedy. Clients of a server raise
+    subclasses of it, as they import nothing of the model.
+    """

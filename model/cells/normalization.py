@@ -1,0 +1,61 @@
+"""Layer normalisation of the gates of a cell, and its derivative."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+LAYER_NORMALIZATION_EPSILON = 1e-5
+
+
+class Normalized(NamedTuple):
+    """What layer normalisation keeps for its gradient.
+
+    Attributes:
+      values: (z - mean) / deviation, `[..., gates * units]`, in the compute dtype.
+      scale: 1 / deviation, `[..., gates]`.
+    """
+
+    values: tf.Tensor
+    scale: tf.Tensor
+
+
+def normalize(preactivations: tf.Tensor, units: int, dtype: tf.DType) -> Normalized:
+    """Layer normalisation of each gate over its units (Ba et al., arXiv 1607.06450).
+
+        n = (z - mean(z)) / sqrt(var(z) + 1e-5)
+
+    The gain and the bias that follow it are the caller's.
+
+    Args:
+      preactivations: z, `[..., gates * units]`.
+      units: how many values make up one gate.
+      dtype: in which to compute mean and variance.
+    """
+    z = _by_gate(tf.cast(preactivations, dtype), units)
+    mean = tf.reduce_mean(z, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(z - mean), axis=-1, keepdims=True)
+    scale = tf.math.rsqrt(variance + LAYER_NORMALIZATION_EPSILON)
+    values = tf.reshape((z - mean) * scale, tf.shape(preactivations))
+    values.set_shape(preactivations.shape)
+    return Normalized(tf.cast(values, preactivations.dtype), scale[..., 0])
+
+
+def normalize_gradient(normalized: Normalized, gradient: tf.Tensor, units: int) -> tf.Tensor:
+    """dL/dz of `normalize` from dL/dn.
+
+    dz = (dn - mean(dn) - n mean(dn n)) / deviation
+    """
+    dtype = normalized.scale.dtype
+    values = _by_gate(tf.cast(normalized.values, dtype), units)
+    dn = _by_gate(tf.cast(gradient, dtype), units)
+    mean = tf.reduce_mean(dn, axis=-1, keepdims=True)
+    projection = tf.reduce_mean(dn * values, axis=-1, keepdims=True)
+    dz = (dn - mean - values * projection) * normalized.scale[..., None]
+    dz = tf.reshape(dz, tf.shape(gradient))
+    dz.set_shape(gradient.shape)
+    return tf.cast(dz, gradient.dtype)
+
+
+def _by_gate(values, units):
+    gates = values.shape[-1] // units
+    return tf.reshape(values, tf.concat([tf.shape(values)[:-1], [gates, units]], axis=0))

@@ -1,0 +1,173 @@
+"""In which order a wavefront visits the blocks of a grid.
+
+All blocks whose coordinates sum to d lie on hyperplane d and depend only on those of hyperplane
+d - 1. The blocks of one hyperplane are the rows of every tensor of a step, sorted by layer.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ...errors import InputError
+from .routes import ContiguousRoute, Layout, Route, Spans, gathered_route
+
+
+class Schedule(NamedTuple):
+    """The order of a wavefront.
+
+    Attributes:
+      hyperplanes: how many there are.
+      rows: the rows of each hyperplane.
+      before: the rows that go on into each hyperplane, at most.
+      routes: per dimension.
+      cells: `[all rows]`, the flat index of each row's block in the grid; 0 for padding.
+      layer_rows: per layer the rows that belong to it, over all hyperplanes.
+      layer_spans: `[hyperplanes, layers + 1]`, where the rows of each layer begin within a
+        hyperplane; None where a hyperplane has one row of each of its layers.
+      layers: the layers of each hyperplane, as spans; None where `layer_spans` is there.
+    """
+
+    hyperplanes: int | tf.Tensor
+    rows: Spans
+    routes: tuple[Route, ...]
+    cells: tf.Tensor
+    layer_rows: tuple[tf.Tensor, ...]
+    layer_spans: np.ndarray | None
+    layers: Spans | None
+
+
+def sequence_schedule(steps: int | tf.Tensor, layers: int) -> Schedule:
+    """The anti-diagonals of a 2-D grid, without padding; the number of steps may be a tensor."""
+    hyperplanes = steps + layers - 1
+    hyperplane = tf.range(hyperplanes)
+    first = tf.maximum(0, hyperplane - steps + 1)
+    end = tf.minimum(layers, hyperplane + 1)
+    time = ContiguousRoute(
+        Spans(tf.cast(hyperplane < layers, tf.int32)),
+        Spans(tf.cast(hyperplane >= steps - 1, tf.int32)),
+        others=(layers,),
+        fresh_first=False,
+    )
+    depth = ContiguousRoute(
+        Spans(tf.cast(hyperplane < steps, tf.int32)),
+        Spans(tf.cast(hyperplane >= layers - 1, tf.int32)),
+        others=(steps,),
+        fresh_first=True,
+    )
+    layer = tf.range(layers)[None]
+    step = hyperplane[:, None] - layer
+    there = (step >= 0) & (step < steps)
+    cells = tf.boolean_mask(step * layers + layer, there)
+    return Schedule(
+        hyperplanes=hyperplanes,
+        rows=Spans(end - first),
+        routes=(time, depth),
+        cells=cells,
+        layer_rows=tuple(tf.where(cells % layers == at)[:, 0] for at in range(layers)),
+        layer_spans=None,
+        layers=Spans(end - first, first),
+    )
+
+
+def grid_schedule(extents: tuple[int, ...], padded: bool) -> Schedule:
+    """The hyperplanes of any grid, from tables.
+
+    Args:
+      extents: number of blocks along each dimension; the last is the number of layers.
+      padded: give all hyperplanes the same number of rows, and of each layer, as static shapes need
+        it. Otherwise only as many that there are few different sizes. A grid of fewer steps than
+        layers has as many rows as steps on all hyperplanes.
+    """
+    blocks = np.arange(np.prod(extents))
+    coordinates = np.stack(np.unravel_index(blocks, extents), axis=1)
+    hyperplane, layer = coordinates.sum(axis=1), coordinates[:, -1]
+    steps, layers = int(np.prod(extents[:-1])), extents[-1]
+    few = len(extents) <= 2 and steps < layers
+    padded = padded or few
+    if few:
+        order = _order_of_few(hyperplane, layer, steps, layers)
+    else:
+        order = _order_by_layer(hyperplane, layer, layers, padded)
+    counts = order.counts
+    row = (counts.cumsum() - counts)[hyperplane] + order.position
+    row_cell = np.zeros(counts.sum(), np.int32)
+    row_cell[row] = blocks
+    rows = Spans(counts)
+    before = Spans(np.concatenate([counts[:1] if padded else [0], counts[:-1]]).astype(np.int32))
+    layout = Layout(extents, coordinates, hyperplane, order.position, row, rows, before, padded)
+    return Schedule(
+        hyperplanes=len(counts),
+        rows=rows,
+        routes=tuple(gathered_route(layout, i) for i in range(len(extents))),
+        cells=tf.constant(row_cell),
+        layer_rows=tuple(tf.constant(row[layer == at].astype(np.int32)) for at in range(layers)),
+        layer_spans=order.layer_spans,
+        layers=order.layers,
+    )
+
+
+class _Order(NamedTuple):
+    """The rows of each hyperplane.
+
+    Attributes:
+      counts: `[hyperplanes]`, how many.
+      position: `[blocks]`, the row of each.
+      layer_spans: see `Schedule`; likewise layers.
+    """
+
+    counts: np.ndarray
+    position: np.ndarray
+    layer_spans: np.ndarray | None
+    layers: Spans | None
+
+
+def _order_of_few(hyperplane, layer, steps, layers) -> _Order:
+    """One row for each of `steps` layers that follow each other, up to that of the first step."""
+    hyperplanes = steps + layers - 1
+    first = np.clip(np.arange(hyperplanes) - steps + 1, 0, layers - steps).astype(np.int32)
+    counts = np.full(hyperplanes, steps, np.int32)
+    position = (layer - first[hyperplane]).astype(np.int32)
+    return _Order(counts, position, None, Spans(counts, first))
+
+
+def _order_by_layer(hyperplane, layer, layers, padded) -> _Order:
+    """The rows of layer after layer."""
+    hyperplanes = int(hyperplane.max()) + 1
+    group = hyperplane * layers + layer
+    sizes = np.bincount(group, minlength=hyperplanes * layers)
+    per_layer = sizes.reshape(hyperplanes, layers).astype(np.int32)
+    if padded:
+        per_layer[:] = per_layer.max(axis=0)
+    else:
+        _round_up(per_layer)
+    spans = np.pad(per_layer.cumsum(axis=1, dtype=np.int32), [(0, 0), (1, 0)])
+    # Blocks are numbered in the order in which those of a group are to follow each other.
+    order = np.argsort(group, kind="stable")
+    position = np.zeros(len(group), np.int32)
+    position[order] = np.arange(len(group)) - (sizes.cumsum() - sizes)[group[order]]
+    position += spans[hyperplane, layer]
+    return _Order(spans[:, -1].copy(), position, spans, None)
+
+
+def _round_up(per_layer: np.ndarray, sizes: int = 8) -> None:
+    """Adds padding to the last layer so that hyperplanes have at most about `sizes` sizes."""
+    counts = per_layer.sum(axis=1)
+    unit = -(-int(counts.max()) // sizes)
+    per_layer[:, -1] += -counts % unit
+
+
+def choose_schedule(extents: tuple[int | tf.Tensor, ...], padded: bool) -> Schedule:
+    """The schedule for a grid.
+
+    Raises:
+      InputError: if an extent must be known in advance and is not.
+    """
+    if len(extents) == 2 and not padded:
+        return sequence_schedule(*extents)
+    if not all(isinstance(extent, int) for extent in extents):
+        raise InputError(
+            f"the extents of the grid are {extents}; all must be known in advance for more or less "
+            f"than 2 dimensions, and within an XLA program"
+        )
+    return grid_schedule(extents, padded)

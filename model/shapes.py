@@ -1,0 +1,9 @@
+"""Shapes of tensors whose sizes may be unknown until a graph runs."""
+
+import tensorflow as tf
+
+
+def shape_of(tensor: tf.Tensor) -> list[int | tf.Tensor]:
+    """The shape of a tensor, with a scalar tensor where a size is not known statically."""
+    dynamic = tf.shape(tensor)
+    return [dynamic[axis] if size is None else size for axis, size in enumerate(tensor.shape)]

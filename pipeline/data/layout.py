@@ -1,0 +1,217 @@
+"""Which bytes of a corpus go into which split and shard.
+
+Everything here is reckoned in nominal positions, without reading a byte, so that a terabyte is laid
+out as fast as a megabyte. Whoever reads a segment moves both its ends to where a code point begins.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from common import files
+from model.errors import InputError
+from pipeline.data.corpus import Source
+from pipeline.data.records import Record
+from pipeline.settings import MixUntil, SplitBy
+
+BLOCK = 1 << 16  # bytes of text per record
+MIXED = 1 << 20  # bytes of one corpus before the next one's turn
+SMALL_SHARD, LARGE_SHARD = 1 << 23, 1 << 27  # bytes
+USUAL_SHARDS = 64
+
+
+class Segment(NamedTuple):
+    """A range of bytes of one plain file, both ends nominal.
+
+    Attributes:
+      source: what the records call the file.
+      path: where it is.
+      start: where the range begins.
+      end: where it ends.
+      size: bytes of the file.
+    """
+
+    source: str
+    path: str
+    start: int
+    end: int
+    size: int
+
+    @property
+    def length(self) -> int:
+        """Nominal number of bytes."""
+        return self.end - self.start
+
+    def records(self) -> Iterator[Record]:
+        """Its text in records of at most BLOCK bytes, cut between code points.
+
+        Raises:
+          InputError: if the file has become shorter.
+        """
+        with files.open_file(self.path, "rb") as file:
+            offset = _aligned(file, self.start, self.size)
+            end = _aligned(file, self.end, self.size)
+            file.seek(offset)
+            rest = b""
+            while offset < end:
+                text = rest + file.read(min(BLOCK - len(rest), end - offset - len(rest)))
+                if len(text) == len(rest):
+                    raise InputError(
+                        f"{self.path} became shorter while it was read; run again when it is whole"
+                    )
+                cut = len(text)
+                if offset + cut < end:
+                    cut = _last_boundary(text)
+                yield Record(text[:cut], self.source, offset)
+                rest = text[cut:]
+                offset += cut
+
+
+class ShardPlan(NamedTuple):
+    """What one shard is to hold."""
+
+    split: str
+    index: int
+    count: int
+    segments: list[Segment]
+
+
+def whole(source: Source) -> Segment:
+    """All of a file."""
+    return Segment(source.name, source.path, 0, source.size, source.size)
+
+
+def split(
+    sources: Sequence[Source], by: SplitBy, train_fraction: float
+) -> tuple[list[Segment], list[Segment]]:
+    """The segments of the training and of the eval split.
+
+    Args:
+      sources: plain files, none of them empty.
+      by: "position" trains on the first bytes, "document" on the first files, "hash" on files that
+        their names choose, so that they stay in their split when others come and go.
+      train_fraction: share of the bytes that are trained on; of the files, in expectation, by hash.
+
+    Raises:
+      InputError: if whole files cannot fill both splits.
+    """
+    segments = [whole(source) for source in sources]
+    if by == "position":
+        total = sum(source.size for source in sources)
+        return tuple(_cut(segments, [0, int(total * train_fraction), total]))
+    if by == "hash":
+        train, evaluation = [], []
+        for segment in segments:
+            trained = _unit_hash(segment.source) < train_fraction
+            (train if trained else evaluation).append(segment)
+    else:
+        ends = list(itertools.accumulate(segment.length for segment in segments))
+        wanted = ends[-1] * train_fraction
+        first = min(range(1, len(ends)), key=lambda n: abs(ends[n - 1] - wanted), default=0)
+        train, evaluation = segments[:first], segments[first:]
+    if not train or not evaluation:
+        raise InputError(
+            f"splitting by {by} keeps files whole, and the {len(segments)} of this corpus leave "
+            "one of the splits empty; use --split_by position, or another --train_fraction"
+        )
+    return train, evaluation
+
+
+def _unit_hash(name):
+    """A number from 0 to below 1 that a name decides."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def mix(
+    corpora: Sequence[list[Segment]], weights: Sequence[float], until: MixUntil
+) -> list[Segment]:
+    """Segments of several corpora in turns, by their weights.
+
+    After any number of turns each corpus has had its share of the bytes, give or take one turn: the
+    next is always the one that has had the least for its weight.
+
+    Args:
+      corpora: the segments of each.
+      weights: the share of each, in any unit.
+      until: whether the text ends with the first corpus that ends, or with the last, those that end
+        earlier beginning anew.
+    """
+    turns = [list(_turns(segments)) for segments in corpora]
+    taken, position, mixed = [0] * len(corpora), [0] * len(corpora), []
+    exhausted: set[int] = set()
+    while True:
+        chosen = min(range(len(corpora)), key=lambda n: (taken[n] / weights[n], n))
+        if position[chosen] == len(turns[chosen]):
+            exhausted.add(chosen)
+            if until == "first_exhausted" or len(exhausted) == len(corpora):
+                return mixed
+            position[chosen] = 0
+        turn = turns[chosen][position[chosen]]
+        mixed.extend(turn)
+        taken[chosen] += sum(segment.length for segment in turn)
+        position[chosen] += 1
+
+
+def _turns(segments):
+    total = sum(segment.length for segment in segments)
+    return _cut(segments, [*range(0, total, MIXED), total])
+
+
+def shards(split_name: str, segments: list[Segment], count: int) -> list[ShardPlan]:
+    """Segments in shards of about equal size.
+
+    Args:
+      split_name: of the split.
+      segments: its text, in order.
+      count: how many shards; 0 for one per 8 MiB, 64 at most unless they are of more than 128 MiB.
+    """
+    total = sum(segment.length for segment in segments)
+    if not count:
+        count = max(1, min(USUAL_SHARDS, total // SMALL_SHARD), -(-total // LARGE_SHARD))
+    cuts = [total * number // count for number in range(count + 1)]
+    return [
+        ShardPlan(split_name, index, count, part) for index, part in enumerate(_cut(segments, cuts))
+    ]
+
+
+def _cut(segments, cuts):
+    """The segments between each of these ascending positions and the next."""
+    remaining = iter(segments)
+    segment, position = next(remaining, None), cuts[0]
+    for end in cuts[1:]:
+        part = []
+        while segment and position < end:
+            taken = min(segment.length, end - position)
+            part.append(segment._replace(end=segment.start + taken))
+            position += taken
+            segment = segment._replace(start=segment.start + taken)
+            if not segment.length:
+                segment = next(remaining, None)
+        yield part
+
+
+def _aligned(file, position, size):
+    """The position, or up to three bytes later where a UTF-8 code point begins."""
+    if 0 < position < size:
+        file.seek(position)
+        found = file.read(4)
+        for moved, byte in enumerate(found):
+            if not _continues(byte):
+                return position + moved
+        return position if len(found) == 4 else size
+    return position
+
+
+def _last_boundary(text):
+    """Where the last code point of a block may be cut off: at its first byte."""
+    for back in range(1, 4):
+        byte = text[-back]
+        if not _continues(byte):
+            return len(text) - back if byte >= 0xC0 else len(text)
+    return len(text)
+
+
+def _continues(byte):
+    return byte & 0xC0 == 0x80

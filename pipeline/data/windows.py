@@ -1,0 +1,174 @@
+"""Windows: the records of a split as parallel streams of character ids, read as they are needed.
+
+A split of n characters becomes `streams` contiguous streams of equal length. Row b of every window
+continues row b of the window before it, so a recurrent state carries over.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from common.files import is_local
+from model.text.code_points import PADDING, Alphabet
+from pipeline.data.records import read_index, shard_path
+
+READ_AT_ONCE = 1 << 14  # characters of each stream
+TAKEN_AT_ONCE = 1 << 16
+"""Characters that are taken from tf.data at a time, but at least a window of each stream."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split of the examples, and how it is read.
+
+    Attributes:
+      paths: its shards, in order.
+      starts: position of each shard's first character in the split.
+      total: number of characters in all.
+      alphabet: what turns them into ids.
+    """
+
+    paths: tuple[str, ...]
+    starts: tuple[int, ...]
+    total: int
+    alphabet: Alphabet
+
+    @classmethod
+    def open(cls, examples: str, split: str, alphabet: Alphabet) -> "Split":
+        """Reads the index of a split; the text stays where it is."""
+        paths, starts, total = [], [], 0
+        for shard in read_index(examples, split):
+            paths.append(shard_path(examples, split, shard))
+            starts.append(total)
+            total += shard.bytes if alphabet.kind == "bytes" else shard.code_points
+        return cls(tuple(paths), tuple(starts), total, alphabet)
+
+    def training_windows(
+        self, streams: int, window: int, start: int = 0, rows: range | None = None
+    ) -> tf.data.Dataset:
+        """One epoch, from window number `start` on.
+
+        Args:
+          streams: number of streams.
+          window: characters per window.
+          start: the first window.
+          rows: which of the streams to read; None for all.
+
+        Returns:
+          `windows_per_epoch() - start` times ids `[rows, window]`, int32. What does not fill a
+          window in every stream is left out.
+        """
+        count = self.windows_per_epoch(streams, window) - start
+        length = self.total // streams
+        return self._windows(rows or range(streams), length, window, start * window, count)
+
+    def windows_per_epoch(self, streams: int, window: int) -> int:
+        """The number of windows of an epoch."""
+        return self.total // streams // window
+
+    def evaluation_windows(
+        self, streams: int, window: int, characters: int = 0, rows: range | None = None
+    ) -> tuple[tf.data.Dataset, int]:
+        """Every character once.
+
+        Args:
+          streams: number of streams.
+          window: characters per window.
+          characters: how many characters from the beginning of the split; 0 for all.
+          rows: which of the streams to read; None for all.
+
+        Returns:
+          Ids `[rows, window]`, int32, `PADDING` where there is no character; and the number of
+          windows.
+        """
+        limited = dataclasses.replace(self, total=min(self.total, characters or self.total))
+        length = -(-limited.total // streams)
+        count = -(-length // window)
+        return limited._windows(rows or range(streams), length, window, 0, count), count
+
+    def _windows(self, rows, length, window, skip, count):
+        """`count` windows of streams of `length` characters that start `skip` characters late.
+
+        Streams are read many windows at a time, as what tf.data does for an element of one stream
+        costs as much as copying thousands of characters; from afar all streams at once, as each
+        read waits for its answer. What comes before a stream in its first shard is measured and not
+        decoded.
+        """
+        together = max(1, min(count, READ_AT_ONCE // window))
+        paths, starts = tf.constant(self.paths), tf.constant(self.starts, tf.int64)
+        size = together * window
+        unit = "BYTE" if self.alphabet.kind == "bytes" else "UTF8_CHAR"
+        padding = tf.data.Dataset.from_tensors(tf.fill([size], PADDING)).repeat()
+
+        def stream(number):
+            first = tf.minimum(number * length + skip, self.total)
+            last = tf.minimum((number + 1) * length, self.total)
+            shard = tf.searchsorted(starts, first[None], side="right")[0] - 1
+
+            def place(position, text):
+                end = position + tf.cast(tf.strings.length(text, unit), tf.int64)
+                return end, (position, end, text)
+
+            def cut(position, end, text):
+                low, high = (
+                    tf.clip_by_value(one, position, end) - position for one in (first, last)
+                )
+                return self.alphabet.encode_one(text)[low:high]
+
+            return (
+                tf.data.TFRecordDataset(paths[shard:])
+                .map(_text_of)
+                .scan(starts[shard], place)
+                .take_while(lambda position, *_: position < last)
+                .filter(lambda _, end, __: end > first)
+                .map(cut)
+                .rebatch(size)
+                .map(lambda ids: tf.pad(ids, [[0, size - tf.size(ids)]], constant_values=PADDING))
+                .concatenate(padding)
+            )
+
+        def windows(ids):
+            parts = tf.reshape(ids, [len(rows), together, window])
+            return tf.data.Dataset.from_tensor_slices(tf.transpose(parts, [1, 0, 2]))
+
+        return (
+            tf.data.Dataset.range(rows.start, rows.stop)
+            .interleave(
+                stream,
+                cycle_length=len(rows),
+                block_length=1,
+                num_parallel_calls=None if all(map(is_local, self.paths)) else len(rows),
+            )
+            .batch(len(rows), drop_remainder=True)
+            .flat_map(windows)
+            .take(count)
+        )
+
+
+def read_ahead(windows: tf.data.Dataset) -> Iterator[np.ndarray]:
+    """Windows `[rows, window]` in their order, several at a time, `[several, rows, window]`.
+
+    While those are used the next ones are read.
+    """
+    several = max(1, TAKEN_AT_ONCE // math.prod(windows.element_spec.shape))
+    return untuned(windows.batch(several).prefetch(1)).as_numpy_iterator()
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset, for where there is nothing that tf.data could tune.
+
+    Where cores are few its tuning holds up an iterator's end, on a single one for seconds.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def _text_of(record):
+    """The text of one record."""
+    return tf.io.parse_single_example(record, {"text": tf.io.FixedLenFeature([], tf.string)})[
+        "text"
+    ]

@@ -1,0 +1,94 @@
+"""Statistics as a page that opens without a network: train and eval side by side."""
+
+import pathlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jinja2
+from fontTools import unicodedata
+
+from common import files
+from model.text.vocabulary import name_of
+from pipeline.data.records import SPLITS
+from pipeline.stages.example_validator import jensen_shannon
+from pipeline.stages.schema_gen import MAX_DIVERGENCE
+from pipeline.stages.statistics_gen import QUANTILES, Statistics, read
+from pipeline.store.artifacts import Artifact
+
+TEMPLATE = "statistics_page.html"
+SHOWN = 60
+BEYOND_ASCII = "bytes beyond ASCII"
+
+
+class Row(NamedTuple):
+    """Something that occurs in both splits.
+
+    Attributes:
+      name: what it is.
+      shares: how much of each split it is, from 0 to 1.
+    """
+
+    name: str
+    shares: tuple[float, ...]
+
+
+def write(statistics: Artifact, path: str) -> None:
+    """Writes the page of a StatisticsGen artifact."""
+    both = [read(statistics.path, split) for split in SPLITS]
+    folder = jinja2.FileSystemLoader(pathlib.Path(__file__).parent)
+    template = jinja2.Environment(loader=folder, autoescape=True).get_template(TEMPLATE)
+    page = template.render(
+        title=statistics.manifest.inputs["examples"],
+        splits=SPLITS,
+        both=both,
+        unit="bytes" if both[0].kind == "bytes" else "code points",
+        drift=jensen_shannon(both[0].occurrences, both[1].occurrences),
+        threshold=MAX_DIVERGENCE,
+        characters=characters(both)[:SHOWN],
+        scripts=scripts(both),
+        line_lengths=line_lengths(both),
+    )
+    files.write_text(path, page)
+
+
+def characters(both: Sequence[Statistics]) -> list[Row]:
+    """The characters of either split, the commonest in both together first."""
+    kind = both[0].kind
+    rows = _rows([one.occurrences for one in both])
+    return [Row(name_of(kind, symbol), shares) for symbol, shares in rows]
+
+
+def scripts(both: Sequence[Statistics]) -> list[Row]:
+    """The scripts of either split; of bytes, only those of ASCII can be told."""
+
+    def script(symbol):
+        if both[0].kind == "bytes" and symbol >= 0x80:
+            return BEYOND_ASCII
+        return unicodedata.script_name(unicodedata.script(chr(symbol))).replace("_", " ")
+
+    counts: list[Counter] = []
+    for one in both:
+        counts.append(Counter())
+        for symbol, occurrences in one.occurrences.items():
+            counts[-1][script(symbol)] += occurrences
+    return [Row(name, shares) for name, shares in _rows(counts)]
+
+
+def _rows(counts):
+    totals = [max(sum(one.values()), 1) for one in counts]
+    shares = {
+        key: tuple(one.get(key, 0) / total for one, total in zip(counts, totals, strict=True))
+        for key in set().union(*counts)
+    }
+    return sorted(shares.items(), key=lambda row: (-sum(row[1]), str(row[0])))
+
+
+def line_lengths(both: Sequence[Statistics]) -> list[tuple[str, tuple[int, ...]]]:
+    """How long the shorter lines of either split are at most: a tenth of all, two tenths, ..."""
+    ends = []
+    for one in both:
+        (quantiles,) = [h for h in one.lines.histograms if h.type == h.QUANTILES] or [None]
+        ends.append([int(bucket.high_value) for bucket in quantiles.buckets] if quantiles else [])
+    tenths = zip(*ends, strict=False)
+    return [(f"{n / QUANTILES:.0%}", lengths) for n, lengths in enumerate(tenths, 1)][:-1]

@@ -1,0 +1,204 @@
+"""Checkpoints: everything that decides how a training goes on.
+
+    architecture.json        what the weights are of
+    checkpoints/latest/      weights, optimizer, step, carried state, validation history
+    checkpoints/best/        the same, at the step with the lowest validation loss
+
+Input position, learning rate and random numbers are functions of the step and the configuration, so
+the step stands for them.
+"""
+
+import dataclasses
+import json
+import os
+
+import tensorflow as tf
+
+from common import files
+from common.files import read_text, write_text
+from model.config import ModelConfig
+from model.errors import InputError
+from model.language_model.character_model import CharacterModel, CharacterState
+from model.text.code_points import Alphabet
+from pipeline.store.artifacts import fingerprint_of
+from pipeline.training.learner import Learner
+from pipeline.training.workers import this_worker
+
+ARCHITECTURE = "architecture.json"
+
+
+class Checkpoints:
+    """The checkpoints of one training, and the part of its state that is in no other object.
+
+    Attributes:
+      step: int64 variable, steps done.
+      best_loss: float64 variable, lowest validation loss so far, in nats.
+      stale: int64 variable, validations since then.
+    """
+
+    def __init__(self, directory: str, learner: Learner, own: str = ""):
+        """Finds earlier checkpoints.
+
+        Args:
+          directory: where they are.
+          learner: what they are of.
+          own: where to write; empty for the same place. Every worker has to write what it has, but
+            only the first one's is of further use.
+        """
+        self._learner = learner
+        self._latest = os.path.join(directory, "checkpoints", "latest")
+        written = os.path.join(own or directory, "checkpoints")
+        self._carried = CharacterState(
+            *(
+                tf.Variable(tf.zeros(shape, dtype), trainable=False)
+                for shape, dtype in _carried_shapes(learner)
+            )
+        )
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.best_loss = tf.Variable(float("inf"), dtype=tf.float64, trainable=False)
+        self.stale = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._checkpoint = tf.train.Checkpoint(
+            model=learner.model,
+            optimizer=learner.optimizer,
+            carried=list(self._carried),
+            step=self.step,
+            best_loss=self.best_loss,
+            stale=self.stale,
+        )
+        self._managers = {
+            # Two of the latest, as the older one is removed only after the newer is complete.
+            name: tf.train.CheckpointManager(
+                self._checkpoint,
+                os.path.join(written, name),
+                max_to_keep=keep,
+            )
+            for name, keep in (("latest", 2), ("best", 1))
+        }
+
+    def restore(self) -> CharacterState | None:
+        """Goes back to the latest checkpoint; returns the carried state, None if there is none."""
+        path = tf.train.latest_checkpoint(self._latest)
+        if path is None:
+            return None
+        self._checkpoint.restore(path).assert_existing_objects_matched()
+        return self._spread()
+
+    def restore_best(self) -> None:
+        """Goes back to the best checkpoint, for the export."""
+        self._checkpoint.restore(self._managers["best"].latest_checkpoint).expect_partial()
+
+    def save(self, state: CharacterState, step: int, validation_loss: float) -> None:
+        """Writes the latest checkpoint and, where the loss is the lowest so far, the best one."""
+        self.step.assign(step)
+        self._gather(state)
+        improved = validation_loss < float(self.best_loss)
+        self.stale.assign(0 if improved else self.stale + 1)
+        if improved:
+            self.best_loss.assign(validation_loss)
+            self._managers["best"].save(step)
+        self._managers["latest"].save(step)
+
+    def _gather(self, state):
+        """Replicas' states side by side, in the order of their streams."""
+        strategy = self._learner.strategy
+        for variable, part in zip(self._carried, state, strict=True):
+            axis = 0 if part is state.previous else 1
+            if this_worker().count > 1:
+                variable.assign(strategy.gather(part, axis))
+            else:  # logical devices of one processor cannot gather
+                variable.assign(tf.concat(strategy.experimental_local_results(part), axis))
+
+    def _spread(self):
+        """The inverse of `_gather`."""
+        size = self._learner.replica_batch
+
+        def rows(variable, context):
+            first = context.replica_id_in_sync_group * size
+            axis = variable.shape.rank - 2 if variable.shape.rank > 1 else 0
+            return tf.gather(variable, tf.range(first, first + size), axis=axis)
+
+        spread = self._learner.strategy.experimental_distribute_values_from_function
+        return CharacterState(
+            *(spread(lambda context, v=variable: rows(v, context)) for variable in self._carried)
+        )
+
+
+def _carried_shapes(learner):
+    """Shapes and types of the state of all streams."""
+    config, batch = learner.model.config, learner.config.batch_size
+    vectors = [config.layers, batch, config.units], tf.float32
+    return ([batch], tf.int32), vectors, vectors
+
+
+def write_architecture(directory: str, config: ModelConfig, alphabet: Alphabet) -> None:
+    """Writes what the weights in a directory's checkpoints are of."""
+    architecture = {
+        "model": dataclasses.asdict(config),
+        "alphabet": {"kind": alphabet.kind, "symbols": list(alphabet.symbols)},
+    }
+    write_text(os.path.join(directory, ARCHITECTURE), json.dumps(architecture, indent=1) + "\n")
+
+
+class InitialWeights:
+    """The best weights of an earlier training, to start another from."""
+
+    def __init__(self, path: str):
+        """Finds the checkpoint.
+
+        Args:
+          path: a Trainer artifact, or a directory or checkpoint within one.
+
+        Raises:
+          InputError: if there is no checkpoint.
+        """
+        self.path = path
+        directory = path.rstrip("/")
+        while directory and not files.exists(os.path.join(directory, ARCHITECTURE)):
+            parent = os.path.dirname(directory)
+            directory = "" if parent == directory else parent
+        candidates = [path, tf.train.latest_checkpoint(path)]
+        if directory:
+            best = os.path.join(directory, "checkpoints", "best")
+            candidates.append(tf.train.latest_checkpoint(best))
+        found = [c for c in candidates if c and files.exists(c + ".index")]
+        if not directory or not found:
+            raise InputError(
+                f"there is no checkpoint in {path}; give the directory of a Trainer artifact"
+            )
+        self._checkpoint = found[0]
+        self._architecture = json.loads(read_text(os.path.join(directory, ARCHITECTURE)))
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the checkpoint."""
+        stat = files.stat(self._checkpoint + ".index")
+        return fingerprint_of([self._checkpoint, *stat])
+
+    def check(self, config: ModelConfig, alphabet: Alphabet) -> None:
+        """Compares the architecture with the one that is to be trained.
+
+        Raises:
+          InputError: if the weights do not fit, naming the first difference.
+        """
+        theirs = self._architecture["model"]
+        for name, ours in dataclasses.asdict(config).items():
+            shapeless = ("dropout", "forget_bias", "init_scale")
+            if name not in shapeless and theirs.get(name) != ours:
+                raise InputError(
+                    f"the checkpoint {self.path} is of another architecture: its {name} is "
+                    f"{theirs.get(name)}, here it is {ours}; use --{name} {theirs.get(name)} or "
+                    "another checkpoint"
+                )
+        if Alphabet(**_tuples(self._architecture["alphabet"])) != alphabet:
+            raise InputError(
+                f"the checkpoint {self.path} is of another vocabulary; train on the corpus it is "
+                "from, or leave out --init_from"
+            )
+
+    def load(self, model: CharacterModel) -> None:
+        """Puts the weights into a model of the same architecture."""
+        tf.train.Checkpoint(model=model).restore(self._checkpoint).expect_partial()
+
+
+def _tuples(alphabet):
+    return {"kind": alphabet["kind"], "symbols": tuple(alphabet["symbols"])}

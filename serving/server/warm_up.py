@@ -1,0 +1,53 @@
+"""What a version is asked before any client asks it, so that none waits for what is done once."""
+
+import os
+
+import tensorflow as tf
+from google.protobuf import message
+from tensorflow_serving.apis import prediction_log_pb2
+
+from model.errors import InputError
+from serving.graph.export import WARM_UP
+from serving.protocol import REGRESS
+from serving.server import examples
+from serving.server.errors import RequestError
+from serving.server.servable import Servable
+
+
+def warm_up(servable: Servable, path: str) -> None:
+    """Has a version answer the requests that its directory holds for this.
+
+    Raises:
+      InputError: if one fails or cannot be read.
+    """
+    records = os.path.join(path, WARM_UP)
+    if not tf.io.gfile.exists(records):
+        return
+    try:
+        for record in tf.data.TFRecordDataset(records):
+            _answer(servable, prediction_log_pb2.PredictionLog.FromString(record.numpy()))
+    except (tf.errors.DataLossError, message.Error) as error:
+        raise InputError(f"{records} cannot be read; push the model again") from error
+    except (RequestError, tf.errors.OpError) as error:
+        problem = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot answer a warm-up request of its own: {problem}") from error
+
+
+def _answer(servable, log):
+    kind = log.WhichOneof("log_type")
+    if kind == "predict_log":
+        request = log.predict_log.request
+        servable.predict(request.model_spec.signature_name, request.inputs, ())
+    elif kind == "classify_log":
+        request = log.classify_log.request
+        examples.classified(servable, request.model_spec, examples.serialized(request.input))
+    elif kind == "regress_log":
+        request = log.regress_log.request
+        examples.regressed(servable, request.model_spec, examples.serialized(request.input))
+    elif kind == "multi_inference_log":
+        request = log.multi_inference_log.request
+        for task in request.tasks:
+            infer = examples.regressed if task.method_name == REGRESS else examples.classified
+            infer(servable, task.model_spec, examples.serialized(request.input))
+    else:
+        raise RequestError("UNIMPLEMENTED", f"a {kind} is not supported for warm-up")

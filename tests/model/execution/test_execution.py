@@ -1,0 +1,126 @@
+"""Which execution is chosen, and what `explain` says of it."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+from tensorflow.python.util import _pywrap_util_port
+
+from model.execution import planner
+from model.execution.planner import SIDE_BY_SIDE, choose, measurements
+
+
+@pytest.mark.parametrize("row", measurements(), ids=str)
+def test_auto_is_the_fastest_that_was_measured(row):
+    plan = choose(row.units, row.layers, row.batch, device="cpu", on=row.processor, kind=row.kind)
+    compiled = "whole" if plan.compilation.whole else "gates"
+    if plan.compilation.parts > 1:
+        compiled = SIDE_BY_SIDE[compiled]
+    picked = f"{plan.dtype} {compiled}"
+    if picked in row.speeds:
+        assert row.speeds[picked] == max(row.speeds.values())
+    else:
+        assert compiled in SIDE_BY_SIDE.values()
+        assert "inferred" in plan.reasons[-1]
+    assert plan.compilation.whole != plan.compilation.gates
+
+
+def test_nothing_runs_side_by_side_on_one_core(monkeypatch):
+    monkeypatch.setattr(planner, "_cores", lambda: 1)
+    for row in measurements():
+        size = row.units, row.layers, row.batch
+        plan = choose(*size, device="cpu", on=row.processor, kind=row.kind)
+        assert plan.compilation.parts == 1
+        assert "parts" not in "".join(plan.reasons)
+
+
+@pytest.mark.parametrize("on", ["avx512", "other"])
+def test_a_processor_without_bfloat16_products_gets_float32(on):
+    for units in (16, 128, 1000):
+        assert choose(units, 2, 32, device="cpu", on=on).dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    "flags,told",
+    [
+        ("avx2 fma", "other"),
+        ("avx2 avx512f avx512_vnni", "avx512"),
+        ("avx512f avx512_bf16", "avx512_bf16"),
+        ("avx512f avx512_bf16 amx_bf16", "amx"),
+    ],
+)
+def test_a_processor_is_told_by_its_flags(monkeypatch, flags, told):
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: f"flags\t: {flags}\n")
+    assert planner.processor.__wrapped__() == told
+
+
+def test_stacked_nets_go_by_grids_where_none_was_measured():
+    measured = {row.processor for row in measurements() if row.kind == "stacked"}
+    for on in {row.processor for row in measurements()}:
+        plan = choose(128, 2, 16, device="cpu", on=on, kind="stacked")
+        (why,) = (reason for reason in plan.reasons if "fastest" in reason)
+        assert f"at {'stacked' if on in measured else 'grid'} " in why
+
+
+def test_the_caller_has_the_last_word():
+    assert choose(1000, 6, 50, dtype="float32", device="cpu", on="amx").dtype == "float32"
+    assert choose(8, 1, 1, dtype="bfloat16", device="cpu", on="other").dtype == "bfloat16"
+    assert choose(1000, 6, 50, "reference", device="cpu").execution == "reference"
+    for whole in (True, False):
+        plan = choose(128, 2, 16, device="cpu", on="other", whole=whole)
+        assert plan.compilation.whole == whole
+        assert plan.compilation.parts == 1 or not whole, "a net alone can only be one program"
+
+
+def test_an_accelerator_compiles_the_whole_step():
+    plan = choose(1000, 6, 50, device="accelerator")
+    assert plan.compilation.whole
+    assert plan.dtype == "bfloat16"
+
+
+def explain(*arguments):
+    command = [sys.executable, "-m", "model", "explain", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_explain_says_what_and_why():
+    done = explain("--processor", "amx", "--device", "cpu", "--window", "100")
+    shown = done.stdout
+    assert not done.stderr
+    assert "bfloat16" in shown
+    assert "was the fastest at grid 6x1000" in shown
+    assert "AMX tiles" in shown
+    assert "960 MB" in shown  # 32 bytes * 1000 units * 6 layers * 100 steps * 50 rows
+    assert "recompute=10" in shown
+
+
+def test_explain_knows_stacked_nets():
+    shown = explain("--kind", "stacked", "--layers", "3", "--processor", "other").stdout
+    assert "at stacked 3x1000" in shown
+    assert "180 MB" in shown  # 24 bytes * 1000 units * 3 layers * 50 steps * 50 rows
+
+
+def test_explain_names_a_mistake_and_nothing_else():
+    done = explain("--units", "0")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    assert "--units" in done.stderr
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="TensorFlow has oneDNN on x86 only")
+@pytest.mark.parametrize("said,heard", [(None, "True"), ("0", "False")])
+def test_products_are_left_to_onednn_unless_the_user_says_otherwise(said, heard):
+    """Whatever the processor; TensorFlow's own default is so on those with VNNI alone."""
+    environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+    if said:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = said
+    code = "import model.grid; from tensorflow.python.util import _pywrap_util_port as port;"
+    command = [sys.executable, "-c", f"{code} print(port.IsMklEnabled())"]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == heard
+
+
+def test_products_are_left_to_onednn_in_these_tests():
+    assert _pywrap_util_port.IsMklEnabled() or platform.machine() != "x86_64"

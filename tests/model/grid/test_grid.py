@@ -1,0 +1,274 @@
+"""The wavefront against the cell-by-cell definition, and that against the paper's equations."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from grids import error, grids, make_grid, norm_error, value_and_gradients
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import sampled_from
+
+from model.config import GridEquations
+from model.errors import InputError
+from model.execution.compilation import Compilation
+from model.grid.checkpointing import grid_recomputed, square_root_piece
+from model.grid.reference import grid_reference
+from model.grid.wavefront.residuals import kept_numbers
+from model.grid.wavefront.wavefront import _Wavefront, grid_inference, grid_wavefront
+
+OPERATIONS = Compilation(whole=False, gates=False)
+GATES = Compilation(whole=False, gates=True)
+WHOLE = Compilation(whole=True, gates=False)
+AHEAD = Compilation(whole=True, gates=False, ahead=True)
+
+relaxed = settings(
+    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
+
+
+def both(grid, function, *arguments, **options):
+    """Values and gradients of the reference and of another execution."""
+    sources = grid.sources()
+    expected = value_and_gradients(lambda: grid_reference(*grid), sources)
+
+    def run():
+        return value_and_gradients(
+            lambda: function(*grid[:4], *arguments, *grid[4:], **options), sources
+        )
+
+    compilation = options.get("compilation")
+    if compilation not in (None, OPERATIONS):
+        run = tf.function(run, autograph=False, jit_compile=compilation.whole)
+    return run(), expected
+
+
+@relaxed
+@given(grids())
+def test_wavefront_equals_reference(grid):
+    assert error(*both(grid, grid_wavefront, compilation=OPERATIONS)) < 1e-10
+
+
+@relaxed
+@given(grids(), sampled_from([WHOLE, AHEAD]))
+def test_padded_wavefront_equals_reference(grid, compilation):
+    """The shapes that XLA needs, run operation by operation."""
+    sources = grid.sources()
+    expected = value_and_gradients(lambda: grid_reference(*grid), sources)
+    actual = value_and_gradients(lambda: grid_wavefront(*grid, compilation=compilation), sources)
+    assert error(actual, expected) < 1e-10
+
+
+@pytest.mark.parametrize("compilation", [GATES, WHOLE, AHEAD])
+@pytest.mark.parametrize(
+    "extents,transforms,priority,shared,normalized",
+    [
+        ((7, 3), ("lstm", "lstm"), (1,), (), False),
+        ((2, 5), ("lstm", "lstm"), (), (0, 1), True),
+        ((4, 3, 2), ("lstm", "tanh", "lstm"), (1, 2), (0,), False),
+    ],
+)
+def test_xla_agrees(compilation, extents, transforms, priority, shared, normalized):
+    equations = GridEquations(transforms, priority, layer_normalization=normalized)
+    grid = make_grid(extents, equations, shared, dropout=(0,), keep=[True] * len(extents))
+    assert error(*both(grid, grid_wavefront, compilation=compilation)) < 1e-10
+
+
+@pytest.mark.parametrize(
+    "hidden,memory,tolerance,compared",
+    [
+        (tf.float32, tf.float32, 1e-5, norm_error),
+        (tf.bfloat16, tf.float32, 2e-2, norm_error),
+    ],
+)
+@pytest.mark.parametrize("compilation", [GATES, WHOLE, AHEAD])
+def test_low_precision_is_near_float64(hidden, memory, tolerance, compared, compilation):
+    grid = make_grid((9, 3), shared=(0, 1), batch=4, units=32, hidden_dtype=hidden, dtype=memory)
+    wide = tf.nest.map_structure(
+        lambda part: part if part is None or part.dtype == tf.bool else tf.cast(part, tf.float64),
+        grid._replace(equations=(), extents=()),
+    )._replace(equations=grid.equations, extents=grid.extents)
+    expected = value_and_gradients(lambda: grid_reference(*wide), wide.sources())
+    run = tf.function(
+        lambda: value_and_gradients(
+            lambda: grid_wavefront(*grid, compilation=compilation), grid.sources()
+        ),
+        autograph=False,
+        jit_compile=compilation.whole,
+    )
+    assert compared(run(), expected) < tolerance
+
+
+@relaxed
+@given(grids(dimensions=(2,)))
+def test_recomputed_equals_reference(grid):
+    piece = square_root_piece(grid.extents[0])
+    assert error(*both(grid, grid_recomputed, piece, compilation=OPERATIONS)) < 1e-10
+
+
+@pytest.mark.parametrize("compilation,piece", [(GATES, 3), (WHOLE, 4), (AHEAD, 4)])
+def test_recomputed_equals_reference_in_xla(compilation, piece):
+    grid = make_grid((8, 3), shared=(1,), dropout=(0, 1), keep=(False, True))
+    assert error(*both(grid, grid_recomputed, piece, compilation=compilation)) < 1e-10
+
+
+def test_gradients_are_those_of_finite_differences():
+    grid = make_grid((3, 2, 2), GridEquations(("lstm",) * 3, (2,), "tanh(o*m)", True), units=2)
+    sources = grid.sources()
+    _, gradients = value_and_gradients(lambda: grid_wavefront(*grid), sources)
+
+    def loss(changed):
+        sides, weights = tf.nest.pack_sequence_as([grid.sides, list(grid.weights)], changed)
+        outputs = tf.nest.flatten(grid_inference(sides, weights, *grid[2:]))
+        return sum(
+            float(
+                tf.reduce_sum(o * tf.reshape(tf.cos(tf.range(tf.size(o), dtype=o.dtype)), o.shape))
+            )
+            for o in outputs
+        )
+
+    generator = np.random.default_rng()
+    for which, source in enumerate(sources):
+        direction = generator.normal(size=source.shape)
+        ends = []
+        for sign in (1, -1):
+            changed = list(sources)
+            changed[which] = source + sign * 1e-7 * direction
+            ends.append(loss(changed))
+        slope = (ends[0] - ends[1]) / 2e-7
+        expected = float(tf.reduce_sum(gradients[which] * direction))
+        assert slope == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_reference_is_the_papers_block():
+    """Section 3.1 in NumPy: H, four gates per dimension, h' = tanh(o * m')."""
+    grid = make_grid((2, 3), GridEquations(priority=(), output_equation="tanh(o*m)"), units=4)
+    hidden = {("time", layer): grid.sides.hidden[0][layer].numpy() for layer in range(3)}
+    memory = {("time", layer): grid.sides.memory[0][layer].numpy() for layer in range(3)}
+    tops = []
+    for step in range(2):
+        h, m = grid.sides.hidden[1][step].numpy(), grid.sides.memory[1][step].numpy()
+        for layer in range(3):
+            together = np.concatenate([hidden["time", layer], h], axis=1)
+            new = []
+            for weights, old in zip(grid.weights, (memory["time", layer], m), strict=True):
+                z = together @ weights.kernel[layer].numpy() + weights.bias[layer].numpy()
+                i, f, o, g = np.split(z, 4, axis=1)
+                cell = sigmoid(f) * old + sigmoid(i) * np.tanh(g)
+                new.append((np.tanh(sigmoid(o) * cell), cell))
+            (hidden["time", layer], memory["time", layer]), (h, m) = new
+        tops.append(h)
+    leaving = grid_reference(*grid)
+    assert error(leaving.hidden[1], np.stack(tops)) < 1e-12
+    assert error(leaving.memory[0], np.stack([memory["time", at] for at in range(3)])) < 1e-12
+
+
+def test_priority_dimensions_see_what_was_computed_before():
+    """Each order of priority has its own result, and each is the reference's."""
+    grid = make_grid((2, 2, 2), GridEquations(("lstm",) * 3, ()))
+    results = []
+    for priority in itertools.permutations(range(3)):
+        ordered = grid._replace(equations=GridEquations(("lstm",) * 3, priority))
+        results.append(grid_wavefront(*ordered).hidden[2].numpy())
+        assert error(results[-1], grid_reference(*ordered).hidden[2]) < 1e-10
+    assert all(np.abs(a - b).max() > 1e-6 for a, b in itertools.combinations(results, 2))
+
+
+def test_sequences_of_any_length_and_batch_share_a_graph():
+    grid = make_grid((6, 3), shared=(1,))
+    layers, units = 3, 3
+
+    state = [tf.TensorSpec([layers, None, units], tf.float64)] * 2
+    bottom = [tf.TensorSpec([None, None, units], tf.float64)] * 2
+
+    @tf.function(autograph=False, input_signature=[state, bottom])
+    def run(state, bottom):
+        sides = type(grid.sides)(*zip(state, bottom, strict=True))
+        extents = (tf.shape(bottom[0])[0], layers)
+        top = grid_wavefront(sides, grid.weights, grid.equations, extents).hidden[1]
+        return top, tf.gradients(top, bottom[0])[0]
+
+    for steps, batch in ((6, 2), (1, 5), (2, 1)):
+        other = make_grid((steps, layers), batch=batch)._replace(weights=grid.weights)
+        state, bottom = ([side[i] for side in other.sides] for i in range(2))
+        with tf.GradientTape() as tape:
+            tape.watch(bottom)
+            sides = type(grid.sides)(*zip(state, bottom, strict=True))
+            top = grid_reference(sides, *other[1:]).hidden[1]
+        expected = top, tape.gradient(top, bottom[0])
+        assert error(run(state, bottom), expected) < 1e-10
+    assert run.experimental_get_tracing_count() == 1
+
+
+def test_a_sequence_equals_its_pieces():
+    grid = make_grid((9, 3), shared=(1,))
+    whole = grid_wavefront(*grid)
+    sides, tops = grid.sides, []
+    for part in (slice(0, 4), slice(4, 5), slice(5, 9)):
+        bottom = [values[1][part] for values in grid.sides]
+        entering = type(sides)(*((side[0], one) for side, one in zip(sides, bottom, strict=True)))
+        extents = (part.stop - part.start, 3)
+        sides = grid_wavefront(entering, grid.weights, grid.equations, extents)
+        tops.append(sides.hidden[1])
+    assert error(tf.concat(tops, axis=0), whole.hidden[1]) < 1e-12
+    assert error([sides.hidden[0], sides.memory[0]], [whole.hidden[0], whole.memory[0]]) < 1e-12
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("steps,layers", [(7, 3), (2, 4)])
+def test_the_tape_is_as_long_as_the_formula_says(steps, layers, normalized):
+    equations = GridEquations(layer_normalization=normalized)
+    units, batch = 16, 2
+    grid = make_grid(
+        (steps, layers), equations, (0, 1), batch, units, hidden_dtype=tf.bfloat16, dtype=tf.float32
+    )
+    padded = (steps + layers - 1) * min(steps, layers)
+    for compilation, blocks in ((GATES, steps * layers), (WHOLE, padded)):
+        wavefront = _Wavefront(*grid[1:4], None, None, compilation)
+        tape = wavefront.forward(grid.sides, keep_tape=True)[1]
+        found = {tf.bfloat16: 0, tf.float32: 0}
+        for record in tf.nest.flatten(tape):
+            for at in range(steps + layers - 1):
+                entry = record.read(at)
+                found[entry.dtype] += int(tf.size(entry))
+        computed, memories = kept_numbers(equations)
+        scales = 8 * normalized  # one for each gate
+        assert found[tf.bfloat16] == computed * units * batch * blocks
+        assert found[tf.float32] == (memories * units + scales) * batch * blocks
+
+
+def test_recomputation_keeps_the_square_root():
+    kept = {}
+    for steps in (16, 64, 256):
+        piece = square_root_piece(steps)
+        kept[steps] = piece * sum(kept_numbers(GridEquations())) + 2 * steps // piece
+    assert kept[64] < 2.1 * kept[16]
+    assert kept[256] < 2.1 * kept[64]
+
+
+@pytest.mark.parametrize(
+    "make,said",
+    [
+        (lambda: GridEquations(("lstm", "gru")), "transforms is 'gru'"),
+        (lambda: GridEquations(priority=(2,)), "priority names dimension 2"),
+        (lambda: GridEquations(priority=(1, 1)), "priority is (1, 1)"),
+        (lambda: GridEquations(output_equation="tanh"), "output_equation is 'tanh'"),
+        (lambda: GridEquations(()), "transforms is empty"),
+    ],
+)
+def test_equations_that_contradict_themselves(make, said):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert said in str(caught.value)
+
+
+def test_recomputation_that_cannot_be():
+    grid = make_grid((7, 2))
+    with pytest.raises(InputError, match="recompute is 3 steps and the sequence 7"):
+        grid_recomputed(*grid[:4], 3, compilation=WHOLE)
+    with pytest.raises(InputError, match="1-D"):
+        grid_recomputed(*make_grid((3,), GridEquations(("lstm",), (0,)))[:4], 1)

@@ -1,0 +1,372 @@
+"""Sampling and scoring against plain Python."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import needs_integer_products
+
+from model.config import ModelConfig
+from model.errors import InputError
+from model.execution.plan import PLAIN
+from model.language_model.character_model import CharacterModel, CharacterState
+from model.language_model.inspection import inspect
+from model.language_model.sampling import (
+    MAX_STOP,
+    Choice,
+    _uniform,
+    chooser,
+    embed,
+    generate,
+    initial_state,
+    read,
+    score,
+)
+from model.text.code_points import PADDING, Alphabet
+
+TEXTS = ["", "abba", "a"]
+
+
+@pytest.fixture(scope="module", params=["bytes", "unicode"])
+def kind(request):
+    """What a character is."""
+    return request.param
+
+
+@pytest.fixture(params=["grid", "stacked"], scope="module")
+def model(request):
+    return CharacterModel(ModelConfig(kind=request.param, layers=2, units=8), 3)
+
+
+@pytest.fixture
+def alphabet():
+    return Alphabet.of("bytes", b"abc")
+
+
+def choice(batch, temperature=1.0, top_k=0, top_p=1.0, seed=0):
+    return Choice(
+        tf.fill([batch], float(temperature)),
+        tf.fill([batch], top_k),
+        tf.fill([batch], float(top_p)),
+        seed + tf.range(batch, dtype=tf.int64),
+    )
+
+
+def generate_text(model, alphabet, prompts, lengths, **arguments):
+    generated = generate(
+        model,
+        alphabet.encode(tf.constant(prompts)),
+        tf.constant(lengths),
+        choice(len(prompts), **arguments),
+    )
+    return alphabet.decode(generated.ids).numpy(), generated
+
+
+def test_a_row_does_not_depend_on_the_rest_of_the_batch(model, alphabet):
+    together, generated = generate_text(model, alphabet, TEXTS, [5, 9, 0], seed=3)
+    assert [len(text) for text in together] == [5, 9, 0]
+    alone, _ = generate_text(model, alphabet, TEXTS[1:2], [9], seed=4)
+    assert alone[0] == together[1]
+    np.testing.assert_array_equal(generated.log_probabilities[0, 5:], 0)
+
+
+def test_texts_of_no_length_are_read_only(model, alphabet):
+    texts, generated = generate_text(model, alphabet, TEXTS, [0, 0, 0])
+    assert list(texts) == [b"", b"", b""] and generated.alternatives.shape == (3, 0, 0)
+    read_only = read(model, alphabet.encode(tf.constant(TEXTS)), initial_state(model, 3))
+    for found, expected in zip(
+        tf.nest.flatten(generated.state), tf.nest.flatten(read_only), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_log_probabilities_of_generated_text_are_its_score(model, alphabet):
+    texts, generated = generate_text(model, alphabet, [""], [12])
+    bits, scores = score(model, alphabet.encode(tf.constant(texts)))
+    np.testing.assert_allclose(generated.log_probabilities, scores, rtol=1e-5)
+    np.testing.assert_allclose(bits[0], -np.mean(scores) / np.log(2), rtol=1e-5)
+
+
+def test_temperature_zero_takes_the_likeliest(model, alphabet):
+    first, _ = generate_text(model, alphabet, ["ab"], [6], temperature=0, seed=1)
+    second, _ = generate_text(model, alphabet, ["ab"], [6], temperature=0, seed=2)
+    assert first == second
+
+
+def test_random_numbers_are_uniform_and_independent_of_the_cut():
+    seeds = tf.constant([0, 1, 2, -1, 2**40], tf.int64)
+    whole = _uniform(seeds, tf.zeros([5], tf.int32), 40_000).numpy()
+    assert whole.min() >= 0 and whole.max() < 1
+    counts = np.stack([np.histogram(row, 50, (0, 1))[0] for row in whole])
+    # Chi squared with 49 degrees of freedom is above 100 once in 10^5 times.
+    assert (((counts - 800) ** 2 / 800).sum(axis=1) < 100).all()
+    assert np.abs(np.corrcoef(whole) - np.eye(5)).max() < 0.03
+    assert np.abs([np.corrcoef(row[1:], row[:-1])[0, 1] for row in whole]).max() < 0.03
+    part = _uniform(seeds, tf.constant([7, 0, 39_000, 5, 9]), 100).numpy()
+    for row, first in enumerate((7, 0, 39_000, 5, 9)):
+        np.testing.assert_array_equal(part[row], whole[row, first : first + 100])
+
+
+def test_draws_follow_the_distribution():
+    probabilities = np.array([0.5, 0.1, 0.4])
+    draws = 20_000
+    logits = tf.tile(tf.constant(np.log(probabilities)[None], tf.float32), [draws, 1])
+    uniform = tf.constant(np.random.default_rng().random(draws), tf.float32)
+
+    def frequencies(**arguments):
+        ids = chooser(choice(draws, **arguments), 3)(logits, uniform)
+        return np.bincount(ids, minlength=3) / draws
+
+    np.testing.assert_allclose(frequencies(), probabilities, atol=0.02)
+    np.testing.assert_allclose(frequencies(top_k=2), [5 / 9, 0, 4 / 9], atol=0.02)
+    np.testing.assert_allclose(frequencies(top_p=0.45), [1, 0, 0])
+    np.testing.assert_allclose(frequencies(top_p=0.6), [5 / 9, 0, 4 / 9], atol=0.02)
+    squared = probabilities**2 / np.sum(probabilities**2)
+    np.testing.assert_allclose(frequencies(temperature=0.5), squared, atol=0.02)
+
+
+def test_how_a_row_is_drawn_does_not_depend_on_the_others():
+    rows, size = 200, 7
+    rng = np.random.default_rng()
+    mixed = Choice(
+        tf.constant(rng.choice([0.0, 0.5, 1.0], rows), tf.float32),
+        tf.constant(rng.choice([0, 2, size], rows), tf.int32),
+        tf.constant(rng.choice([0.6, 1.0], rows), tf.float32),
+        tf.zeros([rows], tf.int64),
+    )
+    logits = tf.constant(rng.normal(size=(rows, size)), tf.float32)
+    uniform = tf.constant(rng.random(rows), tf.float32)
+    together = chooser(mixed, size)(logits, uniform)
+    for row in range(rows):
+        alone = slice(row, row + 1)
+        choose = chooser(Choice(*(part[alone] for part in mixed)), size)
+        assert choose(logits[alone], uniform[alone])[0] == together[row]
+
+
+PRECISIONS = pytest.mark.parametrize(
+    "precision,bound",
+    [
+        ("float32", 1e-5),
+        ("bfloat16", 2e-2),
+        pytest.param("int8", 6e-2, marks=needs_integer_products),
+    ],
+)
+
+
+def largest(values):
+    return np.abs(values).max()
+
+
+def root_mean_square(values):
+    return np.sqrt(np.mean(np.square(values)))
+
+
+def assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary=11):
+    """Returns the net that took the steps."""
+    quantize = precision == "int8"
+    # Hidden vectors of a new net are small, and integers have steps of 1/127. Where a step tips a
+    # gate, that is the largest error by far, so that only the mean of all has a bound.
+    size, scale = (root_mean_square, 1.0) if quantize else (largest, 0.0)
+    config = dataclasses.replace(config, layers=3, units=20, init_scale=scale)
+    model = CharacterModel(config, vocabulary, PLAIN)
+    ids = tf.random.uniform([4, 7], 0, vocabulary, tf.int32)
+    expected, after = model(ids, model.initial_state(4))
+    dtype = "float32" if quantize else precision
+    frozen = CharacterModel(config, vocabulary, PLAIN._replace(dtype=dtype))
+    frozen.set_weights(model.get_weights())
+    frozen.freeze(quantize)
+    step, state, logits = tf.function(frozen.stepper()), frozen.initial_state(4), []
+    for position in range(7):
+        scores, made = step(state)
+        state = CharacterState(ids[:, position], *made.state)
+        logits.append(scores)
+    for found, wanted in ((tf.stack(logits), expected), (state.hidden, after.hidden)):
+        assert size(found - wanted) < bound * size(wanted)
+    return frozen
+
+
+@pytest.mark.parametrize("kind", ["grid", "stacked"])
+@pytest.mark.parametrize("tied", ["none", "depth", "all"])
+@pytest.mark.parametrize("depth_priority", [True, False])
+@PRECISIONS
+def test_steps_equal_the_whole_sequence(kind, tied, depth_priority, precision, bound):
+    config = ModelConfig(kind=kind, tied=tied, depth_priority=depth_priority)
+    assert_steps_equal_the_whole_sequence(config, precision, bound)
+
+
+@pytest.mark.parametrize("kind", ["grid", "stacked"])
+@PRECISIONS
+def test_products_are_kept_of_few_characters_only(kind, precision, bound):
+    config = ModelConfig(kind=kind, tied="all")
+    for vocabulary, kept in ((11, 1), (500, 0)):
+        net = assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary)
+        assert len(net.packed.table) == kept
+
+
+@needs_integer_products
+@pytest.mark.parametrize("kind", ["grid", "stacked"])
+def test_a_quantized_net_reads_as_it_writes(kind):
+    model = CharacterModel(ModelConfig(kind=kind, layers=2, units=20, tied="all"), 3)
+    model.freeze(quantize=True)
+    ids = tf.constant([[0, 1, 2, 0], [2, 1, PADDING, PADDING], [PADDING] * 4])
+    step = tf.function(model.stepper())
+    state = model.initial_state(3)
+    after = [state]
+    for position in range(4):
+        scores, made = step(state)
+        state = CharacterState(tf.maximum(ids[:, position], 0), *made.state)
+        after.append(state)
+    reading = tf.function(lambda ids: read(model, ids, initial_state(model, 3)))(ids).characters
+    for row, length in enumerate((4, 2, 0)):
+        assert reading.previous[row] == after[length].previous[row]
+        for part, expected in zip(reading[1:], after[length][1:], strict=True):
+            np.testing.assert_allclose(part[:, row], expected[:, row], atol=1e-6)
+    logits, _ = tf.function(model)(tf.maximum(ids, 0), model.initial_state(3))
+    np.testing.assert_allclose(logits[-1], scores, atol=1e-6)
+
+
+def test_texts_of_different_lengths_are_read_at_once(model):
+    lengths = [5, 0, 1, 3]
+    ids = tf.random.uniform([4, 5], 0, 3, tf.int32)
+    padded = tf.where(tf.sequence_mask(lengths, 5), ids, PADDING)
+    together = read(model, padded, initial_state(model, 4)).characters
+    for row, length in enumerate(lengths):
+        alone = model.initial_state(1)
+        if length:
+            _, alone = model(ids[row : row + 1, :length], alone)
+        assert int(together.previous[row]) == int(alone.previous[0])
+        for part, expected in zip(together[1:], alone[1:], strict=True):
+            np.testing.assert_allclose(part[:, row], expected[:, 0], atol=1e-6)
+
+
+def generate_pieces(model, prompt, lengths, stop=None, **arguments):
+    state, pieces = None, []
+    for length in lengths:
+        piece = generate(
+            model, prompt, tf.constant(length), choice(len(length), **arguments), stop, 2, state
+        )
+        state, prompt = piece.state, tf.fill([len(length), 1], PADDING)
+        pieces.append(piece)
+    return pieces
+
+
+@pytest.mark.parametrize("seed", [0, -5, 2**40])
+def test_a_text_in_pieces_is_the_text_at_once(model, seed):
+    prompt = tf.constant([[0, 1, 2], [PADDING] * 3, [2, PADDING, PADDING]])
+    (whole,) = generate_pieces(model, prompt, [[12, 9, 0]], seed=seed)
+    pieces = generate_pieces(model, prompt, [[4, 2, 0], [1, 0, 0], [7, 7, 0]], seed=seed)
+    for row in range(3):
+        for field in ("ids", "log_probabilities", "alternatives"):
+            joined = np.concatenate(
+                [getattr(one, field)[row][: int(one.lengths[row])] for one in pieces]
+            )
+            expected = getattr(whole, field)[row][: int(whole.lengths[row])]
+            np.testing.assert_allclose(joined, expected, atol=1e-6)
+
+
+def test_a_stop_string_ends_a_text_wherever_it_is_cut(model):
+    prompt = tf.fill([1, 1], PADDING)
+    (whole,) = generate_pieces(model, prompt, [[400]], seed=1)
+    ids = whole.ids.numpy()[0].tolist()
+    wanted = ids[40:43]
+    end = next(at for at in range(3, 400) if ids[at - 3 : at] == wanted)
+    stop = tf.constant([[PADDING] * (MAX_STOP - 3) + wanted])
+    (stopped,) = generate_pieces(model, prompt, [[400]], stop, seed=1)
+    assert stopped.ids.numpy()[0].tolist() == ids[:end] and bool(stopped.stopped[0])
+    pieces = generate_pieces(model, prompt, [[1]] * end, stop, seed=1)
+    assert [int(piece.ids[0, 0]) for piece in pieces] == ids[:end]
+    assert [bool(piece.stopped[0]) for piece in pieces] == [False] * (end - 1) + [True]
+
+
+def test_alternatives_are_the_likeliest_characters(model):
+    prompt = tf.constant([[0, 1]])
+    (generated,) = generate_pieces(model, prompt, [[6]], temperature=0.5)
+    read_ids = tf.concat([prompt, generated.ids], axis=1)
+    logits, _ = model(read_ids, model.initial_state(1))
+    expected = tf.math.top_k(tf.nn.log_softmax(logits[2:, 0]), 2)
+    np.testing.assert_array_equal(generated.alternatives[0], expected.indices)
+    np.testing.assert_allclose(
+        generated.alternative_log_probabilities[0], expected.values, rtol=1e-4
+    )
+
+
+def test_inspection_shows_what_the_net_remembers(model):
+    ids = tf.constant([[0, 1, 2, 1], [2, 0, PADDING, PADDING]])
+    found = inspect(model, ids)
+    state = read(model, ids, initial_state(model, 2)).characters
+    _, after = model.stepper()(state)
+    for row, length in enumerate((4, 2)):
+        memory = found.memories[row, length - 1]
+        np.testing.assert_allclose(memory, after.state.memory[:, row], rtol=1e-4, atol=1e-6)
+        assert not np.any(found.memories[row, length:])
+    assert_gates_make_memories(found)
+    gates = found.gates[0][..., :3, :].numpy()
+    low, high = (gates < 0.1).mean(axis=(0, 4)), (gates > 0.9).mean(axis=(0, 4))
+    np.testing.assert_allclose(found.saturation[0], np.stack([low, high], -1), rtol=1e-5)
+
+
+@needs_integer_products
+def test_inspection_of_a_quantized_net_shows_its_gates():
+    model = CharacterModel(ModelConfig(layers=2, units=20, tied="all"), 3)
+    model.freeze(quantize=True)
+    ids = tf.constant([[0, 1, 2, 1]])
+    assert_gates_make_memories(tf.function(lambda: inspect(model, ids))())
+
+
+def assert_gates_make_memories(found):
+    """Of the first text, along time: m' = f * m + i * g."""
+    i, f, _, g = np.moveaxis(found.gates[0, 1:, :, 0], 2, 0)
+    made = f * found.memories[0, :-1] + i * g
+    np.testing.assert_allclose(found.memories[0, 1:], made, rtol=1e-4, atol=1e-6)
+
+
+def test_one_layer_and_unit_of_an_inspection_are_those_of_the_whole(model):
+    ids = tf.constant([[0, 1, 2, 1], [2, 0, PADDING, PADDING]])
+    whole = inspect(model, ids)
+    one = inspect(model, ids, 1, 5)
+    np.testing.assert_allclose(one.memories, whole.memories[:, :, 1:2, 5:6], rtol=1e-6)
+    np.testing.assert_allclose(one.gates, whole.gates[:, :, 1:2, ..., 5:6], rtol=1e-6)
+    gates = one.gates[0, :, 0, :, :3, 0].numpy()
+    shares = np.stack([(gates < 0.1).mean(axis=0), (gates > 0.9).mean(axis=0)], -1)
+    np.testing.assert_allclose(one.saturation[0, 0], shares, rtol=1e-5)
+
+
+def test_an_embedding_is_what_the_whole_text_has_left(model):
+    ids = tf.constant([[0, 1, 2], [2, PADDING, PADDING]])
+    state = read(model, ids, initial_state(model, 2)).characters
+    _, after = model.stepper()(state)
+    expected = np.moveaxis(after.state.hidden.numpy(), 1, 0).reshape(2, -1)
+    np.testing.assert_allclose(embed(model, ids), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind,text", [("bytes", b"\x00 \\n\n\t\xff'"), ("unicode", "aé\n'𝄞\\")])
+def test_vocabulary_file_round_trip(kind, text):
+    symbols = text if kind == "bytes" else map(ord, text)
+    alphabet = Alphabet.of(kind, symbols)
+    assert Alphabet.from_text(alphabet.to_text(), "vocabulary.txt") == alphabet
+    encoded = alphabet.encode(tf.constant([text, text[:1]]))
+    assert encoded[1].numpy().tolist()[1:] == [PADDING] * (len(text) - 1)
+    expected = text if kind == "bytes" else text.encode()
+    assert alphabet.decode(encoded).numpy()[0] == expected
+    np.testing.assert_array_equal(alphabet.encode_one(tf.constant(text)), encoded[0])
+
+
+def test_a_file_that_is_no_vocabulary_is_refused():
+    with pytest.raises(InputError, match=r"vocabulary\.txt"):
+        Alphabet.from_text("hello\n", "vocabulary.txt")
+
+
+@pytest.mark.parametrize(
+    "kind,text,name", [("bytes", "ab~", "0x7E"), ("unicode", "abé", "'é' (code point 233)")]
+)
+def test_an_unknown_character_is_named(kind, text, name):
+    said = Alphabet.of(kind, b"ab").unknown(tf.constant([text, "a"]))
+    assert f"the vocabulary lacks the character {name}" in said.numpy().decode()
+
+
+def test_a_text_that_begins_has_nothing_before_it():
+    """An embedding that training hardly ever moves must not push the net where it never was."""
+    model = CharacterModel(ModelConfig(layers=1, units=4), 5)
+    np.testing.assert_array_equal(model.embedding[-1], 0)
+    assert np.abs(model.embedding[:-1]).min() > 0

@@ -1,0 +1,147 @@
+"""Splits, mixtures and shards: nothing lost, nothing twice, and as the options say."""
+
+import itertools
+
+import numpy as np
+import pytest
+from conftest import records_of, text_of, write_folder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.errors import InputError
+from pipeline.data import corpus, layout
+from pipeline.data.corpus import Source, resolve_mixture
+from pipeline.data.layout import Segment
+from pipeline.settings import DataConfig
+from pipeline.stages import example_gen
+from pipeline.store.artifacts import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(str(tmp_path / "root"))
+    with store.writing():
+        yield store
+
+
+def up_to_code_point(whole, end):
+    while whole[end] & 0xC0 == 0x80:
+        end += 1
+    return whole[:end]
+
+
+segments = st.lists(st.integers(1, 50), min_size=1, max_size=9).map(
+    lambda sizes: [Segment(f"{n}", "", 5, 5 + size, 60) for n, size in enumerate(sizes)]
+)
+
+
+@given(segments, st.integers(1, 20))
+def test_shards_are_the_segments_in_order(given_segments, count):
+    plans = layout.shards("train", given_segments, count)
+    assert [plan.index for plan in plans] == list(range(count))
+    sizes = [sum(segment.length for segment in plan.segments) for plan in plans]
+    assert max(sizes) - min(sizes) <= 1
+    whole = []
+    for segment in itertools.chain.from_iterable(plan.segments for plan in plans):
+        if whole and whole[-1].source == segment.source:
+            assert whole[-1].end == segment.start
+            segment = segment._replace(start=whole.pop().start)
+        whole.append(segment)
+    assert whole == given_segments
+
+
+@pytest.mark.parametrize(
+    "size,count", [(1, 1), (10**6, 1), (10**7, 1), (10**8, 11), (10**10, 75), (10**12, 7451)]
+)
+def test_shards_grow_with_the_text(size, count):
+    assert len(layout.shards("train", [Segment("a", "", 0, size, size)], 0)) == count
+
+
+@pytest.mark.parametrize("shards", [1, 2, 11])
+def test_the_number_of_shards_changes_nothing_in_the_text(store, tmp_path, shards):
+    folder = write_folder(tmp_path / "texts", [300_001, 5, 70_000])
+    artifact = example_gen.run(store, corpus.resolve(str(folder)), DataConfig(shards=shards))
+    whole = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+    train = text_of(artifact, "train")
+    assert train + text_of(artifact, "eval") == whole
+    assert int(len(whole) * 0.95) <= len(train) <= int(len(whole) * 0.95) + 3
+
+
+def test_splitting_by_document_keeps_files_whole(store, tmp_path):
+    folder = write_folder(tmp_path / "texts", [40_000, 40_000, 1_000, 30_000])
+    data = DataConfig(split_by="document", train_fraction=0.7)
+    artifact = example_gen.run(store, corpus.resolve(str(folder)), data)
+    names = {split: {r.source for r in records_of(artifact, split)} for split in ("train", "eval")}
+    assert names == {"train": {"a00.txt", "a01.txt"}, "eval": {"a02.txt", "a03.txt"}}
+    assert text_of(artifact, "eval") == b"".join(
+        (folder / name).read_bytes() for name in sorted(names["eval"])
+    )
+
+
+def test_splitting_by_hash_stays_when_files_come(tmp_path):
+    sources = [Source(f"{number}.txt", "", 100) for number in range(400)]
+    few, many = (layout.split(some, "hash", 0.8) for some in (sources[::2], sources))
+    for before, after in zip(few, many, strict=True):
+        assert {s.source for s in before} == {s.source for s in after} & {
+            source.name for source in sources[::2]
+        }
+    assert sorted([*many[0], *many[1]]) == sorted(map(layout.whole, sources))
+    assert 0.7 < len(many[0]) / 400 < 0.9
+
+
+@pytest.mark.parametrize("by", ["document", "hash"])
+def test_one_file_cannot_be_split_whole(store, tmp_path, by):
+    folder = write_folder(tmp_path / "texts", [1000])
+    with pytest.raises(InputError, match="use --split_by position"):
+        example_gen.run(store, corpus.resolve(str(folder)), DataConfig(split_by=by))
+    assert not (tmp_path / "root" / "ExampleGen").exists()
+
+
+@pytest.mark.parametrize("until", ["first_exhausted", "all_exhausted"])
+def test_a_mixture_has_the_shares_of_its_weights(store, tmp_path, until):
+    large = write_folder(tmp_path / "large", [9_000_000], "a")
+    small = write_folder(tmp_path / "small", [1_700_000, 1_500_000], "b")
+    mixture = resolve_mixture([str(large), str(small)], [1, 2], until)
+    data = DataConfig(train_fraction=0.9, shards=7)
+    artifact = example_gen.run(store, mixture, data)
+    read = records_of(artifact, "train")
+    assert artifact.manifest.counters["corpus"] == "large-small"
+    sizes = np.zeros(2)
+    texts = {"0-large/": b"", "1-small/": b""}
+    for record in read:
+        prefix = record.source[:8]
+        sizes[list(texts).index(prefix)] += len(record.text)
+        texts[prefix] += record.text
+        assert abs(sizes[1] - 2 * sizes[0]) <= 2 * layout.MIXED + layout.BLOCK
+    wholes = [
+        b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+        for folder in (large, small)
+    ]
+    trained = [up_to_code_point(whole, int(len(whole) * 0.9)) for whole in wholes]
+    if until == "first_exhausted":
+        assert texts["1-small/"][: len(trained[1])] == trained[1]
+        assert trained[0].startswith(texts["0-large/"])
+    else:
+        assert texts["0-large/"] == trained[0]
+        repeated = texts["1-small/"]
+        assert len(repeated) > 4 * len(trained[1])
+        assert (trained[1] * 9).startswith(repeated)
+
+
+def test_a_mixture_is_the_same_each_time(tmp_path):
+    folders = [write_folder(tmp_path / name, [3_000_000], name) for name in "abc"]
+    artifacts = []
+    for root in ("one", "two"):
+        store = Store(str(tmp_path / root))
+        with store.writing():
+            mixture = resolve_mixture(list(map(str, folders)), [0.5, 0.3, 0.2])
+            artifacts.append(example_gen.run(store, mixture))
+    assert artifacts[0].manifest.checksums == artifacts[1].manifest.checksums
+    assert artifacts[0].fingerprint == artifacts[1].fingerprint
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 2.0, 3.0], [1.0, 0.0], [1.0, float("nan")]])
+def test_weights_must_fit(tmp_path, weights):
+    folder = str(write_folder(tmp_path / "texts", [1000]))
+    with pytest.raises(InputError, match="weight"):
+        resolve_mixture([folder, folder], weights)

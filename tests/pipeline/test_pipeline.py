@@ -1,0 +1,242 @@
+"""All stages by the command line: killed in each, run again, found cached, and asked about."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+from commands import run_module
+from conftest import PROJECT, words
+from servers import PATIENCE, running
+from tensorflow.core.protobuf import saved_model_pb2
+
+from model.decoding.packed_kernels import has_integer_products
+from pipeline.stages import evaluator, names
+from pipeline.store.artifacts import Store
+from serving.client.client import Address, Client
+from serving.server.config_files import read_models
+
+OPTIONS = (
+    "--train_fraction 0.9 --layers 1 --units 16 --batch_size 8 --window 20 --steps 60 "
+    "--warmup_steps 0 --validate_every 20 --validation_characters 1000 --eval_streams 4 "
+    "--sample_characters 40"
+)
+
+pytestmark = pytest.mark.timeout(1800)  # one fixture is nine runs
+
+# Kills the process with the artifact of one stage written, but not yet published.
+KILLER = """
+import os, runpy, signal, sys
+from pipeline import artifacts
+original = artifacts.publish
+def publish(source, destination, last):
+    if f"/{stage}/" in destination:
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(source, destination, last)
+stage = sys.argv.pop(1)
+artifacts.publish = publish
+runpy.run_module("pipeline", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def finished_run(corpus_file, tmp_path_factory):
+    root = tmp_path_factory.mktemp("pipeline") / "root"
+    command = ["run", "--corpus", str(corpus_file), "--root", str(root), *OPTIONS.split()]
+    for stage in names.ALWAYS:
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLER, stage, *command],
+            cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert Store(str(root)).all(stage) == []
+        assert list((root / ".partial").glob(f"{stage}-*"))
+    return root, run_module("pipeline", *command), command
+
+
+def test_killed_in_every_stage_and_finished(finished_run):
+    root, finished, _ = finished_run
+    assert finished.returncode == 0, finished.stderr
+    for stage in names.ALWAYS:
+        assert len(Store(str(root)).all(stage)) == 1
+        assert not list((root / ".partial").glob(f"{stage}-*"))
+    assert os.listdir(root / "serving" / "words") == ["1"]
+    *_, text = finished.stdout.split("words, version 1, over gRPC:\n\n")
+    assert len(text.removesuffix("\n")) == 40
+
+
+def test_the_payloads_are_where_tfx_has_them(finished_run):
+    root, *_ = finished_run
+    for pattern in (
+        "ExampleGen/*/Split-train/data_tfrecord-00000-of-00001",
+        "ExampleGen/*/Split-eval/data_tfrecord-00000-of-00001",
+        "StatisticsGen/*/Split-eval/FeatureStats.pb",
+        "SchemaGen/*/schema.pbtxt",
+        "SchemaGen/*/vocabulary.txt",
+        "ExampleValidator/*/Split-eval/SchemaDiff.pb",
+        "ExampleValidator/*/report.txt",
+        "Trainer/*/Format-Serving/saved_model.pb",
+        "Trainer/*/checkpoints/best/checkpoint",
+        "Evaluator/*/metrics.json",
+        "Evaluator/*/BLESSED",
+        "InfraValidator/*/INFRA_BLESSED",
+        "serving/words/1/saved_model.pb",
+        "serving/words/1/assets/LICENSE.md",
+    ):
+        assert len(list(root.glob(pattern))) == 1, pattern
+    (metrics,) = root.glob("Evaluator/*/metrics.json")
+    measured = json.loads(metrics.read_text())
+    assert measured["characters"] == 4000 and measured["unknown_characters"] == 0
+    assert 0 < measured["bits_per_character"] < measured["entropy_order_0_bits"]
+    card = (root / "serving/words/1/assets/model_card.md").read_text()
+    (manifest,) = root.glob("Trainer/*/manifest.json")
+    counters = json.loads(manifest.read_text())["counters"]
+    assert f"{counters['validation_nats']:.4f} nats" in card
+    assert "# A character model of words" in card
+
+
+def test_a_second_run_is_cached(finished_run):
+    _, first, command = finished_run
+    second = run_module("pipeline", *command)
+    lines = second.stdout.splitlines()[: len(names.ALWAYS)]
+    assert [line.split()[:2] for line in lines] == [[s, "cached"] for s in names.ALWAYS]
+    assert second.stdout.split("over gRPC:")[1] == first.stdout.split("over gRPC:")[1]
+
+
+def test_status_and_lineage(finished_run):
+    root, *_ = finished_run
+    status = run_module("pipeline", "status", "--root", root).stdout
+    for stage in names.ALWAYS:
+        assert any(line.split()[:2] == [stage, "complete"] for line in status.splitlines())
+    lineage = run_module("pipeline", "lineage", "--root", root).stdout
+    for fact in ("version 1", "40,000 bytes of words", "checkpoints/best/ckpt-", "per character"):
+        assert fact in lineage
+
+
+def test_a_worse_model_is_not_pushed(finished_run):
+    root, _, command = finished_run
+    worse = run_module("pipeline", *command, "--steps", "21", "--sample_characters", "0")
+    assert worse.returncode == 0, worse.stderr
+    assert "not pushed: " in worse.stdout and "of version 1, pushed last" in worse.stdout
+    (objection,) = root.glob("Evaluator/*/NOT_BLESSED")
+    assert "worse than" in objection.read_text()
+    assert os.listdir(root / "serving" / "words") == ["1"]
+
+
+def test_stages_run_by_themselves(finished_run, tmp_path):
+    root, *_ = finished_run
+    for stage in ("statistics_gen", "schema_gen", "infra_validator"):
+        alone = run_module("pipeline", stage, "--root", root)
+        assert alone.returncode == 0, alone.stderr
+        assert alone.stdout.count("\n") == 1
+    other = tmp_path / "other.txt"
+    other.write_text("0123456789\n" * 1000)
+    refused = run_module("pipeline", "example_validator", "--root", root, "--corpus", other)
+    assert refused.returncode == 2 and "unseen characters" in refused.stderr
+
+
+def test_quantized_models_are_versions_with_labels(finished_run, tmp_path):
+    root, _, command = finished_run
+    quantized = ["bfloat16", "int8"] if has_integer_products() else ["bfloat16"]
+    labels = {label: number for number, label in enumerate([*quantized, "float32"], 1)}
+    push = "--serving_dir", tmp_path, "--max_batch_size", "8", "--batch_timeout_micros", "100"
+    finished = run_module("pipeline", *command, "--quantize", *push)
+    assert finished.returncode == 0, finished.stderr
+    assert "over gRPC" in finished.stdout and f"words, version {len(labels)}" in finished.stdout
+    evaluation = Store(str(root)).latest(names.EVALUATOR)
+    measured = json.loads(pathlib.Path(evaluation.file(evaluator.METRICS)).read_text())
+    for precision in quantized:
+        loss = measured["quantized"][precision]["loss_in_bits"]
+        assert 0 < abs(loss) < 0.02
+        assert f"{precision} {loss:+.5f} bits" in finished.stdout
+    (config,) = read_models(str(tmp_path / "words.config")).model_config_list.config
+    assert dict(config.version_labels) == labels
+    assert list(config.model_version_policy.specific.versions) == list(labels.values())
+    for version in labels.values():
+        content = (tmp_path / "words" / str(version) / "saved_model.pb").read_bytes()
+        nodes = [
+            node
+            for graph in saved_model_pb2.SavedModel.FromString(content).meta_graphs
+            for function in graph.graph_def.library.function
+            for node in function.node_def
+            if node.op == "BatchFunction"
+        ]
+        sizes = {(n.attr["max_batch_size"].i, n.attr["batch_timeout_micros"].i) for n in nodes}
+        assert sizes == {(8, 100)}
+    flags = (
+        f"--model_config_file={tmp_path}/words.config",
+        "--model_config_file_poll_wait_seconds=1",
+        "--allow_version_labels_for_unavailable_models",
+    )
+    with running(*flags, name="words") as server:
+        bits = []
+        for label in labels:
+            with Client(Address(server.address, "words", version=label)) as client:
+                bits.append(client.score(["the grid reads one letter"])[0].bits_per_character)
+    assert len(set(bits)) == len(labels) and max(bits) - min(bits) < 0.02 * bits[-1]
+
+
+def test_text_is_transformed_in_training_and_serving(tmp_path):
+    corpus, root = tmp_path / "words.txt", tmp_path / "root"
+    corpus.write_text(words(3, 30_000).upper())
+    options = (*OPTIONS.split(), "--lowercase", "--normalize", "--prompt", "THE GRID")
+    finished = run_module("pipeline", "run", "--corpus", corpus, "--root", root, *options)
+    assert finished.returncode == 0, finished.stderr
+    assert "\nTransform " in finished.stdout
+    *_, text = finished.stdout.split("over gRPC:\n\nTHE GRID")
+    assert len(text) > 40 and text == text.lower()
+    lowered = tmp_path / "other.txt"
+    lowered.write_text(words(4, 30_000))
+    valid = run_module("pipeline", "example_validator", "--root", root, "--corpus", lowered)
+    assert (valid.returncode, valid.stdout.splitlines()[-1]) == (0, "no anomalies")
+    for stage in ("transform --lowercase", "statistics_gen --lowercase", "evaluator"):
+        alone = run_module("pipeline", *stage.split(), "--root", root)
+        assert alone.returncode == 0, alone.stderr
+    assert "Transform " in run_module("pipeline", "status", "--root", root).stdout
+
+
+def test_damage_is_found_named_and_mended(finished_run, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(finished_run[0], root)
+    assert run_module("pipeline", "verify", "--root", root).stdout.endswith("0 damaged\n")
+    (shard,) = root.glob("ExampleGen/*/Split-train/data_tfrecord-*")
+    content = bytearray(shard.read_bytes())
+    content[-100] ^= 1
+    shard.write_bytes(content)
+    (report,) = list(root.glob("ExampleValidator/*/report.txt"))[:1]
+    report.unlink()
+    (manifest,) = root.glob("SchemaGen/*/manifest.json")
+    manifest.write_text(manifest.read_text()[:-50])
+    found = run_module("pipeline", "verify", "--root", root)
+    assert found.returncode == 2 and found.stderr.startswith("error: 3 of ")
+    (whole,) = finished_run[0].glob("ExampleGen/*/Split-train/data_tfrecord-*")
+    records = sum(1 for _ in tf.data.TFRecordDataset(str(whole)))
+    told = f"{shard} is not what was written: record {records - 1} (counted from 0) is damaged"
+    for line in (told, f"{report} is missing", f"{manifest} is damaged"):
+        assert line in found.stdout
+    refused = run_module("pipeline", "status", "--root", root)
+    assert refused.returncode == 2 and f"{manifest} is damaged" in refused.stderr
+
+    removed = run_module("pipeline", "verify", "--remove", "--root", root)
+    assert removed.returncode == 0 and "3 removed" in removed.stdout
+    corpus = "--corpus", finished_run[2][2], "--train_fraction", "0.9"
+    for stage in ("example_gen", "statistics_gen", "schema_gen", "example_validator"):
+        options = corpus if stage == "example_gen" else ()
+        again = run_module("pipeline", stage, "--root", root, *options)
+        assert again.returncode == 0, again.stderr
+    assert run_module("pipeline", "verify", "--root", root).stdout.endswith("0 damaged\n")
+
+
+def test_a_manifest_of_a_later_version_is_said_to_be_one(finished_run, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(finished_run[0] / "SchemaGen", root / "SchemaGen")
+    (manifest,) = root.glob("SchemaGen/*/manifest.json")
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "format": content["format"] + 1, "new": 1}))
+    refused = run_module("pipeline", "status", "--root", root)
+    assert refused.returncode == 2 and "is of a later version" in refused.stderr

@@ -1,0 +1,288 @@
+"""Training: killed and resumed, on two replicas, from given weights, and against bad luck."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import PROJECT, words
+from servers import PATIENCE
+
+from model.config import ModelConfig
+from model.errors import InputError
+from model.execution.compilation import Compilation
+from model.execution.plan import Plan
+from pipeline.data.windows import TAKEN_AT_ONCE
+from pipeline.settings import DataConfig, Settings, TrainingConfig
+from pipeline.stages import trainer
+from pipeline.store.artifacts import Store
+from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.learner import EpochDecay, Learner
+
+MODEL = ModelConfig(layers=2, units=16, tied="depth", dropout=0.1)
+TRAINING = TrainingConfig(
+    batch_size=8,
+    window=20,
+    epochs=1,
+    validate_every=30,
+    validation_characters=2000,
+    sample_length=5,
+)
+OPTIONS = (
+    "--layers 2 --units 16 --tied depth --dropout 0.1 --batch_size 8 --window 20 --epochs 1 "
+    "--validate_every 30 --validation_characters 2000 --sample_length 5 --steps 0"
+)
+
+
+def weights_of(artifact):
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(f"{artifact}/checkpoints/latest"))
+    names = sorted(reader.get_variable_to_shape_map())
+    return {
+        name: reader.get_tensor(name)
+        for name in names
+        if "VARIABLE_VALUE" in name and "save_counter" not in name
+    }
+
+
+def start_training(root):
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "trainer", "--root", root, *OPTIONS.split()],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def copy_root(store, destination):
+    """A root with the same examples and schema."""
+    subprocess.run(["cp", "-r", store.root, destination], check=True)
+    return str(destination)
+
+
+def test_killed_training_ends_with_the_same_weights(store, schema, tmp_path):
+    straight, killed = (copy_root(store, tmp_path / name) for name in ("straight", "killed"))
+    process = start_training(straight)
+    assert process.wait(PATIENCE) == 0, process.stdout.read()
+
+    kills = 0
+    for checkpoint in (1, 4):
+        process = start_training(killed)
+        pattern = f"{killed}/.partial/Trainer-*/checkpoints/latest/ckpt-{30 * checkpoint}.index"
+        deadline = time.monotonic() + PATIENCE
+        while not tf.io.gfile.glob(pattern) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(np.random.default_rng().uniform(0, 0.2))
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills == 2
+    assert not tf.io.gfile.glob(f"{killed}/Trainer/*/manifest.json")
+    process = start_training(killed)
+    assert process.wait(PATIENCE) == 0, process.stdout.read()
+
+    expected, actual = (weights_of(Store(r).latest("Trainer").path) for r in (straight, killed))
+    assert expected.keys() == actual.keys() and len(expected) > 20
+    for name, value in expected.items():
+        np.testing.assert_array_equal(actual[name], value, err_msg=name)
+
+
+def learner(devices, config, plan=None):
+    strategy = tf.distribute.MirroredStrategy(devices)
+    return Learner(strategy, ModelConfig(layers=2, units=8), 10, config, 100, 100, plan)
+
+
+def test_windows_come_in_order_to_their_replicas():
+    two = learner(["cpu:0", "cpu:1"], TrainingConfig(batch_size=6, window=7))
+    for count in (1, TAKEN_AT_ONCE // 42 + 2):  # of which the last are taken apart
+        windows = np.random.default_rng().integers(0, 10, (count, 6, 7), np.int32)
+        values = [
+            np.concatenate(two.strategy.experimental_local_results(ids))
+            for ids in two.spread(tf.data.Dataset.from_tensor_slices(windows))
+        ]
+        np.testing.assert_array_equal(values, windows)
+
+
+PROGRAMS = Plan("wavefront", Compilation(whole=True, gates=False, parts=4), "float32", ())
+
+
+@pytest.mark.parametrize(
+    "devices,plan", [(["cpu:0", "cpu:1"], None), (["cpu:0"], PROGRAMS)], ids=["replicas", "parts"]
+)
+def test_replicas_and_parts_take_the_steps_of_one(devices, plan):
+    config = TrainingConfig(batch_size=6, window=7, clip_norm=0.01, optimizer="sgd")
+    windows = np.random.default_rng().integers(0, 10, (4, 6, 7), np.int32)
+    learners = [learner(["cpu:0"], config), learner(devices, config, plan)]
+    learners[1].model.set_weights(learners[0].model.get_weights())
+    losses = []
+    for current in learners:
+        dataset = tf.data.Dataset.from_tensor_slices(windows)
+        state = current.initial_state()
+        for step, ids in enumerate(current.spread(dataset)):
+            result, state = current.train(ids, state, tf.constant(step, tf.int64))
+        losses.append((float(result.loss), current.validate(dataset)))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    for one, two in zip(*(current.model.get_weights() for current in learners), strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", [MODEL, ModelConfig("stacked", layers=3, units=8)], ids=str)
+def test_gradients_are_measured_by_layer(model):
+    config = TrainingConfig(batch_size=4, window=6, optimizer="sgd", learning_rate=1.0)
+    learner = Learner(tf.distribute.MirroredStrategy(["cpu:0"]), model, 10, config, 100, 100)
+    before = [weight.numpy() for weight in learner.model.net.trainable_variables]
+    windows = np.random.default_rng().integers(0, 10, (1, 4, 6), np.int32)
+    (ids,) = learner.spread(tf.data.Dataset.from_tensor_slices(windows))
+    result, _ = learner.train(ids, learner.initial_state(), tf.constant(0, tf.int64))
+    after = [weight.numpy() for weight in learner.model.net.trainable_variables]
+    steps = [
+        (new - old).reshape(model.layers, -1)
+        for old, new in zip(before, after, strict=True)
+        if len(old) == model.layers
+    ]
+    expected = np.linalg.norm(np.concatenate(steps, axis=1), axis=1)
+    np.testing.assert_allclose(result.layer_gradient_norms, expected, rtol=0.01)
+    assert np.linalg.norm(expected) < float(result.gradient_norm)
+
+
+def curve(steps, kind="grid", dropout=0.0, **options):
+    """The losses of a training on random words."""
+    text = words(3, 40_000)
+    ids = np.unique(list(text), return_inverse=True)[1].astype(np.int32)
+    config = TrainingConfig(
+        batch_size=8, window=16, steps=steps, learning_rate=0.005, clip_norm=1.0, **options
+    )
+    learner = Learner(
+        tf.distribute.MirroredStrategy(["cpu:0"]),
+        ModelConfig(kind, layers=2, units=32, dropout=dropout),
+        int(ids.max()) + 1,
+        config,
+        steps,
+        steps,
+    )
+    streams = ids[: len(ids) // 8 * 8].reshape(8, -1)
+    state, losses = learner.initial_state(), []
+    for step in range(steps):
+        at = step * 16 % (streams.shape[1] - 16)
+        window = tf.constant(streams[:, at : at + 16])
+        result, state = learner.train(window, state, tf.constant(step, tf.int64))
+        losses.append(float(result.loss))
+    return np.array(losses)
+
+
+def test_the_executions_learn_alike():
+    reference = curve(30, execution="reference", dtype="float32")
+    for dtype, tolerance in (("float32", 1e-3), ("bfloat16", 2e-2)):
+        wavefront = curve(30, execution="wavefront", dtype=dtype)
+        assert np.abs(wavefront / reference - 1).max() < tolerance
+
+
+def test_bfloat16_learns_as_much_as_float32():
+    wide, narrow = (curve(500, dtype=dtype)[-50:].mean() for dtype in ("float32", "bfloat16"))
+    assert wide < 1.5
+    assert narrow == pytest.approx(wide, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["grid", "stacked"])
+def test_recomputation_changes_no_step(kind):
+    kept, recomputed = (
+        curve(5, kind=kind, dtype="float32", recompute=piece, dropout=0.2) for piece in (0, 4)
+    )
+    np.testing.assert_allclose(recomputed, kept, rtol=1e-4)
+
+
+def test_carried_state_survives_a_checkpoint_on_two_replicas(tmp_path):
+    config = TrainingConfig(batch_size=4, window=5)
+    current = learner(["cpu:0", "cpu:1"], config)
+    dataset = tf.data.Dataset.from_tensors(
+        np.random.default_rng().integers(0, 10, (4, 5), np.int32)
+    )
+    for ids in current.spread(dataset):
+        _, state = current.train(ids, current.initial_state(), tf.constant(0, tf.int64))
+    checkpoints = Checkpoints(str(tmp_path), current)
+    checkpoints.save(state, 1, 2.5)
+    restored = Checkpoints(str(tmp_path), current).restore()
+    local = current.strategy.experimental_local_results
+    for before, after in zip(state, restored, strict=True):
+        for left, right in zip(local(before), local(after), strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_the_learning_rate_falls_after_ten_epochs():
+    schedule = EpochDecay(0.001, 0.97, 10, steps_per_epoch=5)
+    rates = [float(schedule(tf.constant(step))) for step in (0, 49, 54, 55, 60)]
+    np.testing.assert_allclose(
+        rates, [0.001, 0.001, 0.001, 0.001 * 0.97, 0.001 * 0.97**2], rtol=1e-6
+    )
+
+
+def run_trainer(store, examples, schema, **arguments):
+    settings = Settings(DataConfig(), arguments.pop("model", MODEL), TRAINING)
+    with store.writing():
+        return trainer.run(store, examples, schema, settings, devices=["cpu:0"], **arguments)
+
+
+@pytest.fixture(scope="module")
+def trained(store, examples, schema):
+    return run_trainer(store, examples, schema)
+
+
+def test_training_learns_and_writes_what_tensorboard_shows(trained):
+    uniform = np.log(17)
+    assert trained.manifest.counters["validation_nats"] < 0.8 * uniform
+    tags = {}
+    for kind in ("train", "validation"):
+        for path in tf.io.gfile.glob(trained.file("logs", kind, "*")):
+            for event in tf.compat.v1.train.summary_iterator(path):
+                tags.setdefault(kind, set()).update(value.tag for value in event.summary.value)
+                tags[kind].update({"graph"} if event.graph_def else ())
+    assert tags["train"] >= {
+        "loss/nats", "loss/bits", "rate/learning_rate", "norm/gradient", "norm/weights",
+        "speed/characters_per_second", "graph", "_hparams_/session_start_info",
+    }  # fmt: skip
+    assert tags["validation"] >= {"loss/nats", "loss/bits", "sample"}
+
+
+def test_training_starts_from_given_weights(store, examples, schema, trained):
+    again = run_trainer(store, examples, schema, init_from=trained.path)
+    assert again.fingerprint != trained.fingerprint
+    losses = [artifact.manifest.counters["validation_nats"] for artifact in (trained, again)]
+    assert losses[1] < losses[0]
+
+
+def test_weights_of_another_architecture_are_refused(store, examples, schema, trained):
+    other = ModelConfig(layers=2, units=24, tied="depth")
+    with pytest.raises(InputError, match="its units is 16, here it is 24"):
+        run_trainer(store, examples, schema, model=other, init_from=trained.path)
+
+
+def test_an_exploding_loss_stops_with_advice(store, examples, schema):
+    settings = Settings(
+        DataConfig(), MODEL, TrainingConfig(batch_size=8, window=20, steps=30, optimizer="sgd",
+        schedule="constant", learning_rate=1e6)
+    )  # fmt: skip
+    with store.writing(), pytest.raises(InputError, match="lower --learning_rate"):
+        trainer.run(store, examples, schema, settings, devices=["cpu:0"])
+
+
+def test_early_stop(store, examples, schema):
+    config = TrainingConfig(
+        batch_size=8, window=20, steps=200, learning_rate=1e-12, schedule="constant",
+        validate_every=10, validation_characters=500, patience=2, sample_length=1,
+    )  # fmt: skip
+    with store.writing():
+        artifact = trainer.run(
+            store, examples, schema, Settings(DataConfig(), MODEL, config), devices=["cpu:0"]
+        )
+        # As if killed after the last step and before the end: nothing is trained on top.
+        partial = f"{store.root}/.partial/Trainer-{artifact.fingerprint}"
+        tf.io.gfile.rename(artifact.path, partial)
+        tf.io.gfile.remove(f"{partial}/manifest.json")
+        again = trainer.run(
+            store, examples, schema, Settings(DataConfig(), MODEL, config), devices=["cpu:0"]
+        )
+    assert artifact.manifest.counters["steps"] < 200
+    assert again.manifest.counters == artifact.manifest.counters
