@@ -89,8 +89,8 @@ def windows(root: str, streams: str, window: str, seconds: str) -> dict:
     from pipeline.store.artifacts import Store
 
     store = Store(root)
-    alphabet = trainer.read_alphabet(store.latest(SCHEMA_GEN))
-    split = Split.open(store.latest(EXAMPLE_GEN).path, "train", alphabet)
+    vocabulary = trainer.read_text_vocabulary(store.latest(SCHEMA_GEN))
+    split = Split.open(store.latest(EXAMPLE_GEN).path, "train", vocabulary)
     read = read_ahead(split.training_windows(int(streams), int(window)).repeat())
     next(read)
     start, taken, count = time.perf_counter(), 0.0, 0

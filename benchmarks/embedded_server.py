@@ -42,15 +42,15 @@ def exported(layers: int, units: int, precision: str) -> Iterator[str]:
 
     from model.config import ModelConfig
     from model.language_model.character_model import CharacterModel
-    from model.text.code_points import Alphabet
+    from model.text.code_points import TextVocabulary
     from serving.graph.export import export
 
     tf.keras.utils.set_random_seed(0)
-    alphabet = Alphabet.of("bytes", range(VOCABULARY))
+    vocabulary = TextVocabulary.of("bytes", range(VOCABULARY))
     config = ModelConfig(layers=layers, units=units, tied="all")
     with tempfile.TemporaryDirectory() as directory:
-        network = CharacterModel(config, alphabet.size)
-        export(network, alphabet, f"{directory}/1", precision=precision)
+        network = CharacterModel(config, vocabulary.size)
+        export(network, vocabulary, f"{directory}/1", precision=precision)
         yield directory
 
 

@@ -12,7 +12,7 @@ from benchmarks.contenders import THIS, Contender
 from benchmarks.problem import Size
 from benchmarks.train_step import measure
 from common import command_line
-from model.config import Kind
+from model.config import Architecture
 from model.execution import planner
 
 SIZES = [
@@ -33,15 +33,22 @@ SIZES = [
     "--turn", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Seconds of a turn."
 )
 @click.option("--only", help="Only the size of this name, as 6x1000.")
-@click.option("--kind", type=click.Choice(get_args(Kind)), help="Only nets of this kind.")
-def main(steps, turn, only, kind):
+@click.option(
+    "--architecture",
+    type=click.Choice(get_args(Architecture)),
+    help="Only nets of this architecture.",
+)
+def main(steps, turn, only, architecture):
     """Measure all variants at all sizes on this processor."""
-    here = planner.processor()
+    here = planner.instruction_set()
     variants = [f"float32 {one}" for one in ("whole", "whole parts", "gates", "parts")]
     if here in ("amx", "avx512_bf16"):
         variants += ["bfloat16 gates", "bfloat16 parts"]
     for size in SIZES:
-        if only not in (None, f"{size.layers}x{size.units}") or kind not in (None, size.model):
+        if only not in (None, f"{size.layers}x{size.units}") or architecture not in (
+            None,
+            size.model,
+        ):
             continue
         chosen = [Contender(THIS, one, "this_project", "make_step") for one in variants]
         speeds = {

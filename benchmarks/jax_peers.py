@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size
+from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size
 
 
 def make_scan(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
@@ -56,9 +56,7 @@ def make_scan(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     def step(weights, squares):
         loss, gradients = jax.value_and_grad(loss_of)(weights)
         gradients = jax.tree.map(lambda g: jnp.clip(g, -CLIP_VALUE, CLIP_VALUE), gradients)
-        squares = jax.tree.map(
-            lambda s, g: SMOOTHING * s + (1 - SMOOTHING) * g * g, squares, gradients
-        )
+        squares = jax.tree.map(lambda s, g: RHO * s + (1 - RHO) * g * g, squares, gradients)
         weights = jax.tree.map(
             lambda w, g, s: w - LEARNING_RATE * g / (jnp.sqrt(s) + 1e-7),
             weights,

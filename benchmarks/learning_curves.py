@@ -87,7 +87,7 @@ def main(corpus, preset, steps, output):
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     model = settings.model
-    plot(curves, f"{corpus.name}, {model.kind} {model.layers}x{model.units}", output)
+    plot(curves, f"{corpus.name}, {model.architecture} {model.layers}x{model.units}", output)
 
 
 if __name__ == "__main__":

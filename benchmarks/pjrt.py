@@ -12,7 +12,7 @@ import time as clock
 import click
 import numpy as np
 
-from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Size, make_problem
+from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Size, make_problem
 
 
 @click.group()
@@ -87,7 +87,7 @@ def _training_step(size, dtype):
             for gradient in tape.gradient(loss, weights)
         ]
         pairs = list(zip(squares, gradients, strict=True))
-        squares = [SMOOTHING * old + (1 - SMOOTHING) * new * new for old, new in pairs]
+        squares = [RHO * old + (1 - RHO) * new * new for old, new in pairs]
         weights = [
             weight - LEARNING_RATE * gradient * tf.math.rsqrt(square + 1e-7)
             for weight, gradient, square in zip(weights, gradients, squares, strict=True)

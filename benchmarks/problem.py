@@ -6,7 +6,7 @@ import numpy as np
 
 VOCABULARY = 205  # characters in the first 10^8 bytes of Wikipedia, as the Torch7 code counts them
 LEARNING_RATE = 0.001
-SMOOTHING = 0.95
+RHO = 0.95
 CLIP_VALUE = 5.0
 TAPE = 2**30  # bytes; the gradients and copies of a piece take several times as much
 

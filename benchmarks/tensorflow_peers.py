@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size
+from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size
 
 
 def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
@@ -57,7 +57,7 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
             tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
         )
 
-    optimizer = keras.optimizers.RMSprop(LEARNING_RATE, rho=SMOOTHING, clipvalue=CLIP_VALUE)
+    optimizer = keras.optimizers.RMSprop(LEARNING_RATE, rho=RHO, clipvalue=CLIP_VALUE)
     optimizer.build(variables)
     ids = tf.constant(problem.ids)
 
@@ -94,7 +94,7 @@ def make_keras_lstm(size: Size, problem: Problem, dtype: str) -> Callable[[], fl
         layer.set_weights([order(kernel[:units]), order(kernel[units:]), order(bias)])
     model.layers[-2].set_weights([problem.output_kernel, problem.output_bias])
     model.compile(
-        keras.optimizers.RMSprop(LEARNING_RATE, rho=SMOOTHING, clipvalue=CLIP_VALUE),
+        keras.optimizers.RMSprop(LEARNING_RATE, rho=RHO, clipvalue=CLIP_VALUE),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     read, predicted = tf.constant(problem.ids[:, :-1]), tf.constant(problem.ids[:, 1:])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size, pieces
+from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size, pieces
 from model.config import ModelConfig
 from model.execution.planner import variant_plan
 from pipeline.settings import TrainingConfig
@@ -20,13 +20,13 @@ def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     """
     plan = variant_plan(dtype, size.batch) if " " in dtype else None
     count = pieces(size)
-    model = ModelConfig(kind=size.model, layers=size.layers, units=size.units, tied="all")
+    model = ModelConfig(architecture=size.model, layers=size.layers, units=size.units, tied="all")
     training = TrainingConfig(
         batch_size=size.batch,
         window=size.window,
         optimizer="rmsprop",
         learning_rate=LEARNING_RATE,
-        smoothing=SMOOTHING,
+        rho=RHO,
         schedule="constant",
         clip_value=CLIP_VALUE,
         recompute=size.window // count if count > 1 else 0,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 import torch.utils.checkpoint
 
-from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, SMOOTHING, Problem, Size, pieces
+from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size, pieces
 
 
 def _parameters(problem):
@@ -15,7 +15,7 @@ def _parameters(problem):
 
 def _trained(parameters, loss_of, ids, dtype):
     """A function that takes one step of RMSprop and returns the loss."""
-    optimizer = torch.optim.RMSprop(parameters, lr=LEARNING_RATE, alpha=SMOOTHING, foreach=True)
+    optimizer = torch.optim.RMSprop(parameters, lr=LEARNING_RATE, alpha=RHO, foreach=True)
     ids = torch.from_numpy(ids).long()
 
     def step():

@@ -3,14 +3,14 @@
 import dataclasses
 
 from experiments.algorithmic_tasks import Addition
-from experiments.depth_comparison import Comparison, experiment
+from experiments.depth_sweep import DepthSweep, depth_experiment
 from experiments.fitting import FitConfig
 
 SMALL_FIT = FitConfig(
     examples=500_000, test_every=10_000, batch_size=16, learning_rate=0.01, cooldown=0.3
 )
 
-EXPERIMENT = experiment(
+EXPERIMENT = depth_experiment(
     "addition",
     "Adding two numbers",
     "A tied 2-D Grid LSTM of 400 units learns to add 15-digit numbers almost without error, where "
@@ -18,13 +18,13 @@ EXPERIMENT = experiment(
     "digits",
     Addition,
     {
-        "tiny": Comparison(
+        "tiny": DepthSweep(
             sizes=(1,),
             layers=(2,),
             units=32,
             fit=FitConfig(examples=6_400, test_every=3_200, batch_size=64, learning_rate=0.01),
         ),
-        "small": Comparison(
+        "small": DepthSweep(
             sizes=(1, 2, 3, 4, 5, 7, 10, 15),
             layers=(1, 2),
             units=64,
@@ -32,7 +32,7 @@ EXPERIMENT = experiment(
             seeds=2,
             forget_bias=3.0,
             deeper=(
-                Comparison(
+                DepthSweep(
                     sizes=(1,),
                     layers=(18,),
                     units=64,
@@ -40,12 +40,12 @@ EXPERIMENT = experiment(
                     seeds=2,
                     forget_bias=3.0,
                 ),
-                Comparison(
+                DepthSweep(
                     sizes=(1, 2), layers=(6,), units=64, fit=SMALL_FIT, seeds=2, forget_bias=3.0
                 ),
             ),
         ),
-        "full": Comparison(
+        "full": DepthSweep(
             sizes=(15,),
             layers=(1, 2, 5, 10, 18, 30, 50),
             units=400,

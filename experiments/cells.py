@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import characters, plots, stacked_vs_grid
+from experiments import language_models, plots, stacked_vs_grid
 from experiments.experiment import (
     Experiment,
     Inputs,
@@ -16,7 +16,7 @@ from experiments.experiment import (
     Tables,
     distinct,
 )
-from experiments.probing import DIMENSIONS, GATES, KINDS, SHOWN, look_into
+from experiments.probing import DIMENSIONS, GATES, KINDS, SHOWN, probe
 from experiments.scale import Scale
 from pipeline.data.corpus import Mixture
 from pipeline.settings import Settings
@@ -24,7 +24,7 @@ from pipeline.stages import trainer
 from pipeline.store.artifacts import Store
 
 PIECES = {"tiny": 2, "small": 40, "full": 200}
-"""Pieces of the eval split that are read, of `characters.PIECE` each."""
+"""Pieces of the eval split that are read, of `language_models.PIECE` each."""
 LINE = 80
 
 
@@ -43,29 +43,31 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
     seed = inputs.first_seed
     return [
         Point(
-            {"model": f"{kind} {layers}x{size.units}", "seed": seed},
+            {"model": f"{architecture} {layers}x{size.units}", "seed": seed},
             partial(
                 _of_training,
                 text=inputs.text,
-                settings=stacked_vs_grid.settings(size, kind, layers, size.units, 0.0, seed),
+                settings=stacked_vs_grid.settings(
+                    size, architecture, layers, size.units, 0.0, seed
+                ),
                 pieces=PIECES[scale],
             ),
         )
-        for kind in stacked_vs_grid.PRESETS
+        for architecture in stacked_vs_grid.PRESETS
     ]
 
 
 def _of_training(store: Store, text: Mixture, settings: Settings, pieces: int) -> Measured:
-    examples, model = characters.train(store, text, settings)
+    examples, model = language_models.train(store, text, settings)
     path = trainer.saved_models(model)["float32"]
     return Measured(
-        look_into(path, characters.text_of(examples, "eval"), pieces), model.manifest.seconds
+        probe(path, language_models.text_of(examples, "eval"), pieces), model.manifest.seconds
     )
 
 
 def _of_export(store: Store, path: str, text: Mixture, pieces: int) -> Measured:
-    examples, _ = characters.examples_of(store, text, stacked_vs_grid.data())
-    return Measured(look_into(path, characters.text_of(examples, "eval"), pieces), 0.0)
+    examples, _ = language_models.examples_of(store, text, stacked_vs_grid.data())
+    return Measured(probe(path, language_models.text_of(examples, "eval"), pieces), 0.0)
 
 
 def summarize(tables: Tables) -> Summary:

@@ -16,7 +16,7 @@ from experiments.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class Benchmark:
     """What is compared at one scale.
 
     Attributes:
@@ -32,7 +32,9 @@ class Comparison:
     seeds: int = 1
 
 
-def experiment(name: str, title: str, claim: str, scales: Mapping[Scale, Comparison]) -> Experiment:
+def classification_experiment(
+    name: str, title: str, claim: str, scales: Mapping[Scale, Benchmark]
+) -> Experiment:
     """The experiment that compares nets on a data set."""
 
     def points(scale: Scale, inputs: Inputs) -> list[Point]:

@@ -51,7 +51,7 @@ class Measured(NamedTuple):
 
 
 def never(_: Tables) -> bool:
-    """For points that end no ladder."""
+    """For points that end no sweep."""
     return False
 
 
@@ -61,13 +61,14 @@ class Point(NamedTuple):
     Attributes:
       labels: what distinguishes it from the others, the seed included; columns of all its rows.
       measure: makes its artifacts in a store, or finds them there, and returns what they say.
-      ladder: points of the same ladder grow harder; those after one that failed are left out.
-      failed: whether its measurements end its ladder.
+      difficulty_sweep: Name of the sweep that the point belongs to; points of one sweep grow
+        harder, and those after one that failed are left out.
+      failed: Predicate on the measurements that ends the sweep.
     """
 
     labels: Mapping[str, Any]
     measure: Callable[[Store], Measured]
-    ladder: str = ""
+    difficulty_sweep: str = ""
     failed: Callable[[Tables], bool] = never
 
 

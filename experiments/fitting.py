@@ -154,7 +154,7 @@ def _fit(directory, task, net, config):
     checkpoints = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=2)
     checkpoint.restore(checkpoints.latest_checkpoint)
     logs = os.path.join(directory, "logs")
-    with progress_bar(f"{net.kind} {net.layers}x{net.units}", "examples") as progress:
+    with progress_bar(f"{net.architecture} {net.layers}x{net.units}", "examples") as progress:
         tests = _Tests(os.path.join(directory, HISTORY), config, checkpoints, progress)
         if not tests.enough:
             held_out = task.held_out()

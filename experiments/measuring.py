@@ -50,23 +50,29 @@ class Workers:
     def __exit__(self, kind, error, trace) -> None:
         self._end(cancel=kind is not None)
 
-    def climb(self, ladders: Sequence["Ladder"], root: str) -> Iterator["Climbed"]:
-        """Measures ladders of points, and yields each as it is done.
+    def run(
+        self, difficulty_sweeps: Sequence["DifficultySweep"], root: str
+    ) -> Iterator["SweepResult"]:
+        """Measures sweeps of points, and yields each as it is done.
 
         Args:
-          ladders: the points.
+          difficulty_sweeps: the points.
           root: of the store.
         """
         if len(self._cores) < 2:
-            yield from (_climb(ladder, root) for ladder in ladders)
+            yield from (
+                _run_sweep(difficulty_sweep, root) for difficulty_sweep in difficulty_sweeps
+            )
             return
         if self._largest > LARGE:
             self._end()
         self._pool = self._pool or self._begun()
-        for future in as_completed([self._pool.submit(_climb, one, root) for one in ladders]):
-            climbed = future.result()
-            self._largest = max(self._largest, climbed.memory)
-            yield climbed
+        for future in as_completed(
+            [self._pool.submit(_run_sweep, one, root) for one in difficulty_sweeps]
+        ):
+            result = future.result()
+            self._largest = max(self._largest, result.memory)
+            yield result
 
     def _begun(self):
         context = multiprocessing.get_context("spawn")
@@ -147,9 +153,9 @@ def measure_points(
     done = 0
     with progress_bar(title, "points") as progress:
         progress(0, len(points))
-        for climbed in workers.climb(_ladders(points), store.root):
-            done += len(climbed.ladder)
-            found.update(climbed.measured)
+        for result in workers.run(_difficulty_sweeps(points), store.root):
+            done += len(result.difficulty_sweep)
+            found.update(result.measured)
             progress(done, len(points))
     tables: Tables = {}
     for number in sorted(found):
@@ -159,37 +165,41 @@ def measure_points(
     return tables, sum(one.seconds for one in found.values())
 
 
-Ladder = Sequence[tuple[int, Point]]
+DifficultySweep = Sequence[tuple[int, Point]]
 """Numbered points, of which none is measured after one that failed."""
 
 
-class Climbed(NamedTuple):
-    """What came of a ladder.
+class SweepResult(NamedTuple):
+    """What came of a sweep.
 
     Attributes:
-      ladder: the points.
+      difficulty_sweep: the points.
       measured: by their numbers, up to the first that failed.
       memory: the most that has been resident in the process, in bytes.
     """
 
-    ladder: Ladder
+    difficulty_sweep: DifficultySweep
     measured: dict[int, Measured]
     memory: int
 
 
-def _ladders(points: Sequence[Point]) -> list[Ladder]:
-    """The numbered points, those of a ladder together."""
-    ladders: dict[str, list[tuple[int, Point]]] = {}
+def _difficulty_sweeps(points: Sequence[Point]) -> list[DifficultySweep]:
+    """The numbered points, those of a sweep together."""
+    difficulty_sweeps: dict[str, list[tuple[int, Point]]] = {}
     for number, point in enumerate(points):
-        ladders.setdefault(point.ladder or str(number), []).append((number, point))
-    return list(ladders.values())
+        difficulty_sweeps.setdefault(point.difficulty_sweep or str(number), []).append(
+            (number, point)
+        )
+    return list(difficulty_sweeps.values())
 
 
-def _climb(ladder: Ladder, root: str) -> Climbed:
-    """Measures a ladder."""
+def _run_sweep(difficulty_sweep: DifficultySweep, root: str) -> SweepResult:
+    """Measures a sweep."""
     store, found = Store(root), {}
-    for number, point in ladder:
+    for number, point in difficulty_sweep:
         found[number] = point.measure(store)
         if point.failed(found[number].tables):
             break
-    return Climbed(ladder, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+    return SweepResult(
+        difficulty_sweep, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    )

@@ -1,14 +1,14 @@
 """Memorisation: a sequence of symbols, read, and then repeated."""
 
 from experiments.algorithmic_tasks import Memorisation
-from experiments.depth_comparison import Comparison, experiment
+from experiments.depth_sweep import DepthSweep, depth_experiment
 from experiments.fitting import FitConfig
 
 SMALL_FIT = FitConfig(
     examples=200_000, test_every=10_000, batch_size=16, learning_rate=0.005, cooldown=0.4
 )
 
-EXPERIMENT = experiment(
+EXPERIMENT = depth_experiment(
     "memorisation",
     "Memorising a sequence",
     "A tied 2-D Grid LSTM of 100 units repeats 20 symbols out of 64 almost without error, where "
@@ -16,13 +16,13 @@ EXPERIMENT = experiment(
     "symbols",
     Memorisation,
     {
-        "tiny": Comparison(
+        "tiny": DepthSweep(
             sizes=(2,),
             layers=(2,),
             units=32,
             fit=FitConfig(examples=6_400, test_every=3_200, batch_size=64, learning_rate=0.01),
         ),
-        "small": Comparison(
+        "small": DepthSweep(
             sizes=(5, 10, 20),
             layers=(1, 2),
             units=64,
@@ -30,12 +30,12 @@ EXPERIMENT = experiment(
             seeds=2,
             forget_bias=4.0,
             deeper=(
-                Comparison(
+                DepthSweep(
                     sizes=(5,), layers=(6,), units=64, fit=SMALL_FIT, seeds=2, forget_bias=4.0
                 ),
             ),
         ),
-        "full": Comparison(
+        "full": DepthSweep(
             sizes=(20,),
             layers=(1, 2, 5, 10, 20, 30, 43, 50),
             units=100,

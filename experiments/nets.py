@@ -13,7 +13,7 @@ from model.layers.grid_lstm import GridLSTM
 from model.layers.grid_lstm_nd import GridLSTMND
 from model.layers.stacked_lstm import StackedLSTM
 
-Kind = Literal["grid", "stacked", "tanh", "relu", "highway"]
+Architecture = Literal["grid", "stacked", "tanh", "relu", "highway"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Net:
     """A net between a projection of the input and one to the classes.
 
     Attributes:
-      kind: "grid", with the dimensions of the input and depth; "stacked", a stacked LSTM over a
-        sequence; "tanh" and "relu", plain feed-forward nets, and "highway", for vectors.
+      architecture: "grid", with the dimensions of the input and depth; "stacked", a stacked LSTM
+        over a sequence; "tanh" and "relu", plain feed-forward nets, and "highway", for vectors.
       layers: along depth.
       units: width of each.
       tied: whether the layers share all their weights.
@@ -31,7 +31,7 @@ class Net:
       forget_bias: initial bias of the forget gates, of LSTMs.
     """
 
-    kind: Kind
+    architecture: Architecture
     layers: int
     units: int
     tied: bool = False
@@ -39,7 +39,7 @@ class Net:
     forget_bias: float = 1.0
 
     def __post_init__(self):
-        require_one_of("kind", self.kind, Kind)
+        require_one_of("architecture", self.architecture, Architecture)
         require_range("layers", self.layers, 1, 1 << 20)
         require_range("units", self.units, 1, 1 << 20)
 
@@ -67,18 +67,18 @@ def build(net: Net, task: Task, batch: int, compiled: bool) -> keras.Model:
 
 def _layers(net, across, plan):
     """What is called one after the other, and how wide the first wants its input."""
-    if net.kind == "highway":
+    if net.architecture == "highway":
         layers = [Highway() for _ in range(1 if net.tied else net.layers)]
         layers *= net.layers if net.tied else 1
         width = net.units
-    elif net.kind == "stacked":
+    elif net.architecture == "stacked":
         layers = [StackedLSTM(net.units, net.layers, forget_bias=net.forget_bias)]
         width = net.units
     else:
         options = {
-            "transforms": net.kind if net.kind in ("tanh", "relu") else "lstm",
+            "transforms": net.architecture if net.architecture in ("tanh", "relu") else "lstm",
             "tied": "all" if net.tied else "none",
-            "recurrent_initializer": None if net.kind == "grid" else "glorot_uniform",
+            "recurrent_initializer": None if net.architecture == "grid" else "glorot_uniform",
             "project_inputs": False,
             "forget_bias": net.forget_bias,
         }
@@ -86,8 +86,8 @@ def _layers(net, across, plan):
             layers = [GridLSTM(net.units, net.layers, return_sequences=True, **options)]
         else:
             layers = [GridLSTMND(net.units, net.layers, **options)]
-        width = net.units * (2 if net.kind == "grid" else 1)
-    if net.kind != "highway":
+        width = net.units * (2 if net.architecture == "grid" else 1)
+    if net.architecture != "highway":
         layers[0].plan = plan
         # Keras compiles a step as one program if all layers let it.
         layers[0].supports_jit = plan.compilation.whole
@@ -98,10 +98,12 @@ def _plan(net, across, batch):
     """The fastest on one core: one XLA program for small products and accelerators."""
     # Of a grid without other dimensions than depth each diagonal is one cell.
     execution = "wavefront" if across else "reference"
-    small = across == 1 and (net.kind == "stacked" or net.layers <= 2)
+    small = across == 1 and (net.architecture == "stacked" or net.layers <= 2)
     whole = small or visible_device() == "accelerator"
-    kind = "stacked" if net.kind == "stacked" else "grid"
-    return choose(net.units, net.layers, batch, execution, "float32", whole=whole, kind=kind)
+    architecture = "stacked" if net.architecture == "stacked" else "grid"
+    return choose(
+        net.units, net.layers, batch, execution, "float32", whole=whole, architecture=architecture
+    )
 
 
 def _projection(net, width):

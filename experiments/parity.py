@@ -7,7 +7,7 @@ from matplotlib.ticker import EngFormatter, NullLocator
 
 from experiments import plots
 from experiments.algorithmic_tasks import Parity
-from experiments.depth_comparison import Comparison, ladders
+from experiments.depth_sweep import DepthSweep, difficulty_sweeps
 from experiments.experiment import Experiment, Inputs, Plot, Point, Summary, Tables
 from experiments.fitting import LEARNED, FitConfig
 from experiments.nets import Kind
@@ -30,8 +30,8 @@ MODELS: dict[str, tuple[Kind, bool]] = {
 # All nets begin with the same projection, of random signs: the correlation of what a unit sees with
 # the parity is then only polynomially small in the number of bits, and not exponentially, as with
 # weights of many magnitudes (Abbe and others, "Learning High-Degree Parities", arXiv 2412.04910).
-SCALES: dict[Scale, Comparison] = {
-    "tiny": Comparison(
+SCALES: dict[Scale, DepthSweep] = {
+    "tiny": DepthSweep(
         sizes=(2, 4),
         layers=(2,),
         units=32,
@@ -39,7 +39,7 @@ SCALES: dict[Scale, Comparison] = {
         fit=FitConfig(examples=25_600, test_every=6_400, batch_size=64, learning_rate=0.005),
         seeds=1,
     ),
-    "small": Comparison(
+    "small": DepthSweep(
         sizes=(2, 4, 8, 12, 16, 20, 24, 32, 40, 60, 80, 100, 130, 160, 200, PAPER),
         layers=(2, 5),
         units=100,
@@ -47,7 +47,7 @@ SCALES: dict[Scale, Comparison] = {
         fit=FitConfig(examples=1_000_000, test_every=20_000, batch_size=64, learning_rate=0.005),
         seeds=2,
     ),
-    "full": Comparison(
+    "full": DepthSweep(
         sizes=(20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 220, PAPER),
         layers=(2, 5, 18, 50, 72),
         units=500,
@@ -60,7 +60,7 @@ SCALES: dict[Scale, Comparison] = {
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
     """A point per model, depth, seed and number of bits."""
-    return ladders(SCALES[scale], inputs, "bits", Parity, MODELS)
+    return difficulty_sweeps(SCALES[scale], inputs, "bits", Parity, MODELS)
 
 
 def longest(tables: Tables, model: str) -> list[int]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from experiments.characters import WARM, Export
 from experiments.experiment import Row, Tables
+from experiments.language_models import WARM, Export
 from experiments.text_features import FEATURES
 
 SHOWN = 400
@@ -22,7 +22,7 @@ CONFIDENT = 0.5
 KINDS = ("new line", "indentation", "first letter of a word", "rest of a word", "other")
 
 
-def look_into(saved_model: str, text: bytes, pieces: int) -> Tables:
+def probe(saved_model: str, text: bytes, pieces: int) -> Tables:
     """Reads pieces of a text by an exported model of bytes, and correlates its cells.
 
     Args:

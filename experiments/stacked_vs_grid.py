@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from experiments import characters, plots
+from experiments import language_models, plots
 from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Summary, Tables, distinct
 from experiments.scale import Scale
 from pipeline.settings import DataConfig, Settings, load_preset
@@ -93,12 +93,18 @@ SCALES: dict[Scale, Size] = {
 
 
 def settings(
-    size: Size, kind: str, layers: int, units: int, dropout: float, seed: int, **training: Any
+    size: Size,
+    architecture: str,
+    layers: int,
+    units: int,
+    dropout: float,
+    seed: int,
+    **training: Any,
 ) -> Settings:
     """The seed's settings at a smaller size; float32, so that all models have the same."""
     own = {"layers": layers, "units": units, "dropout": dropout, "seed": seed}
     fixed = {"dtype": "float32", "quantize": False, "recompute": 0}
-    return load_preset(PRESETS[kind], {**fixed, **size.training, **training, **own})
+    return load_preset(PRESETS[architecture], {**fixed, **size.training, **training, **own})
 
 
 def data() -> DataConfig:
@@ -108,38 +114,40 @@ def data() -> DataConfig:
 
 def prepare(store: Store, _: Scale, inputs: Inputs) -> None:
     """Makes the examples that all models are trained on."""
-    characters.examples_of(store, inputs.text, data())
+    language_models.examples_of(store, inputs.text, data())
 
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
     """The main comparison, the stacked nets without dropout at the grids' parameters, the sweep."""
     size = SCALES[scale]
 
-    def point(comparison, kind, layers, units, dropout, seed, **training):
-        chosen = settings(size, kind, layers, units, dropout, seed, **training)
+    def point(comparison, architecture, layers, units, dropout, seed, **training):
+        chosen = settings(size, architecture, layers, units, dropout, seed, **training)
         labels = {
             "comparison": comparison,
-            "model": kind,
+            "model": architecture,
             "layers": layers,
             "units": units,
             "dropout": dropout,
             "seed": seed,
         }
-        return Point(labels, partial(characters.measure, text=inputs.text, settings=chosen))
+        return Point(labels, partial(language_models.measure, text=inputs.text, settings=chosen))
 
     found = []
     for seed in inputs.seeds(size.seeds):
         for layers in size.layers:
             for dropout in size.dropout:
-                for kind in PRESETS:
-                    found.append(point(MAIN, kind, layers, size.units, dropout, seed))
+                for architecture in PRESETS:
+                    found.append(point(MAIN, architecture, layers, size.units, dropout, seed))
             wide = widened(size.units, layers)
             found.append(point(WIDE, "stacked", layers, wide, min(size.dropout), seed))
     steps = {"steps": size.sweep_steps, "validate_every": size.sweep_steps // 2}
     for layers, seeds in size.sweep.items():
-        for kind in PRESETS:
+        for architecture in PRESETS:
             for seed in inputs.seeds(seeds):
-                found.append(point(SWEEP, kind, layers, size.sweep_units, 0.0, seed, **steps))
+                found.append(
+                    point(SWEEP, architecture, layers, size.sweep_units, 0.0, seed, **steps)
+                )
     return found
 
 
@@ -199,7 +207,10 @@ def summarize(tables: Tables) -> Summary:
     widest = min(wide, key=wide.get)
     deepest = max(row["layers"] for row in of(tables["models"], MAIN))
     plain = of(tables["models"], MAIN, layers=deepest, dropout=0.0)
-    deep = {kind: mean(row["loss"] for row in plain if row["model"] == kind) for kind in PRESETS}
+    deep = {
+        architecture: mean(row["loss"] for row in plain if row["model"] == architecture)
+        for architecture in PRESETS
+    }
     ours, theirs, seconds = at_equal_time(tables, grid, stacked)
 
     def difference(loss, reference):
@@ -237,10 +248,10 @@ def summarize(tables: Tables) -> Summary:
 
 
 def _told_of_sweep(tables):
-    """How deep each kind still trains: in the mean over seeds within a tenth of its best depth."""
+    """Says how deep each architecture trains: in the mean, within a tenth of its best depth."""
     parts = []
-    for kind in PRESETS:
-        rows = of(tables["models"], SWEEP, model=kind)
+    for architecture in PRESETS:
+        rows = of(tables["models"], SWEEP, model=architecture)
         losses = {
             layers: mean(row["loss"] for row in rows if row["layers"] == layers)
             for layers in distinct(rows, "layers")
@@ -248,8 +259,8 @@ def _told_of_sweep(tables):
         best = min(losses.values())
         deepest = max(layers for layers, loss in losses.items() if loss < 1.1 * best)
         parts.append(
-            f"{kind} nets of {of(tables['models'], SWEEP)[0]['units']} units train up to {deepest} "
-            f"layers (of {max(losses)} tried) to within 10% of their best, {best:.3f}"
+            f"{architecture} nets of {of(tables['models'], SWEEP)[0]['units']} units train up to "
+            f"{deepest} layers (of {max(losses)} tried) to within 10% of their best, {best:.3f}"
         )
     return "In the sweep over depths " + "; ".join(parts) + "."
 
@@ -278,22 +289,22 @@ def draw_gradients(tables: Tables) -> Figure:
     rows = of(tables["gradients"], MAIN, seed=0, dropout=0.0)
     deepest = max(row["layers"] for row in rows)
     figure, axes = plots.panels(len(PRESETS), height=3.4, width=5.0)
-    for axis, kind in zip(axes, PRESETS, strict=True):
+    for axis, architecture in zip(axes, PRESETS, strict=True):
         for layer in range(1, deepest + 1):
             found = [
                 (row["step"], row["norm"])
                 for row in rows
-                if (row["model"], row["layers"], row["layer"]) == (kind, deepest, layer)
+                if (row["model"], row["layers"], row["layer"]) == (architecture, deepest, layer)
             ]
             shade = 0.25 + 0.75 * layer / deepest
             axis.plot(
                 *zip(*found, strict=True),
-                color=plots.COLORS[kind],
+                color=plots.COLORS[architecture],
                 alpha=shade,
                 linewidth=1.2,
                 label=f"layer {layer}",
             )
-        axis.set(yscale="log", title=f"{kind}, {deepest} layers", xlabel="update")
+        axis.set(yscale="log", title=f"{architecture}, {deepest} layers", xlabel="update")
         axis.legend(fontsize=7, ncols=-(-deepest // 2), loc="upper left")
     axes[0].set_ylim(top=10 * max(row["norm"] for row in rows))  # room for the legends
     axes[0].set_ylabel("norm of the layer's gradient")
@@ -325,17 +336,21 @@ def draw_classes(tables: Tables) -> Figure:
     names = distinct(rows, "class")
     figure, (axis,) = plots.panels(1, width=8)
     losses = {}
-    for kind in PRESETS:
-        depth = min((r for r in models if r["model"] == kind), key=lambda r: r["loss"])["layers"]
-        losses[f"{kind}, {depth} layers"] = [
+    for architecture in PRESETS:
+        depth = min((r for r in models if r["model"] == architecture), key=lambda r: r["loss"])[
+            "layers"
+        ]
+        losses[f"{architecture}, {depth} layers"] = [
             mean(
                 row["loss"]
                 for row in rows
-                if (row["model"], row["layers"], row["class"]) == (kind, depth, one)
+                if (row["model"], row["layers"], row["class"]) == (architecture, depth, one)
             )
             for one in names
         ]
-    plots.side_by_side(axis, names, losses, [plots.COLORS[kind] for kind in PRESETS])
+    plots.side_by_side(
+        axis, names, losses, [plots.COLORS[architecture] for architecture in PRESETS]
+    )
     axis.set_ylabel("nats per character")
     return figure
 

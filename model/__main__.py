@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn, get_args
 
-from .config import ComputeType, Device, Execution, GridEquations, Kind, Processor
+from .config import Architecture, ComputeType, Device, Execution, GridEquations, InstructionSet
 from .errors import InputError
 
 
@@ -36,7 +36,12 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = explain_parser.add_argument
-    add("--kind", choices=get_args(Kind), default="grid", help="Architecture of the net.")
+    add(
+        "--architecture",
+        choices=get_args(Architecture),
+        default="grid",
+        help="Architecture of the net.",
+    )
     add("--layers", type=positive, default=6, help="Number of layers.")
     add("--units", type=positive, default=1000, help="Width of each hidden and memory vector.")
     add("--batch", type=positive, default=50, help="Number of sequences in a batch.")
@@ -45,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
     add("--dtype", choices=get_args(ComputeType), default="auto", help="Data type of the products.")
     add("--device", choices=get_args(Device), help="Device to plan for; None for this machine's.")
     add(
-        "--processor", choices=get_args(Processor), help="Processor to plan for; None for this one."
+        "--instruction_set",
+        choices=get_args(InstructionSet),
+        help="InstructionSet to plan for; None for this one.",
     )
     return top
 
@@ -67,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def explain(
-    kind: Kind,
+    architecture: Architecture,
     layers: int,
     units: int,
     batch: int,
@@ -75,19 +82,21 @@ def explain(
     execution: Execution,
     dtype: ComputeType,
     device: Device | None,
-    processor: Processor | None,
+    instruction_set: InstructionSet | None,
 ) -> Iterator[tuple[str, str]]:
     """Yields the lines of `explain`, a name and a value each."""
     _import_tensorflow()
     from .execution.planner import choose
 
-    plan = choose(units, layers, batch, execution, dtype, device, processor, kind=kind)
+    plan = choose(
+        units, layers, batch, execution, dtype, device, instruction_set, architecture=architecture
+    )
     yield "execution", plan.execution
     yield "products", plan.dtype
     yield "memories, weights", "float32"
     yield "compiled", _compiled(plan)
     if plan.execution != "reference":
-        yield from _kept(plan, kind, layers, units, batch, window)
+        yield from _kept(plan, architecture, layers, units, batch, window)
     for number, reason in enumerate(plan.reasons):
         yield "" if number else "because", reason
 
@@ -115,17 +124,17 @@ def _compiled(plan):
     return f"the gates by XLA; products are oneDNN's{beside}"
 
 
-def _kept(plan, kind, layers, units, batch, window):
+def _kept(plan, architecture, layers, units, batch, window):
     """Yields what the forward pass keeps, without and with gradient checkpointing."""
     from .grid.checkpointing import square_root_piece
     from .grid.wavefront.residuals import kept_numbers
     from .stacked.recurrence import KEPT_NUMBERS
 
-    computed, memories = kept_numbers(GridEquations()) if kind == "grid" else KEPT_NUMBERS
+    computed, memories = kept_numbers(GridEquations()) if architecture == "grid" else KEPT_NUMBERS
     width = 2 if plan.dtype == "bfloat16" else 4
     each = (computed * width + memories * 4) * units
     blocks = window * layers
-    if kind == "grid" and plan.compilation.whole:
+    if architecture == "grid" and plan.compilation.whole:
         blocks = (window + layers - 1) * min(window, layers)
     yield (
         "kept for the backward pass",

@@ -5,15 +5,15 @@ from typing import Literal, get_args
 
 from .errors import InputError
 
-Kind = Literal["grid", "stacked"]
-AlphabetKind = Literal["bytes", "unicode"]
+Architecture = Literal["grid", "stacked"]
+CharacterUnit = Literal["bytes", "unicode"]
 OutputEquation = Literal["o*tanh(m)", "tanh(o*m)"]
 Transform = Literal["lstm", "tanh", "relu", "identity"]
 Tied = Literal["none", "depth", "all"]
 Execution = Literal["auto", "reference", "wavefront"]
 ComputeType = Literal["auto", "float32", "bfloat16"]
 Device = Literal["cpu", "accelerator"]
-Processor = Literal["amx", "avx512_bf16", "avx512", "other"]
+InstructionSet = Literal["amx", "avx512_bf16", "avx512", "other"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ModelConfig:
     """The architecture of a character model; the weights' shapes follow from it.
 
     Attributes:
-      kind: "grid" for a 2-D Grid LSTM, "stacked" for a stacked LSTM.
+      architecture: "grid" for a 2-D Grid LSTM, "stacked" for a stacked LSTM.
       layers: cells along depth.
       units: width of each hidden and memory vector.
       tied: which LSTMs the layers of a grid share: none, the depth one (as the Torch7 code does),
@@ -99,7 +99,7 @@ class ModelConfig:
         the kernels and ±1 for the embedding.
     """
 
-    kind: Kind = "grid"
+    architecture: Architecture = "grid"
     layers: int = 2
     units: int = 128
     tied: Literal["none", "depth", "all"] = "none"

@@ -119,7 +119,7 @@ def statistics_gen(store, preset, beam_options, **overrides):
 
     data = load_preset(preset, overrides).data
     examples = store.latest(names.TRANSFORM if data.transforms else names.EXAMPLE_GEN)
-    stage.run(store, examples, data.alphabet, beam_options)
+    stage.run(store, examples, data.character_unit, beam_options)
 
 
 @commands.command("statistics")

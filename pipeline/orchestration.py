@@ -69,7 +69,7 @@ def run_all(
         InitialWeights(init_from)  # a mistake is said before the work begins, not after
     examples = example_gen.run(store, text, settings.data, beam_options)
     examples = transform.run(store, examples, settings.data, beam_options)
-    statistics = statistics_gen.run(store, examples, settings.data.alphabet, beam_options)
+    statistics = statistics_gen.run(store, examples, settings.data.character_unit, beam_options)
     schema = schema_gen.run(store, statistics)
     trainer.require_enough_text(examples, schema, settings)
     example_validator.require_valid(example_validator.run(store, statistics, schema))

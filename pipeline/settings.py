@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from model.config import AlphabetKind, Execution, ModelConfig
+from model.config import CharacterUnit, Execution, ModelConfig, require_range
 from model.errors import InputError
 
 CORPUS_HELP = (
@@ -30,7 +30,7 @@ class DataConfig:
       shards: of the training split; 0 to choose by its size.
       normalize: whether to bring text to Unicode's normal form C, in training and in serving.
       lowercase: whether to lower-case it, likewise.
-      alphabet: whether a character is a byte or a Unicode code point.
+      character_unit: whether a character is a byte or a Unicode code point.
     """
 
     train_fraction: float = 0.95
@@ -38,7 +38,7 @@ class DataConfig:
     shards: int = 0
     normalize: bool = False
     lowercase: bool = False
-    alphabet: AlphabetKind = "bytes"
+    character_unit: CharacterUnit = "bytes"
 
     @property
     def transforms(self) -> bool:
@@ -65,7 +65,8 @@ class TrainingConfig:
       steps: number of steps; 0 for as many as the epochs take.
       optimizer: Keras optimizer.
       learning_rate: at its highest.
-      smoothing: decay of the mean of squared gradients (rho of RMSprop, beta_2 of Adam).
+      rho: Decay of the running mean of squared gradients of RMSprop.
+      beta_2: Decay of the running mean of squared gradients of Adam.
       schedule: "cosine" falls to 1% over all steps, "epoch" multiplies by decay_rate after each
         epoch beyond decay_after, "constant" stays.
       warmup_steps: steps over which the rate rises from 0, for the cosine schedule.
@@ -94,7 +95,8 @@ class TrainingConfig:
     steps: int = 0
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     learning_rate: float = 0.005
-    smoothing: float = 0.99
+    rho: float = 0.99
+    beta_2: float = 0.99
     schedule: Literal["cosine", "epoch", "constant"] = "cosine"
     warmup_steps: int = 0
     decay_rate: float = 0.97
@@ -124,8 +126,8 @@ class TrainingConfig:
             raise InputError(
                 f"recompute is {self.recompute}; it must divide the window of {self.window}"
             )
-        if not 0 <= self.smoothing < 1:
-            raise InputError(f"smoothing is {self.smoothing}; it must be at least 0 and below 1")
+        for name in ("rho", "beta_2"):
+            require_range(name, getattr(self, name), 0, 1)
 
 
 class Settings(NamedTuple):

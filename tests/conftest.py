@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from model.config import ModelConfig
 from model.decoding.packed_kernels import has_integer_products
 from model.language_model.character_model import CharacterModel
-from model.text.code_points import Alphabet
+from model.text.code_points import TextVocabulary
 from pipeline.data import corpus
 from pipeline.data.records import Record, shard_paths
 from pipeline.settings import DataConfig
@@ -121,22 +121,24 @@ LETTERS = "abc é\n"
 
 
 @pytest.fixture(scope="module")
-def kind():
+def character_unit():
     """What a character is; where it matters a test module has both."""
     return "bytes"
 
 
 @pytest.fixture(scope="module")
-def alphabet(kind):
+def vocabulary(character_unit):
     """A few letters, one of which is two bytes."""
-    return Alphabet.of(kind, LETTERS.encode() if kind == "bytes" else map(ord, LETTERS))
+    return TextVocabulary.of(
+        character_unit, LETTERS.encode() if character_unit == "bytes" else map(ord, LETTERS)
+    )
 
 
 @pytest.fixture(scope="module")
-def model(alphabet):
+def model(vocabulary):
     """A small model that has learnt nothing."""
     tf.keras.utils.set_random_seed(1)
-    return CharacterModel(ModelConfig(layers=2, units=12), alphabet.size)
+    return CharacterModel(ModelConfig(layers=2, units=12), vocabulary.size)
 
 
 @pytest.fixture(scope="session")
@@ -146,11 +148,11 @@ def served(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def base_path(model, alphabet, kind, served):
+def base_path(model, vocabulary, character_unit, served):
     """The model as version 1."""
-    path = servers.base_path() or served / kind
+    path = servers.base_path() or served / character_unit
     if not (path / "1").exists():
-        export(model, alphabet, str(path / "1"))
+        export(model, vocabulary, str(path / "1"))
     return path
 
 

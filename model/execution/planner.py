@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ..config import ComputeType, Device, Execution, Kind, Processor
+from ..config import Architecture, ComputeType, Device, Execution, InstructionSet
 from .compilation import Compilation
 from .plan import Plan
 
@@ -33,8 +33,8 @@ class Measured(NamedTuple):
     rows per core).
     """
 
-    processor: Processor
-    kind: Kind
+    instruction_set: InstructionSet
+    architecture: Architecture
     layers: int
     units: int
     batch: int
@@ -48,7 +48,7 @@ def measurements() -> tuple[Measured, ...]:
 
 
 @functools.cache
-def processor() -> Processor:
+def instruction_set() -> InstructionSet:
     """The widest products that this processor offers; "other" where it cannot be told."""
     try:
         words = set(pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
@@ -74,9 +74,9 @@ def choose(
     execution: Execution = "auto",
     dtype: ComputeType = "auto",
     device: Device | None = None,
-    on: Processor | None = None,
+    on: InstructionSet | None = None,
     whole: bool | None = None,
-    kind: Kind = "grid",
+    architecture: Architecture = "grid",
 ) -> Plan:
     """The fastest way to train a net of the given size.
 
@@ -89,7 +89,7 @@ def choose(
       device: where it will run; None for where TensorFlow places it.
       on: the processor; None for this one.
       whole: whether the caller compiles the whole step with XLA; None if it will do as it is told.
-      kind: of net.
+      architecture: of net.
     """
     device = device or visible_device()
     if device == "accelerator":
@@ -97,8 +97,8 @@ def choose(
         compute = "bfloat16" if dtype == "auto" else dtype
         compilation = Compilation(whole=whole is not False, gates=False)
         return Plan(_wavefront(execution), compilation, compute, (reason,))
-    on = on or processor()
-    nearest = _nearest(on, kind, units, layers, batch or 32)
+    on = on or instruction_set()
+    nearest = _nearest(on, architecture, units, layers, batch or 32)
     possible = _possible(whole, batch)
     speeds = {
         variant: speed
@@ -167,7 +167,9 @@ def _wavefront(execution: Execution) -> Execution:
     return "reference" if execution == "reference" else "wavefront"
 
 
-def _nearest(on: Processor, kind: Kind, units: int, layers: int, batch: int) -> Measured:
+def _nearest(
+    on: InstructionSet, architecture: Architecture, units: int, layers: int, batch: int
+) -> Measured:
     """The row of the table whose size is nearest, by ratios of units and of rows.
 
     Stacked nets go by grids on a processor on which no stacked net was measured.
@@ -177,8 +179,8 @@ def _nearest(on: Processor, kind: Kind, units: int, layers: int, batch: int) -> 
         rows = layers * batch / (row.layers * row.batch)
         return 2 * abs(math.log(units / row.units)) + abs(math.log(rows))
 
-    rows = [row for row in measurements() if row.processor == on]
-    same = [row for row in rows if row.kind == kind]
+    rows = [row for row in measurements() if row.instruction_set == on]
+    same = [row for row in rows if row.architecture == architecture]
     return min(same or rows, key=distance)
 
 
@@ -186,7 +188,11 @@ def _speeds(row: Measured) -> dict[str, float]:
     """The speeds of a row; parts that were not measured gain what they gain elsewhere."""
     speeds = dict(row.speeds)
     for other in measurements():
-        if (other.kind, other.layers, other.units) != (row.kind, row.layers, row.units):
+        if (other.architecture, other.layers, other.units) != (
+            row.architecture,
+            row.layers,
+            row.units,
+        ):
             continue
         for dtype, alone in itertools.product(("float32", "bfloat16"), SIDE_BY_SIDE):
             one, parts = f"{dtype} {alone}", f"{dtype} {SIDE_BY_SIDE[alone]}"
@@ -200,5 +206,5 @@ def _why(variant: str, row: Measured, speeds: dict[str, float]) -> str:
     others = ", ".join(
         f"{other} {speed / best:.2f}" for other, speed in speeds.items() if other != variant
     )
-    size = f"{row.kind} {row.layers}x{row.units}, batch {row.batch}"
+    size = f"{row.architecture} {row.layers}x{row.units}, batch {row.batch}"
     return f"{variant} was the fastest at {size}" + (f" (of its speed: {others})" if others else "")

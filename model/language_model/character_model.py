@@ -228,7 +228,7 @@ def make_net(config: ModelConfig, policy: str) -> GridLSTM | StackedLSTM:
     """The recurrent layer that a configuration describes."""
     scale = config.init_scale or config.units**-0.5
     initializer = keras.initializers.RandomUniform(-scale, scale)
-    if config.kind == "stacked":
+    if config.architecture == "stacked":
         return StackedLSTM(
             config.units,
             config.layers,
@@ -236,7 +236,7 @@ def make_net(config: ModelConfig, policy: str) -> GridLSTM | StackedLSTM:
             forget_bias=config.forget_bias,
             dropout=config.dropout,
             dtype=policy,
-            name=config.kind,
+            name=config.architecture,
         )
     return GridLSTM(
         config.units,
@@ -250,7 +250,7 @@ def make_net(config: ModelConfig, policy: str) -> GridLSTM | StackedLSTM:
         forget_bias=config.forget_bias,
         dropout=config.dropout,
         dtype=policy,
-        name=config.kind,
+        name=config.architecture,
     )
 
 

@@ -12,24 +12,24 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from .vocabulary import Symbols, name_of
+from .vocabulary import Vocabulary, character_name
 
 PADDING = -1
 
 
-class Alphabet(Symbols):
+class TextVocabulary(Vocabulary):
     """The characters a model knows, with what turns them into ids and ids into them."""
 
     @functools.cached_property
     def _ids(self) -> np.ndarray:
         """Id of each byte value or code point; the last entry stands for all that are larger."""
-        table = np.full(max(self.symbols, default=0) + 2, self.size, np.int32)
-        table[list(self.symbols)] = np.arange(self.size)
+        table = np.full(max(self.code_points, default=0) + 2, self.size, np.int32)
+        table[list(self.code_points)] = np.arange(self.size)
         return table
 
-    def codes(self, text: tf.Tensor) -> tf.Tensor:
+    def to_code_points(self, text: tf.Tensor) -> tf.Tensor:
         """Byte values or code points of strings `[batch]`: `[batch, longest]`, `PADDING` after."""
-        if self.kind == "unicode":
+        if self.unit == "unicode":
             codes = tf_text.UnicodeCharTokenizer().tokenize(text)
             return codes.to_tensor(PADDING, shape=[None, None])
         lengths = tf.strings.length(text)
@@ -37,51 +37,53 @@ class Alphabet(Symbols):
         codes = tf.cast(tf.io.decode_raw(text, tf.uint8, fixed_length=longest), tf.int32)
         return tf.where(tf.sequence_mask(lengths, longest), codes, PADDING)
 
-    def encode_codes(self, codes: tf.Tensor) -> tf.Tensor:
+    def encode_code_points(self, codes: tf.Tensor) -> tf.Tensor:
         """Ids of byte values or code points; `size` where unknown; `PADDING` stays what it is."""
         positions = tf.clip_by_value(codes, 0, len(self._ids) - 1)
         return tf.where(codes < 0, PADDING, tf.gather(self._ids, positions))
 
     def encode(self, text: tf.Tensor) -> tf.Tensor:
         """Ids of strings `[batch]`: `[batch, longest]`, `PADDING` after the end of each."""
-        return self.encode_codes(self.codes(text))
+        return self.encode_code_points(self.to_code_points(text))
 
-    def encode_one(self, text: tf.Tensor) -> tf.Tensor:
+    def encode_scalar(self, text: tf.Tensor) -> tf.Tensor:
         """Ids of one string: `[characters]`."""
-        if self.kind == "unicode":
+        if self.unit == "unicode":
             codes = tf_text.UnicodeCharTokenizer().tokenize(text)
         else:
             codes = tf.io.decode_raw(text, tf.uint8)
-        return self.encode_codes(tf.cast(codes, tf.int32))
+        return self.encode_code_points(tf.cast(codes, tf.int32))
 
     def decode(self, ids: tf.Tensor) -> tf.Tensor:
         """Strings `[batch]` of ids `[batch, characters]`; `PADDING` adds nothing."""
-        return tf.strings.reduce_join(self.characters(ids), axis=-1)
+        return tf.strings.reduce_join(self.decode_each(ids), axis=-1)
 
-    def characters(self, ids: tf.Tensor) -> tf.Tensor:
+    def decode_each(self, ids: tf.Tensor) -> tf.Tensor:
         """Each id as a string of one character; `PADDING` as an empty one."""
-        if self.kind == "unicode":
-            characters = [chr(symbol).encode("utf-8", "surrogatepass") for symbol in self.symbols]
+        if self.unit == "unicode":
+            characters = [
+                chr(code_point).encode("utf-8", "surrogatepass") for code_point in self.code_points
+            ]
         else:
-            characters = [bytes([symbol]) for symbol in self.symbols]
+            characters = [bytes([code_point]) for code_point in self.code_points]
         table = tf.constant([*characters, b""])
         return tf.gather(table, tf.where(ids < 0, self.size, ids))
 
-    def unknown(self, text: tf.Tensor) -> tf.Tensor:
-        """Says, as a scalar string, which is the first character of texts that the alphabet lacks.
+    def unknown_character(self, text: tf.Tensor) -> tf.Tensor:
+        """Names the first character of the texts `[batch]` that the vocabulary lacks, in a message.
 
-        Texts that have only known characters are not to be asked about.
+        The result, a scalar string, means nothing where the vocabulary has all characters.
         """
-        codes = self.codes(text)
-        unknown = tf.boolean_mask(codes, self.encode_codes(codes) == self.size)
+        codes = self.to_code_points(text)
+        unknown = tf.boolean_mask(codes, self.encode_code_points(codes) == self.size)
         first = tf.concat([unknown, [0]], axis=0)[0]
-        if self.kind == "unicode":
+        if self.unit == "unicode":
             name = tf.strings.join(
                 ["'", tf.strings.unicode_encode([first], "UTF-8"), "' (code point ",
                  tf.strings.as_string(first), ")"]
             )  # fmt: skip
         else:
-            codes = [name_of("bytes", value).split("\t")[0] for value in range(256)]
+            codes = [character_name("bytes", value).split("\t")[0] for value in range(256)]
             name = tf.gather(tf.constant(codes), first)
         return tf.strings.join(
             ["the vocabulary lacks the character ", name, "; it has the ", str(self.size),
@@ -90,8 +92,8 @@ class Alphabet(Symbols):
 
 
 @dataclasses.dataclass(frozen=True)
-class TransformedAlphabet(Alphabet):
-    """An alphabet before whose ids text is transformed.
+class NormalizedTextVocabulary(TextVocabulary):
+    """An vocabulary before whose ids text is transformed.
 
     Attributes:
       transform: what is done to texts `[batch]`, as the text of the training was.
@@ -99,6 +101,6 @@ class TransformedAlphabet(Alphabet):
 
     transform: Callable[[tf.Tensor], tf.Tensor]
 
-    def codes(self, text: tf.Tensor) -> tf.Tensor:
-        """As of an `Alphabet`, of the transformed strings."""
-        return super().codes(self.transform(text))
+    def to_code_points(self, text: tf.Tensor) -> tf.Tensor:
+        """As of a `TextVocabulary`, of the transformed strings."""
+        return super().to_code_points(self.transform(text))

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from common.background import Background
-from model.config import AlphabetKind
+from model.config import CharacterUnit
 
 NEWLINE = ord("\n")
 GATHERED = 1 << 20  # characters that are counted at once
@@ -125,10 +125,10 @@ class Counts(NamedTuple):
 class Counting:
     """Counts a text that comes in pieces, one after the other, in a thread of its own."""
 
-    def __init__(self, kind: AlphabetKind):
-        self._pairs = _BytePairs() if kind == "bytes" else _CodePointPairs()
+    def __init__(self, unit: CharacterUnit):
+        self._pairs = _BytePairs() if unit == "bytes" else _CodePointPairs()
         # To begin counting costs as much as counting thousands of characters.
-        dtype = np.uint8 if kind == "bytes" else np.uint32
+        dtype = np.uint8 if unit == "bytes" else np.uint32
         self._gathered, self._counted = np.empty(GATHERED, dtype), np.empty(GATHERED, dtype)
         self._counting = Background()
         self._size = self._total = 0

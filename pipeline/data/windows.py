@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.files import is_local
-from model.text.code_points import PADDING, Alphabet
+from model.text.code_points import PADDING, TextVocabulary
 from pipeline.data.records import read_index, shard_path
 
 READ_AT_ONCE = 1 << 14  # characters of each stream
@@ -28,23 +28,23 @@ class Split:
       paths: its shards, in order.
       starts: position of each shard's first character in the split.
       total: number of characters in all.
-      alphabet: what turns them into ids.
+      vocabulary: what turns them into ids.
     """
 
     paths: tuple[str, ...]
     starts: tuple[int, ...]
     total: int
-    alphabet: Alphabet
+    vocabulary: TextVocabulary
 
     @classmethod
-    def open(cls, examples: str, split: str, alphabet: Alphabet) -> "Split":
+    def open(cls, examples: str, split: str, vocabulary: TextVocabulary) -> "Split":
         """Reads the index of a split; the text stays where it is."""
         paths, starts, total = [], [], 0
         for shard in read_index(examples, split):
             paths.append(shard_path(examples, split, shard))
             starts.append(total)
-            total += shard.bytes if alphabet.kind == "bytes" else shard.code_points
-        return cls(tuple(paths), tuple(starts), total, alphabet)
+            total += shard.bytes if vocabulary.unit == "bytes" else shard.code_points
+        return cls(tuple(paths), tuple(starts), total, vocabulary)
 
     def training_windows(
         self, streams: int, window: int, start: int = 0, rows: range | None = None
@@ -100,7 +100,7 @@ class Split:
         together = max(1, min(count, READ_AT_ONCE // window))
         paths, starts = tf.constant(self.paths), tf.constant(self.starts, tf.int64)
         size = together * window
-        unit = "BYTE" if self.alphabet.kind == "bytes" else "UTF8_CHAR"
+        unit = "BYTE" if self.vocabulary.unit == "bytes" else "UTF8_CHAR"
         padding = tf.data.Dataset.from_tensors(tf.fill([size], PADDING)).repeat()
 
         def stream(number):
@@ -116,7 +116,7 @@ class Split:
                 low, high = (
                     tf.clip_by_value(one, position, end) - position for one in (first, last)
                 )
-                return self.alphabet.encode_one(text)[low:high]
+                return self.vocabulary.encode_scalar(text)[low:high]
 
             return (
                 tf.data.TFRecordDataset(paths[shard:])

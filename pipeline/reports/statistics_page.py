@@ -9,7 +9,7 @@ import jinja2
 from fontTools import unicodedata
 
 from common import files
-from model.text.vocabulary import name_of
+from model.text.vocabulary import character_name
 from pipeline.data.records import SPLITS
 from pipeline.stages.example_validator import jensen_shannon
 from pipeline.stages.schema_gen import MAX_DIVERGENCE
@@ -42,7 +42,7 @@ def write(statistics: Artifact, path: str) -> None:
         title=statistics.manifest.inputs["examples"],
         splits=SPLITS,
         both=both,
-        unit="bytes" if both[0].kind == "bytes" else "code points",
+        unit="bytes" if both[0].unit == "bytes" else "code points",
         drift=jensen_shannon(both[0].occurrences, both[1].occurrences),
         threshold=MAX_DIVERGENCE,
         characters=characters(both)[:SHOWN],
@@ -54,24 +54,24 @@ def write(statistics: Artifact, path: str) -> None:
 
 def characters(both: Sequence[Statistics]) -> list[Row]:
     """The characters of either split, the commonest in both together first."""
-    kind = both[0].kind
+    unit = both[0].unit
     rows = _rows([one.occurrences for one in both])
-    return [Row(name_of(kind, symbol), shares) for symbol, shares in rows]
+    return [Row(character_name(unit, code_point), shares) for code_point, shares in rows]
 
 
 def scripts(both: Sequence[Statistics]) -> list[Row]:
     """The scripts of either split; of bytes, only those of ASCII can be told."""
 
-    def script(symbol):
-        if both[0].kind == "bytes" and symbol >= 0x80:
+    def script(code_point):
+        if both[0].unit == "bytes" and code_point >= 0x80:
             return BEYOND_ASCII
-        return unicodedata.script_name(unicodedata.script(chr(symbol))).replace("_", " ")
+        return unicodedata.script_name(unicodedata.script(chr(code_point))).replace("_", " ")
 
     counts: list[Counter] = []
     for one in both:
         counts.append(Counter())
-        for symbol, occurrences in one.occurrences.items():
-            counts[-1][script(symbol)] += occurrences
+        for code_point, occurrences in one.occurrences.items():
+            counts[-1][script(code_point)] += occurrences
     return [Row(name, shares) for name, shares in _rows(counts)]
 
 

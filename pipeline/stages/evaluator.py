@@ -22,7 +22,7 @@ from pipeline.stages.names import EVALUATOR
 from pipeline.stages.trainer import saved_models
 from pipeline.store.artifacts import Artifact, Outcome, Store
 from pipeline.store.lineage import Pushed
-from serving.graph.export import read_alphabet
+from serving.graph.export import read_text_vocabulary
 
 METRICS = "metrics.json"
 BLESSED = "BLESSED"
@@ -144,7 +144,7 @@ def blessed(evaluation: Artifact) -> bool:
 def evaluate(saved_model: str, examples: str, streams: int) -> Metrics:
     """Measures a SavedModel, by the functions it exports, on the eval split."""
     loaded = tf.saved_model.load(saved_model)
-    split = Split.open(examples, "eval", read_alphabet(saved_model))
+    split = Split.open(examples, "eval", read_text_vocabulary(saved_model))
     windows, count = split.evaluation_windows(streams, WINDOW)
     state = loaded.initial_state(tf.constant(streams))
     totals = [0.0, 0.0, 0.0]

@@ -13,7 +13,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2
 from common import files
 from common.files import write_text
 from model.errors import InputError
-from model.text.vocabulary import name_of
+from model.text.vocabulary import character_name
 from pipeline.data import corpus as corpora
 from pipeline.data.records import split_directory
 from pipeline.settings import DataConfig
@@ -71,7 +71,9 @@ def compare(
     if unseen:
         share = sum(unseen.values()) / statistics.total
         allowed = 1 - characters.distribution_constraints.min_domain_mass
-        names = [name_of(statistics.kind, c).replace("\t", " ") for c in list(unseen)[:SHOWN]]
+        names = [
+            character_name(statistics.unit, c).replace("\t", " ") for c in list(unseen)[:SHOWN]
+        ]
         more = f" and {len(unseen) - SHOWN} more" if len(unseen) > SHOWN else ""
         anomalies.append(
             Anomaly(
@@ -128,11 +130,11 @@ def run(
 
     def write(directory: str) -> Outcome:
         expected = schema_gen.read_schema(schema.path)
-        alphabet = schema_gen.read_vocabulary(schema.path)
+        vocabulary = schema_gen.read_vocabulary(schema.path)
         baseline = statistics_gen.read(store.ancestor(schema, "statistics").path, "train")
         lines, errors, warnings = [], 0, 0
         for split in splits:
-            observed = statistics_gen.read(statistics.path, split)._replace(kind=alphabet.kind)
+            observed = statistics_gen.read(statistics.path, split)._replace(unit=vocabulary.unit)
             anomalies = compare(observed, baseline, expected)
             _write_proto(directory, split, expected, anomalies)
             errors += sum(anomaly.is_error for anomaly in anomalies)
@@ -157,13 +159,13 @@ def statistics_of_corpus(store: Store, corpus: str, schema: Artifact) -> Artifac
 
     They are kept in a root of their own, so that no later stage takes them for its newest input.
     """
-    alphabet = schema_gen.read_vocabulary(schema.path)
+    vocabulary = schema_gen.read_vocabulary(schema.path)
     apart = Store(os.path.join(store.root, "validated"))
     examples = example_gen.run(apart, corpora.resolve(corpus))
     known = store.ancestor(schema, "statistics", "examples").manifest
     if known.stage == TRANSFORM:
         examples = transform.run(apart, examples, DataConfig(**known.parameters))
-    return statistics_gen.run(apart, examples, alphabet.kind)
+    return statistics_gen.run(apart, examples, vocabulary.unit)
 
 
 def require_valid(anomalies: Artifact) -> None:

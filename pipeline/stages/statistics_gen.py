@@ -19,9 +19,9 @@ from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from common import files
-from model.config import AlphabetKind
+from model.config import CharacterUnit
 from model.errors import InputError
-from model.text.vocabulary import name_of
+from model.text.vocabulary import character_name
 from pipeline.data import runners
 from pipeline.data.counts import Counting, Counts, Edges, Tallies, Tally, entropies, join
 from pipeline.data.records import (
@@ -45,8 +45,8 @@ TALLIES_KEPT = 16
 class CountShard(beam.DoFn):
     """Counts the characters of one shard."""
 
-    def __init__(self, kind: AlphabetKind):
-        self._kind = kind
+    def __init__(self, unit: CharacterUnit):
+        self._unit = unit
         self._bytes = runners.Counter(STATISTICS_GEN, "bytes")
         self._characters = runners.Counter(STATISTICS_GEN, "characters")
         self._records = runners.Counter(STATISTICS_GEN, "records")
@@ -54,11 +54,11 @@ class CountShard(beam.DoFn):
     def process(self, shard: tuple[str, int, str]) -> Iterator[tuple[str, tuple[int, Counts]]]:
         """Yields the split, the shard's number and its counts."""
         split, number, path = shard
-        counting, count, invalid = Counting(self._kind), 0, ""
+        counting, count, invalid = Counting(self._unit), 0, ""
         for record in read_records(path):
             count += 1
             try:
-                codes = _codes(record.text, self._kind)
+                codes = _codes(record.text, self._unit)
             except UnicodeDecodeError as error:
                 invalid = invalid or f"{record.source}, byte {record.offset + error.start}"
                 continue
@@ -70,9 +70,9 @@ class CountShard(beam.DoFn):
         yield split, (number, counts)
 
 
-def _codes(text, kind):
+def _codes(text, unit):
     """The bytes of a text, or its code points."""
-    if kind == "bytes":
+    if unit == "bytes":
         return np.frombuffer(text, np.uint8)
     return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
 
@@ -116,14 +116,14 @@ class JoinCounts(beam.CombineFn):
 class WriteStatistics(beam.DoFn):
     """Writes the statistics of a split."""
 
-    def __init__(self, directory: str, kind: AlphabetKind):
+    def __init__(self, directory: str, unit: CharacterUnit):
         self._directory = directory
-        self._kind = kind
+        self._unit = unit
 
     def process(self, counts_of_split: tuple[str, Counts]) -> None:
         """Writes `FeatureStats.pb`, or `invalid.txt` in its place where the text is not UTF-8."""
         split, counts = counts_of_split
-        name, content = STATISTICS, to_proto(split, counts, self._kind).SerializeToString()
+        name, content = STATISTICS, to_proto(split, counts, self._unit).SerializeToString()
         if counts.edges.invalid:
             name, content = INVALID, counts.edges.invalid.encode()
         path = os.path.join(split_directory(self._directory, split), name)
@@ -132,7 +132,7 @@ class WriteStatistics(beam.DoFn):
 
 
 def to_proto(
-    split: str, counts: Counts, kind: AlphabetKind
+    split: str, counts: Counts, unit: CharacterUnit
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
     """The statistics of one split."""
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
@@ -146,8 +146,8 @@ def to_proto(
     strings.avg_length = 1.0
     most_common = np.argsort(-counts.tallies.characters.occurrences, kind="stable")
     for rank, place in enumerate(most_common):
-        symbol, occurrences = (int(column[place]) for column in counts.tallies.characters)
-        code, look = name_of(kind, symbol).split("\t")
+        code_point, occurrences = (int(column[place]) for column in counts.tallies.characters)
+        code, look = character_name(unit, code_point).split("\t")
         strings.rank_histogram.buckets.add(
             low_rank=rank, high_rank=rank, label=code, sample_count=occurrences
         )
@@ -193,7 +193,7 @@ def _add_line_lengths(feature, counts):
 def run(
     store: Store,
     examples: Artifact,
-    alphabet: AlphabetKind = "bytes",
+    character_unit: CharacterUnit = "bytes",
     beam_options: Sequence[str] = (),
 ) -> Artifact:
     """Counts the characters of examples.
@@ -201,7 +201,7 @@ def run(
     Args:
       store: where artifacts are.
       examples: from ExampleGen.
-      alphabet: whether a character is a byte or a Unicode code point.
+      character_unit: whether a character is a byte or a Unicode code point.
       beam_options: options for Beam.
 
     Returns:
@@ -226,9 +226,9 @@ def run(
         (
             pipeline
             | "ListShards" >> beam.Create(shards)
-            | "CountShards" >> beam.ParDo(CountShard(alphabet))
+            | "CountShards" >> beam.ParDo(CountShard(character_unit))
             | "JoinCounts" >> beam.CombinePerKey(JoinCounts())
-            | "WriteStatistics" >> beam.ParDo(WriteStatistics(directory, alphabet))
+            | "WriteStatistics" >> beam.ParDo(WriteStatistics(directory, character_unit))
         )
         total = sum(s.bytes for split in SPLITS for s in read_index(examples.path, split))
         runners.run(pipeline, STATISTICS_GEN, "Counting", "bytes", total)
@@ -250,7 +250,7 @@ def run(
     for split in SPLITS:
         read_index(examples.path, split)
     return store.produce(
-        STATISTICS_GEN, __name__, {"examples": examples}, {"alphabet": alphabet}, write
+        STATISTICS_GEN, __name__, {"examples": examples}, {"character_unit": character_unit}, write
     )
 
 
@@ -260,7 +260,7 @@ def _check_valid(directory):
         if files.exists(path):
             place = files.read_text(path)
             raise InputError(
-                f"invalid UTF-8 in {place}; mend the text, or use bytes with --alphabet bytes"
+                f"invalid UTF-8 in {place}; mend the text, or use bytes with --character_unit bytes"
             )
 
 
@@ -271,13 +271,13 @@ class Statistics(NamedTuple):
       occurrences: of each character, by its code.
       entropies: of orders 0 and 1, in bits per character.
       lines: of their lengths, with a histogram.
-      kind: what a character is.
+      unit: what a character is.
     """
 
     occurrences: dict[int, int]
     entropies: tuple[float, float]
     lines: statistics_pb2.NumericStatistics
-    kind: AlphabetKind
+    unit: CharacterUnit
 
     @property
     def distinct(self) -> int:

@@ -22,7 +22,7 @@ from common.progress import progress_bar
 from model.decoding.packed_kernels import Precision, has_integer_products
 from model.errors import InputError
 from model.language_model import sampling
-from model.text.code_points import Alphabet, TransformedAlphabet
+from model.text.code_points import NormalizedTextVocabulary, TextVocabulary
 from pipeline.data.windows import Split
 from pipeline.settings import Settings
 from pipeline.stages import schema_gen, transform
@@ -72,10 +72,10 @@ def run(
       InputError: if the text is too short for the batch, `init_from` does not fit, or the loss
         explodes.
     """
-    alphabet = read_alphabet(schema)
+    vocabulary = read_text_vocabulary(schema)
     initial = InitialWeights(init_from) if init_from else None
     if initial:
-        initial.check(settings.model, alphabet)
+        initial.check(settings.model, vocabulary)
     require_enough_text(examples, schema, settings)
     strategy = make_strategy(devices)
     if settings.training.batch_size % strategy.num_replicas_in_sync:
@@ -89,7 +89,7 @@ def run(
             own = directory
             if not this_worker().is_chief:
                 own = stack.enter_context(tempfile.TemporaryDirectory())
-            training = Training(directory, own, examples, alphabet, settings, strategy)
+            training = Training(directory, own, examples, vocabulary, settings, strategy)
             try:
                 return training.run(initial)
             except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
@@ -136,9 +136,9 @@ def make_strategy(devices: Sequence[str]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(list(devices) or None)
 
 
-def read_alphabet(schema: Artifact) -> Alphabet:
-    """The alphabet of a SchemaGen artifact."""
-    return Alphabet(*dataclasses.astuple(schema_gen.read_vocabulary(schema.path)))
+def read_text_vocabulary(schema: Artifact) -> TextVocabulary:
+    """The vocabulary of a SchemaGen artifact."""
+    return TextVocabulary(*dataclasses.astuple(schema_gen.read_vocabulary(schema.path)))
 
 
 def require_enough_text(examples: Artifact, schema: Artifact, settings: Settings) -> None:
@@ -147,7 +147,7 @@ def require_enough_text(examples: Artifact, schema: Artifact, settings: Settings
     Raises:
       InputError: if it does not.
     """
-    total = Split.open(examples.path, "train", read_alphabet(schema)).total
+    total = Split.open(examples.path, "train", read_text_vocabulary(schema)).total
     needed = settings.training.batch_size * settings.training.window
     if total < needed:
         raise InputError(
@@ -164,7 +164,7 @@ class Training:
         directory: str,
         own: str,
         examples: Artifact,
-        alphabet: Alphabet,
+        vocabulary: TextVocabulary,
         settings: Settings,
         strategy: tf.distribute.Strategy,
     ):
@@ -174,25 +174,25 @@ class Training:
           directory: where an earlier attempt may have left a checkpoint.
           own: where this worker writes; the directory, for the first.
           examples: from ExampleGen or Transform.
-          alphabet: the characters.
+          vocabulary: the characters.
           settings: the preset.
           strategy: where to train.
         """
         self._directory = own
-        self._alphabet = alphabet
+        self._vocabulary = vocabulary
         self._settings = settings
         self._config = config = settings.training
         self._corpus = examples.manifest.counters["corpus"]
         self._transform = transform.load(examples.path)
-        self._train_split = Split.open(examples.path, "train", alphabet)
+        self._train_split = Split.open(examples.path, "train", vocabulary)
         self._epoch_steps = self._train_split.windows_per_epoch(config.batch_size, config.window)
         self._steps = config.steps or config.epochs * self._epoch_steps
         self._learner = Learner(
-            strategy, settings.model, alphabet.size, config, self._epoch_steps, self._steps
+            strategy, settings.model, vocabulary.size, config, self._epoch_steps, self._steps
         )
         self._checkpoints = Checkpoints(directory, self._learner, own)
         # Traced once, as that takes as long as a validation of a small model; and so does reading.
-        self._validation, count = Split.open(examples.path, "eval", alphabet).evaluation_windows(
+        self._validation, count = Split.open(examples.path, "eval", vocabulary).evaluation_windows(
             config.batch_size, config.window, config.validation_characters, self._learner.rows
         )
         if count * config.batch_size * config.window <= CACHED:
@@ -200,7 +200,7 @@ class Training:
 
     def run(self, initial: InitialWeights | None) -> Outcome:
         """Trains, restores the best checkpoint and exports it."""
-        write_architecture(self._directory, self._settings.model, self._alphabet)
+        write_architecture(self._directory, self._settings.model, self._vocabulary)
         if initial:
             initial.load(self._learner.model)
         state = self._checkpoints.restore()
@@ -221,17 +221,17 @@ class Training:
             "checkpoint": f"checkpoints/best/ckpt-{int(self._checkpoints.step)}",
             "validation_nats": round(best, 5),
         }
-        card = model_card.documents(self._settings.model, self._alphabet, self._corpus, counters)
-        alphabet = self._alphabet
+        card = model_card.documents(self._settings.model, self._vocabulary, self._corpus, counters)
+        vocabulary = self._vocabulary
         if self._transform is not None:
-            symbols = dataclasses.astuple(alphabet)
-            alphabet = TransformedAlphabet(*symbols, self._transform)
+            fields = dataclasses.astuple(vocabulary)
+            vocabulary = NormalizedTextVocabulary(*fields, self._transform)
         for precision, name in SAVED_MODELS.items():
             path = os.path.join(self._directory, name)
             if files.exists(path):
                 files.rmtree(path)
             if precision in self._precisions():
-                export(self._learner.model, alphabet, path, card, precision)
+                export(self._learner.model, vocabulary, path, card, precision)
         return Outcome(counters, f"{best:.4f} nats per character in validation, {done:,} steps")
 
     def _loop(self, state, first, progress):
@@ -295,7 +295,7 @@ class Training:
         loss = sum(float(result.loss) for result in results) / len(results)
         norm = float(results[-1].gradient_norm)
         # A guess at random costs ln(vocabulary); far above that nothing is being learned.
-        limit = 4 * math.log(self._alphabet.size + 1) + 4
+        limit = 4 * math.log(self._vocabulary.size + 1) + 4
         if not math.isfinite(norm) or not loss < limit:
             raise InputError(
                 f"the loss exploded to {loss:.3g} nats (gradient norm {norm:.3g}) at step {done}; "
@@ -328,7 +328,7 @@ class Training:
             tf.constant([0.8]), tf.constant([0]), tf.constant([1.0]), tf.constant([0], tf.int64)
         )
         prompt = tf.zeros([1, 0], tf.int32)
-        return self._alphabet.decode(
+        return self._vocabulary.decode(
             sampling.generate(self._learner.model, prompt, length, choice).ids
         )
 

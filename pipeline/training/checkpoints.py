@@ -19,7 +19,7 @@ from common.files import read_text, write_text
 from model.config import ModelConfig
 from model.errors import InputError
 from model.language_model.character_model import CharacterModel, CharacterState
-from model.text.code_points import Alphabet
+from model.text.code_points import TextVocabulary
 from pipeline.store.artifacts import fingerprint_of
 from pipeline.training.learner import Learner
 from pipeline.training.workers import this_worker
@@ -130,11 +130,11 @@ def _carried_shapes(learner):
     return ([batch], tf.int32), vectors, vectors
 
 
-def write_architecture(directory: str, config: ModelConfig, alphabet: Alphabet) -> None:
+def write_architecture(directory: str, config: ModelConfig, vocabulary: TextVocabulary) -> None:
     """Writes what the weights in a directory's checkpoints are of."""
     architecture = {
         "model": dataclasses.asdict(config),
-        "alphabet": {"kind": alphabet.kind, "symbols": list(alphabet.symbols)},
+        "vocabulary": {"unit": vocabulary.unit, "code_points": list(vocabulary.code_points)},
     }
     write_text(os.path.join(directory, ARCHITECTURE), json.dumps(architecture, indent=1) + "\n")
 
@@ -174,7 +174,7 @@ class InitialWeights:
         stat = files.stat(self._checkpoint + ".index")
         return fingerprint_of([self._checkpoint, *stat])
 
-    def check(self, config: ModelConfig, alphabet: Alphabet) -> None:
+    def check(self, config: ModelConfig, vocabulary: TextVocabulary) -> None:
         """Compares the architecture with the one that is to be trained.
 
         Raises:
@@ -189,7 +189,7 @@ class InitialWeights:
                     f"{theirs.get(name)}, here it is {ours}; use --{name} {theirs.get(name)} or "
                     "another checkpoint"
                 )
-        if Alphabet(**_tuples(self._architecture["alphabet"])) != alphabet:
+        if TextVocabulary(**_tuples(self._architecture["vocabulary"])) != vocabulary:
             raise InputError(
                 f"the checkpoint {self.path} is of another vocabulary; train on the corpus it is "
                 "from, or leave out --init_from"
@@ -200,5 +200,5 @@ class InitialWeights:
         tf.train.Checkpoint(model=model).restore(self._checkpoint).expect_partial()
 
 
-def _tuples(alphabet):
-    return {"kind": alphabet["kind"], "symbols": tuple(alphabet["symbols"])}
+def _tuples(vocabulary):
+    return {"unit": vocabulary["unit"], "code_points": tuple(vocabulary["code_points"])}

@@ -52,9 +52,9 @@ def make_optimizer(
     elif config.schedule == "epoch":
         rate = EpochDecay(rate, config.decay_rate, config.decay_after, steps_per_epoch)
     if config.optimizer == "adam":
-        return keras.optimizers.Adam(rate, beta_2=config.smoothing)
+        return keras.optimizers.Adam(rate, beta_2=config.beta_2)
     if config.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(rate, rho=config.smoothing)
+        return keras.optimizers.RMSprop(rate, rho=config.rho)
     return keras.optimizers.SGD(rate)
 
 
@@ -126,7 +126,7 @@ class Learner:
             config.execution,
             config.dtype,
             device=_device(strategy),
-            kind=model_config.kind,
+            architecture=model_config.architecture,
         )
         self.plan = plan._replace(recompute=config.recompute)
         compilation = self.plan.compilation

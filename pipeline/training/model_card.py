@@ -9,32 +9,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.config import ModelConfig
-from model.text.code_points import Alphabet
+from model.text.code_points import TextVocabulary
 from pipeline.data.corpus import LICENSES
 
 _UNKNOWN = "not known to this pipeline; ask whoever published the text"
 
 
 def documents(
-    config: ModelConfig, alphabet: Alphabet, corpus: str, counters: Mapping[str, Any]
+    config: ModelConfig, vocabulary: TextVocabulary, corpus: str, counters: Mapping[str, Any]
 ) -> dict[str, str]:
     """The texts by file name.
 
     Args:
       config: the architecture.
-      alphabet: the characters.
+      vocabulary: the characters.
       corpus: the name of what it was trained on.
       counters: the Trainer's.
     """
     nats = counters["validation_nats"]
-    kind = "Grid LSTM" if config.kind == "grid" else "stacked LSTM"
-    tied = f", weights tied: {config.tied}" if config.kind == "grid" else ""
-    unit = "bytes" if alphabet.kind == "bytes" else "code points"
+    kind = "Grid LSTM" if config.architecture == "grid" else "stacked LSTM"
+    tied = f", weights tied: {config.tied}" if config.architecture == "grid" else ""
+    unit = "bytes" if vocabulary.unit == "bytes" else "code points"
     card = f"""# A character model of {corpus}
 
 - Architecture: {kind}, {config.layers} layers of {config.units} units{tied};
   {counters["parameters"]:,} parameters.
-- Characters: {alphabet.size} {unit}, in `vocabulary.txt`; others are refused.
+- Characters: {vocabulary.size} {unit}, in `vocabulary.txt`; others are refused.
 - Trained on: the training split of {corpus}, {counters["characters"]:,} characters in
   {counters["steps"]:,} steps.
 - Predicts: {nats:.4f} nats ({nats / math.log(2):.4f} bits) per character on the part of the eval

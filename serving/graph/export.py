@@ -12,7 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from model.decoding.packed_kernels import Precision
 from model.execution.plan import PLAIN
 from model.language_model.character_model import CharacterModel
-from model.text.code_points import Alphabet
+from model.text.code_points import TextVocabulary
 from serving.graph.batching import Batching
 from serving.graph.served_model import TEXT_FEATURE, ServedModel
 from serving.protocol import CLASSIFY, REGRESS, predict_request
@@ -24,7 +24,7 @@ METHODS = {"classify": CLASSIFY, "regress": REGRESS}
 
 def export(
     model: CharacterModel,
-    alphabet: Alphabet,
+    vocabulary: TextVocabulary,
     directory: str,
     documents: dict[str, str] | None = None,
     precision: Precision = "float32",
@@ -34,7 +34,7 @@ def export(
 
     Args:
       model: the model.
-      alphabet: its characters, which go to `assets/vocabulary.txt`.
+      vocabulary: its characters, which go to `assets/vocabulary.txt`.
       directory: where to.
       documents: texts for people by file name, to go among the assets.
       precision: of the net's kernels, and of what enters products with them; with "int8" all else
@@ -47,9 +47,9 @@ def export(
     plain = CharacterModel(model.config, model.vocabulary_size, PLAIN._replace(dtype=dtype))
     plain.set_weights(model.get_weights())
     plain.freeze(quantize)
-    files = {**(documents or {}), os.path.basename(VOCABULARY): alphabet.to_text()}
+    files = {**(documents or {}), os.path.basename(VOCABULARY): vocabulary.to_text()}
     with _written(files) as paths:
-        served = ServedModel(plain, alphabet, paths, batching or Batching.usual_for(model))
+        served = ServedModel(plain, vocabulary, paths, batching or Batching.usual_for(model))
         # Nobody trains a served model, and the hand-written gradients hold on to loops of theirs.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(served, directory, signatures=served.signatures(), options=options)
@@ -59,7 +59,7 @@ def export(
     # Not every filesystem cuts a file that is written anew.
     tf.io.gfile.remove(os.path.join(directory, tf.saved_model.SAVED_MODEL_FILENAME_PB))
     updater.save()
-    _write_warm_up(directory, alphabet)
+    _write_warm_up(directory, vocabulary)
 
 
 @contextlib.contextmanager
@@ -74,9 +74,9 @@ def _written(files: dict[str, str]) -> Iterator[list[str]]:
         yield paths
 
 
-def _write_warm_up(directory, alphabet):
+def _write_warm_up(directory, vocabulary):
     """Requests that a server answers before it calls the version available."""
-    text = alphabet.decode(tf.constant([[0, 0]])).numpy().astype(object)
+    text = vocabulary.decode(tf.constant([[0, 0]])).numpy().astype(object)
     requests = {
         "serving_default": {"prompt": text, "length": np.array([2], np.int32)},
         "generate": {"prompt": text, "length": np.array([2], np.int32)},
@@ -100,8 +100,8 @@ def _write_warm_up(directory, alphabet):
             writer.write(log.SerializeToString())
 
 
-def read_alphabet(directory: str) -> Alphabet:
-    """The alphabet of a SavedModel."""
+def read_text_vocabulary(directory: str) -> TextVocabulary:
+    """The vocabulary of a SavedModel."""
     path = os.path.join(directory, VOCABULARY)
     with tf.io.gfile.GFile(path) as file:
-        return Alphabet.from_text(file.read(), path)
+        return TextVocabulary.from_text(file.read(), path)

@@ -10,7 +10,7 @@ from model.decoding.packed_kernels import integer_products_are_exact
 from model.language_model import inspection, sampling
 from model.language_model.character_model import CharacterModel, CharacterState
 from model.language_model.losses import character_losses
-from model.text.code_points import PADDING, Alphabet
+from model.text.code_points import PADDING, TextVocabulary
 from serving.graph import text_state
 from serving.graph.batching import Batching
 from serving.graph.checks import (
@@ -59,7 +59,11 @@ class ServedModel(tf.Module):
     """
 
     def __init__(
-        self, model: CharacterModel, alphabet: Alphabet, assets: list[str], batching: Batching
+        self,
+        model: CharacterModel,
+        vocabulary: TextVocabulary,
+        assets: list[str],
+        batching: Batching,
     ):
         """Takes a model that no strategy mirrors, and files to go among the assets."""
         super().__init__()
@@ -69,10 +73,10 @@ class ServedModel(tf.Module):
             for weight in model.weights_in_use
         ]
         self.files = [tf.saved_model.Asset(path) for path in assets]
-        self._alphabet = alphabet
+        self._vocabulary = vocabulary
         self._batching = batching
-        self._mark = text_state.fingerprint(model, alphabet.to_text())
-        self._turns = Turns(model, alphabet, self._mark, batching)
+        self._mark = text_state.fingerprint(model, vocabulary.to_text())
+        self._turns = Turns(model, vocabulary, self._mark, batching)
 
     @property
     def _model(self):
@@ -200,11 +204,11 @@ class ServedModel(tf.Module):
         )
         longest = tf.reduce_max(tf.concat([characters, [0]], axis=0))
         return {
-            "text": self._alphabet.decode(ids),
+            "text": self._vocabulary.decode(ids),
             "characters": characters,
             "stopped": stopped,
             "log_probabilities": scores[:, :longest],
-            "alternatives": self._alphabet.characters(likeliest[:, :longest]),
+            "alternatives": self._vocabulary.decode_each(likeliest[:, :longest]),
             "alternative_log_probabilities": likeliest_scores[:, :longest],
             "state": state,
         }
@@ -223,9 +227,9 @@ class ServedModel(tf.Module):
         """
         text = self._checked_text(text)
         bits, scores = self._batching.merged(
-            "score", lambda text: sampling.score(self._model, self._alphabet.encode(text)), text
+            "score", lambda text: sampling.score(self._model, self._vocabulary.encode(text)), text
         )
-        longest = tf.shape(self._alphabet.encode(text))[1]
+        longest = tf.shape(self._vocabulary.encode(text))[1]
         return {
             "bits_per_character": tf.ensure_shape(bits, [None]),
             "log_probabilities": tf.ensure_shape(scores, [None, None])[:, :longest],
@@ -243,7 +247,7 @@ class ServedModel(tf.Module):
         """
         text = self._checked_text(text)
         embedding = self._batching.merged(
-            "embed", lambda text: sampling.embed(self._model, self._alphabet.encode(text)), text
+            "embed", lambda text: sampling.embed(self._model, self._vocabulary.encode(text)), text
         )
         config = self._model.config
         return {"embedding": tf.ensure_shape(embedding, [None, config.layers * config.units])}
@@ -267,7 +271,7 @@ class ServedModel(tf.Module):
             *is_one_of("unit", unit, config.units),
         ]
         with tf.control_dependencies([self._require(checks)]):
-            ids = self._alphabet.encode(text)
+            ids = self._vocabulary.encode(text)
         found = inspection.inspect(self._model, ids, first_of(layer), first_of(unit))
         return found._asdict()
 
@@ -291,11 +295,11 @@ class ServedModel(tf.Module):
     def _likeliest(self, text):
         """The likeliest next characters, and their probabilities."""
         model = self._model
-        ids = self._alphabet.encode(text)
+        ids = self._vocabulary.encode(text)
         state = sampling.read(model, ids, sampling.initial_state(model, tf.shape(ids)[0]))
         logits, _ = model.stepper()(state.characters)
         scores, order = tf.math.top_k(tf.nn.softmax(logits), min(CLASSES, logits.shape[1]))
-        return [self._alphabet.characters(order), scores]
+        return [self._vocabulary.decode_each(order), scores]
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def regress(self, inputs):
@@ -346,12 +350,12 @@ class ServedModel(tf.Module):
 
     def _is_readable(self, name, text, limit):
         """Checks that texts have known characters, and not too many."""
-        ids = self._alphabet.encode(text)
+        ids = self._vocabulary.encode(text)
         lengths = tf.reduce_sum(tf.cast(ids != PADDING, tf.int32), axis=1)
-        known = tf.reduce_all(ids != self._alphabet.size)
+        known = tf.reduce_all(ids != self._vocabulary.size)
         problem = f"characters are over the limit of {limit}"
         return [
-            Check(known, lambda: self._alphabet.unknown(text)),
+            Check(known, lambda: self._vocabulary.unknown_character(text)),
             all_hold(lengths, lengths <= limit, f"{name}:", problem),
         ]
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from model.language_model import sampling
 from model.language_model.character_model import CharacterModel
 from model.shapes import shape_of
-from model.text.code_points import PADDING, Alphabet
+from model.text.code_points import PADDING, TextVocabulary
 from serving.graph import text_state
 from serving.graph.batching import Batching
 
@@ -28,11 +28,15 @@ class Turns:
     """Turns at generating, each merged with those of other requests."""
 
     def __init__(
-        self, model: CharacterModel, alphabet: Alphabet, mark: np.ndarray, batching: Batching
+        self,
+        model: CharacterModel,
+        vocabulary: TextVocabulary,
+        mark: np.ndarray,
+        batching: Batching,
     ):
         """Takes the model's fingerprint, `mark`, besides what is to be asked."""
         self._model = model
-        self._alphabet = alphabet
+        self._vocabulary = vocabulary
         self._mark = mark
         self._batching = batching
 
@@ -50,7 +54,7 @@ class Turns:
         rows = tf.shape(row_inputs["prompt"])[0]
         stop = self._stops(row_inputs["stop"])
         choices = [row_inputs[name] for name in ("temperature", "top_k", "top_p", "seed")]
-        most = tf.minimum(len(self._alphabet.symbols), row_inputs["alternatives"])
+        most = tf.minimum(len(self._vocabulary.code_points), row_inputs["alternatives"])
         k = tf.reduce_max(tf.concat([most, [0]], axis=0))
         size = text_state.state_size(self._model)
 
@@ -94,7 +98,7 @@ class Turns:
 
     def _stops(self, stop):
         """Stop strings at the end of rows of ids, as `sampling.generate` takes them."""
-        ids = self._alphabet.encode(stop)
+        ids = self._vocabulary.encode(stop)
         missing = sampling.MAX_STOP - tf.shape(ids)[1]
         ids = tf.pad(ids, [[0, 0], [0, tf.maximum(missing, 0)]], constant_values=PADDING)
         lengths = tf.reduce_sum(tf.cast(ids != PADDING, tf.int32), axis=1)
@@ -108,7 +112,7 @@ class Turns:
 
         def read(prompt, state):
             before = text_state.unpack(state, self._model)
-            after = sampling.read(self._model, self._alphabet.encode(prompt), before)
+            after = sampling.read(self._model, self._vocabulary.encode(prompt), before)
             return text_state.pack(after, self._mark)
 
         def merged():
@@ -126,7 +130,7 @@ class Turns:
             length,
             sampling.Choice(temperature, top_k, top_p, seed),
             stop,
-            tf.minimum(tf.reduce_max(alternatives), len(self._alphabet.symbols)),
+            tf.minimum(tf.reduce_max(alternatives), len(self._vocabulary.code_points)),
             text_state.unpack(state, self._model),
         )
         return [

@@ -36,7 +36,7 @@ def artifacts(root):
         (["run", "--layers", "three"], ["three", "integer"]),
         (["run", "--dropout", "1"], ["dropout is 1.0"]),
         (["run", "--learning_rate", "-1"], ["learning_rate is -1.0"]),
-        (["run", "--kind", "gird"], ["gird"]),
+        (["run", "--architecture", "gird"], ["gird"]),
         (["run", "--train_fraction", "1.5"], ["train_fraction is 1.5"]),
         (["run", "--corpus", "no/such/file"], ["no corpus no/such/file", "give a file"]),
         (["run", "--init_from", "no/such/model"], ["no checkpoint in no/such/model"]),
@@ -77,9 +77,16 @@ def test_invalid_utf8_in_code_point_mode(tmp_path):
     path = tmp_path / "latin.txt"
     path.write_bytes(words(6, 9000).encode() + b"\xe9" + words(7, 9000).encode())
     finished = run_module(
-        "pipeline", "run", "--corpus", path, "--root", tmp_path / "root", "--alphabet", "unicode"
+        "pipeline",
+        "run",
+        "--corpus",
+        path,
+        "--root",
+        tmp_path / "root",
+        "--character_unit",
+        "unicode",
     )
-    assert_refused(finished, "latin.txt, byte 9000", "--alphabet bytes")
+    assert_refused(finished, "latin.txt, byte 9000", "--character_unit bytes")
 
 
 def test_a_disk_that_fills_up(tmp_path):

@@ -16,7 +16,7 @@ from commands import run_module
 from conftest import PROJECT
 from servers import PATIENCE
 
-from experiments import characters, measuring, memorisation, plots, results
+from experiments import language_models, measuring, memorisation, plots, results
 from experiments.experiment import Inputs, Measured, Point
 from experiments.stacked_vs_grid import MAIN, WIDE
 from model.errors import InputError
@@ -119,15 +119,15 @@ def test_models_are_compared_on_equal_terms(compared):
 
 
 def test_losses_by_class_are_those_of_the_characters(base_path):
-    export = characters.Export.load(str(base_path / "1"))
-    text = (b"abc a\n b" * 1000)[: 5 * characters.PIECE]
-    rows = {row["class"]: row for row in characters.losses_by_class(export, text, 3)}
+    export = language_models.Export.load(str(base_path / "1"))
+    text = (b"abc a\n b" * 1000)[: 5 * language_models.PIECE]
+    rows = {row["class"]: row for row in language_models.losses_by_class(export, text, 3)}
     assert set(rows) == {"lower case", "space", "line feed"}
     pieces = export.pieces(text, 3)
     expected = [
         -score
         for piece, row in zip(pieces, export.score(pieces), strict=True)
-        for letter, score in list(zip(piece, row, strict=True))[characters.WARM :]
+        for letter, score in list(zip(piece, row, strict=True))[language_models.WARM :]
         if chr(letter) in " \t"
     ]
     assert rows["space"]["count"] == len(expected)

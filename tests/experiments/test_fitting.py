@@ -55,7 +55,7 @@ import sys
 from experiments import fitting
 from experiments.algorithmic_tasks import Memorisation
 from experiments.nets import Net
-from pipeline.artifacts import Store
+from pipeline.store.artifacts import Store
 
 config = fitting.FitConfig(6400, 640, batch_size=32, learning_rate=0.01, cooldown=0.5, seed=3)
 store = Store(sys.argv[1])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from commands import run_module
 
 from experiments import probing, results
-from experiments.characters import PIECE, WARM, Export
+from experiments.language_models import PIECE, WARM, Export
 from experiments.text_features import FEATURES
 
 
@@ -50,7 +50,7 @@ def test_characters_are_of_the_kind_that_stands_before_them():
 def test_models_that_have_answered_take_no_more_time(base_path):
     script = f"""
 import resource, time
-from experiments.characters import Export
+from experiments.language_models import Export
 export = Export.load({str(base_path / "1")!r})
 assert export.sample(10) and export.score([b"a"]).size
 before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
@@ -65,7 +65,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before)
 
 def test_an_export_is_looked_into(base_path):
     text = b"abc \n ab c\n" * 400
-    tables = probing.look_into(str(base_path / "1"), text, 2)
+    tables = probing.probe(str(base_path / "1"), text, 2)
     layers, units = 2, 12
     (cell,) = [row for row in tables["cells"] if row["feature"] == "position in the line"]
     export = Export.load(str(base_path / "1"))

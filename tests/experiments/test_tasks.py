@@ -136,20 +136,20 @@ def plain(inputs, weights, layers, activation):
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("kind", ["highway", "tanh", "relu"])
-def test_feed_forward_nets_compute_their_formulas(kind, tied):
+@pytest.mark.parametrize("architecture", ["highway", "tanh", "relu"])
+def test_feed_forward_nets_compute_their_formulas(architecture, tied):
     task = Parity(6)
-    model = nets.build(Net(kind, 3, 8, tied, input_signs=0.5), task, 16, compiled=False)
+    model = nets.build(Net(architecture, 3, 8, tied, input_signs=0.5), task, 16, compiled=False)
     inputs, _ = drawn(task)
     weights = [weight.numpy() for weight in model.weights]
     assert set(np.abs(weights[0]).ravel()) == {0.5}
-    if kind == "highway":
+    if architecture == "highway":
         expected = highway(inputs, weights, 3)
     else:
         relu = {"relu": lambda x: np.maximum(x, 0)}
-        expected = plain(inputs, weights, 3, relu.get(kind, np.tanh))
+        expected = plain(inputs, weights, 3, relu.get(architecture, np.tanh))
     np.testing.assert_allclose(model(inputs), expected, rtol=1e-4, atol=1e-5)
-    wider = nets.build(Net(kind, 6, 8, tied), task, 16, compiled=False).count_params()
+    wider = nets.build(Net(architecture, 6, 8, tied), task, 16, compiled=False).count_params()
     assert (wider == model.count_params()) == tied, "only tied layers cost nothing"
 
 
@@ -182,9 +182,9 @@ def test_a_grid_of_three_dimensions_reads_its_last_cell():
     assert (np.abs(gradient).max(axis=-1) > 0).all(), "it has seen every patch"
 
 
-@pytest.mark.parametrize("kind,dimensions", [("grid", 2), ("stacked", 1)])
-def test_forget_gates_begin_as_open_as_asked(kind, dimensions):
-    net, task = Net(kind, 3, 8, forget_bias=4.0), Memorisation(3, symbols=5)
+@pytest.mark.parametrize("architecture,dimensions", [("grid", 2), ("stacked", 1)])
+def test_forget_gates_begin_as_open_as_asked(architecture, dimensions):
+    net, task = Net(architecture, 3, 8, forget_bias=4.0), Memorisation(3, symbols=5)
     model = nets.build(net, task, 16, compiled=True)
     found = sum((weight.numpy() == 4).sum() for weight in model.weights)
     assert found == 3 * dimensions * 8

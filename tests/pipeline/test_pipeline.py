@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(1800)  # one fixture is nine runs
 # Kills the process with the artifact of one stage written, but not yet published.
 KILLER = """
 import os, runpy, signal, sys
-from pipeline import artifacts
+from pipeline.store import artifacts
 original = artifacts.publish
 def publish(source, destination, last):
     if f"/{stage}/" in destination:

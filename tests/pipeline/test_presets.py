@@ -11,7 +11,12 @@ from pipeline.training.learner import make_optimizer
 @pytest.mark.parametrize("kind,layers", [("stacked", 3), ("stacked", 6), ("grid", 3), ("grid", 6)])
 def test_the_seed_experiment(kind, layers):
     data, model, training = load_preset(f"enwik8-{kind}{layers}")
-    assert (model.kind, model.layers, model.units, model.dropout) == (kind, layers, 1000, 0.25)
+    assert (model.architecture, model.layers, model.units, model.dropout) == (
+        kind,
+        layers,
+        1000,
+        0.25,
+    )
     assert (model.init_scale, model.forget_bias) == (0.08, 1.0)
     assert kind == "stacked" or (model.tied, model.depth_priority) == ("depth", True)
     assert (training.batch_size, training.window, training.clip_value) == (50, 50, 5.0)

@@ -14,7 +14,14 @@ from model.execution.planner import SIDE_BY_SIDE, choose, measurements
 
 @pytest.mark.parametrize("row", measurements(), ids=str)
 def test_auto_is_the_fastest_that_was_measured(row):
-    plan = choose(row.units, row.layers, row.batch, device="cpu", on=row.processor, kind=row.kind)
+    plan = choose(
+        row.units,
+        row.layers,
+        row.batch,
+        device="cpu",
+        on=row.instruction_set,
+        architecture=row.architecture,
+    )
     compiled = "whole" if plan.compilation.whole else "gates"
     if plan.compilation.parts > 1:
         compiled = SIDE_BY_SIDE[compiled]
@@ -31,7 +38,7 @@ def test_nothing_runs_side_by_side_on_one_core(monkeypatch):
     monkeypatch.setattr(planner, "_cores", lambda: 1)
     for row in measurements():
         size = row.units, row.layers, row.batch
-        plan = choose(*size, device="cpu", on=row.processor, kind=row.kind)
+        plan = choose(*size, device="cpu", on=row.instruction_set, architecture=row.architecture)
         assert plan.compilation.parts == 1
         assert "parts" not in "".join(plan.reasons)
 
@@ -53,13 +60,13 @@ def test_a_processor_without_bfloat16_products_gets_float32(on):
 )
 def test_a_processor_is_told_by_its_flags(monkeypatch, flags, told):
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: f"flags\t: {flags}\n")
-    assert planner.processor.__wrapped__() == told
+    assert planner.instruction_set.__wrapped__() == told
 
 
 def test_stacked_nets_go_by_grids_where_none_was_measured():
-    measured = {row.processor for row in measurements() if row.kind == "stacked"}
-    for on in {row.processor for row in measurements()}:
-        plan = choose(128, 2, 16, device="cpu", on=on, kind="stacked")
+    measured = {row.instruction_set for row in measurements() if row.architecture == "stacked"}
+    for on in {row.instruction_set for row in measurements()}:
+        plan = choose(128, 2, 16, device="cpu", on=on, architecture="stacked")
         (why,) = (reason for reason in plan.reasons if "fastest" in reason)
         assert f"at {'stacked' if on in measured else 'grid'} " in why
 
@@ -86,7 +93,7 @@ def explain(*arguments):
 
 
 def test_explain_says_what_and_why():
-    done = explain("--processor", "amx", "--device", "cpu", "--window", "100")
+    done = explain("--instruction_set", "amx", "--device", "cpu", "--window", "100")
     shown = done.stdout
     assert not done.stderr
     assert "bfloat16" in shown
@@ -97,7 +104,9 @@ def test_explain_says_what_and_why():
 
 
 def test_explain_knows_stacked_nets():
-    shown = explain("--kind", "stacked", "--layers", "3", "--processor", "other").stdout
+    shown = explain(
+        "--architecture", "stacked", "--layers", "3", "--instruction_set", "other"
+    ).stdout
     assert "at stacked 3x1000" in shown
     assert "180 MB" in shown  # 24 bytes * 1000 units * 3 layers * 50 steps * 50 rows
 

@@ -23,25 +23,25 @@ from model.language_model.sampling import (
     read,
     score,
 )
-from model.text.code_points import PADDING, Alphabet
+from model.text.code_points import PADDING, TextVocabulary
 
 TEXTS = ["", "abba", "a"]
 
 
 @pytest.fixture(scope="module", params=["bytes", "unicode"])
-def kind(request):
+def character_unit(request):
     """What a character is."""
     return request.param
 
 
 @pytest.fixture(params=["grid", "stacked"], scope="module")
 def model(request):
-    return CharacterModel(ModelConfig(kind=request.param, layers=2, units=8), 3)
+    return CharacterModel(ModelConfig(architecture=request.param, layers=2, units=8), 3)
 
 
 @pytest.fixture
-def alphabet():
-    return Alphabet.of("bytes", b"abc")
+def vocabulary():
+    return TextVocabulary.of("bytes", b"abc")
 
 
 def choice(batch, temperature=1.0, top_k=0, top_p=1.0, seed=0):
@@ -53,44 +53,44 @@ def choice(batch, temperature=1.0, top_k=0, top_p=1.0, seed=0):
     )
 
 
-def generate_text(model, alphabet, prompts, lengths, **arguments):
+def generate_text(model, vocabulary, prompts, lengths, **arguments):
     generated = generate(
         model,
-        alphabet.encode(tf.constant(prompts)),
+        vocabulary.encode(tf.constant(prompts)),
         tf.constant(lengths),
         choice(len(prompts), **arguments),
     )
-    return alphabet.decode(generated.ids).numpy(), generated
+    return vocabulary.decode(generated.ids).numpy(), generated
 
 
-def test_a_row_does_not_depend_on_the_rest_of_the_batch(model, alphabet):
-    together, generated = generate_text(model, alphabet, TEXTS, [5, 9, 0], seed=3)
+def test_a_row_does_not_depend_on_the_rest_of_the_batch(model, vocabulary):
+    together, generated = generate_text(model, vocabulary, TEXTS, [5, 9, 0], seed=3)
     assert [len(text) for text in together] == [5, 9, 0]
-    alone, _ = generate_text(model, alphabet, TEXTS[1:2], [9], seed=4)
+    alone, _ = generate_text(model, vocabulary, TEXTS[1:2], [9], seed=4)
     assert alone[0] == together[1]
     np.testing.assert_array_equal(generated.log_probabilities[0, 5:], 0)
 
 
-def test_texts_of_no_length_are_read_only(model, alphabet):
-    texts, generated = generate_text(model, alphabet, TEXTS, [0, 0, 0])
+def test_texts_of_no_length_are_read_only(model, vocabulary):
+    texts, generated = generate_text(model, vocabulary, TEXTS, [0, 0, 0])
     assert list(texts) == [b"", b"", b""] and generated.alternatives.shape == (3, 0, 0)
-    read_only = read(model, alphabet.encode(tf.constant(TEXTS)), initial_state(model, 3))
+    read_only = read(model, vocabulary.encode(tf.constant(TEXTS)), initial_state(model, 3))
     for found, expected in zip(
         tf.nest.flatten(generated.state), tf.nest.flatten(read_only), strict=True
     ):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_log_probabilities_of_generated_text_are_its_score(model, alphabet):
-    texts, generated = generate_text(model, alphabet, [""], [12])
-    bits, scores = score(model, alphabet.encode(tf.constant(texts)))
+def test_log_probabilities_of_generated_text_are_its_score(model, vocabulary):
+    texts, generated = generate_text(model, vocabulary, [""], [12])
+    bits, scores = score(model, vocabulary.encode(tf.constant(texts)))
     np.testing.assert_allclose(generated.log_probabilities, scores, rtol=1e-5)
     np.testing.assert_allclose(bits[0], -np.mean(scores) / np.log(2), rtol=1e-5)
 
 
-def test_temperature_zero_takes_the_likeliest(model, alphabet):
-    first, _ = generate_text(model, alphabet, ["ab"], [6], temperature=0, seed=1)
-    second, _ = generate_text(model, alphabet, ["ab"], [6], temperature=0, seed=2)
+def test_temperature_zero_takes_the_likeliest(model, vocabulary):
+    first, _ = generate_text(model, vocabulary, ["ab"], [6], temperature=0, seed=1)
+    second, _ = generate_text(model, vocabulary, ["ab"], [6], temperature=0, seed=2)
     assert first == second
 
 
@@ -186,28 +186,30 @@ def assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary=1
     return frozen
 
 
-@pytest.mark.parametrize("kind", ["grid", "stacked"])
+@pytest.mark.parametrize("architecture", ["grid", "stacked"])
 @pytest.mark.parametrize("tied", ["none", "depth", "all"])
 @pytest.mark.parametrize("depth_priority", [True, False])
 @PRECISIONS
-def test_steps_equal_the_whole_sequence(kind, tied, depth_priority, precision, bound):
-    config = ModelConfig(kind=kind, tied=tied, depth_priority=depth_priority)
+def test_steps_equal_the_whole_sequence(architecture, tied, depth_priority, precision, bound):
+    config = ModelConfig(architecture=architecture, tied=tied, depth_priority=depth_priority)
     assert_steps_equal_the_whole_sequence(config, precision, bound)
 
 
-@pytest.mark.parametrize("kind", ["grid", "stacked"])
+@pytest.mark.parametrize("architecture", ["grid", "stacked"])
 @PRECISIONS
-def test_products_are_kept_of_few_characters_only(kind, precision, bound):
-    config = ModelConfig(kind=kind, tied="all")
+def test_products_are_kept_of_few_characters_only(architecture, precision, bound):
+    config = ModelConfig(architecture=architecture, tied="all")
     for vocabulary, kept in ((11, 1), (500, 0)):
         net = assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary)
         assert len(net.packed.table) == kept
 
 
 @needs_integer_products
-@pytest.mark.parametrize("kind", ["grid", "stacked"])
-def test_a_quantized_net_reads_as_it_writes(kind):
-    model = CharacterModel(ModelConfig(kind=kind, layers=2, units=20, tied="all"), 3)
+@pytest.mark.parametrize("architecture", ["grid", "stacked"])
+def test_a_quantized_net_reads_as_it_writes(architecture):
+    model = CharacterModel(
+        ModelConfig(architecture=architecture, layers=2, units=20, tied="all"), 3
+    )
     model.freeze(quantize=True)
     ids = tf.constant([[0, 1, 2, 0], [2, 1, PADDING, PADDING], [PADDING] * 4])
     step = tf.function(model.stepper())
@@ -340,28 +342,31 @@ def test_an_embedding_is_what_the_whole_text_has_left(model):
     np.testing.assert_allclose(embed(model, ids), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind,text", [("bytes", b"\x00 \\n\n\t\xff'"), ("unicode", "aé\n'𝄞\\")])
-def test_vocabulary_file_round_trip(kind, text):
-    symbols = text if kind == "bytes" else map(ord, text)
-    alphabet = Alphabet.of(kind, symbols)
-    assert Alphabet.from_text(alphabet.to_text(), "vocabulary.txt") == alphabet
-    encoded = alphabet.encode(tf.constant([text, text[:1]]))
+@pytest.mark.parametrize(
+    "character_unit,text", [("bytes", b"\x00 \\n\n\t\xff'"), ("unicode", "aé\n'𝄞\\")]
+)
+def test_vocabulary_file_round_trip(character_unit, text):
+    symbols = text if character_unit == "bytes" else map(ord, text)
+    vocabulary = TextVocabulary.of(character_unit, symbols)
+    assert TextVocabulary.from_text(vocabulary.to_text(), "vocabulary.txt") == vocabulary
+    encoded = vocabulary.encode(tf.constant([text, text[:1]]))
     assert encoded[1].numpy().tolist()[1:] == [PADDING] * (len(text) - 1)
-    expected = text if kind == "bytes" else text.encode()
-    assert alphabet.decode(encoded).numpy()[0] == expected
-    np.testing.assert_array_equal(alphabet.encode_one(tf.constant(text)), encoded[0])
+    expected = text if character_unit == "bytes" else text.encode()
+    assert vocabulary.decode(encoded).numpy()[0] == expected
+    np.testing.assert_array_equal(vocabulary.encode_scalar(tf.constant(text)), encoded[0])
 
 
 def test_a_file_that_is_no_vocabulary_is_refused():
     with pytest.raises(InputError, match=r"vocabulary\.txt"):
-        Alphabet.from_text("hello\n", "vocabulary.txt")
+        TextVocabulary.from_text("hello\n", "vocabulary.txt")
 
 
 @pytest.mark.parametrize(
-    "kind,text,name", [("bytes", "ab~", "0x7E"), ("unicode", "abé", "'é' (code point 233)")]
+    "character_unit,text,name",
+    [("bytes", "ab~", "0x7E"), ("unicode", "abé", "'é' (code point 233)")],
 )
-def test_an_unknown_character_is_named(kind, text, name):
-    said = Alphabet.of(kind, b"ab").unknown(tf.constant([text, "a"]))
+def test_an_unknown_character_is_named(character_unit, text, name):
+    said = TextVocabulary.of(character_unit, b"ab").unknown_character(tf.constant([text, "a"]))
     assert f"the vocabulary lacks the character {name}" in said.numpy().decode()
 
 

@@ -21,10 +21,10 @@ def few_at_once(monkeypatch):
     monkeypatch.setattr(counts, "GATHERED", 4)
 
 
-def counted(kind, pieces):
-    counting = counts.Counting(kind)
+def counted(unit, pieces):
+    counting = counts.Counting(unit)
     for piece in pieces:
-        counting.add(np.array(list(map(ord, piece)), DTYPES[kind]))
+        counting.add(np.array(list(map(ord, piece)), DTYPES[unit]))
     return counting.counts(records=len(pieces))
 
 
@@ -33,11 +33,11 @@ def as_counter(tally):
 
 
 @pytest.mark.usefixtures("few_at_once")
-@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize("unit", DTYPES)
 @settings(deadline=None)  # the first call compiles
 @given(texts=st.lists(st.lists(TEXTS, max_size=3), max_size=4))
-def test_texts_in_pieces_add_up(kind, texts):
-    parts = [counted(kind, pieces) for pieces in texts]
+def test_texts_in_pieces_add_up(unit, texts):
+    parts = [counted(unit, pieces) for pieces in texts]
     tallies = counts.Tallies.sum(part.tallies for part in parts) if parts else counts.Tallies()
     found = counts.join(tallies, [part.edges for part in parts])
 
@@ -55,7 +55,9 @@ def test_texts_in_pieces_add_up(kind, texts):
 def test_counting_needs_no_directory_of_its_own(tmp_path):
     nowhere = tmp_path / "file"
     nowhere.touch()
-    script = "import numpy as np; from pipeline.counts import Counting; c = Counting('bytes'); "
+    script = (
+        "import numpy as np; from pipeline.data.counts import Counting; c = Counting('bytes'); "
+    )
     script += "c.add(np.frombuffer(b'abab', np.uint8)); print(c.counts(1).tallies.pairs.total)"
     finished = subprocess.run(
         [sys.executable, "-c", script],

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from servers import wait_until
 
-from model.text.code_points import Alphabet
+from model.text.code_points import TextVocabulary
 from pipeline.data import corpus, layout
 from pipeline.data.windows import Split
 from pipeline.settings import DataConfig
@@ -23,7 +23,7 @@ def expected_windows(ids, streams, window):
     return [rows[:, n * window : (n + 1) * window] for n in range(length // window)]
 
 
-def examples_of(store, directory, size, shards, kind):
+def examples_of(store, directory, size, shards, unit):
     """The ids of a text, and the split that ExampleGen makes of it."""
     text = "".join(np.random.default_rng().choice(list("ab\nßé漢𝄞"), size=size))
     path = directory / "text.txt"
@@ -32,10 +32,10 @@ def examples_of(store, directory, size, shards, kind):
         artifact = example_gen.run(
             store, corpus.resolve(str(path)), DataConfig(train_fraction=0.95, shards=shards)
         )
-    codes = list(text.encode()) if kind == "bytes" else list(map(ord, text))
-    alphabet = Alphabet.of(kind, codes)
-    split = Split.open(artifact.path, "train", alphabet)
-    return np.searchsorted(alphabet.symbols, codes[: split.total]), split
+    codes = list(text.encode()) if unit == "bytes" else list(map(ord, text))
+    vocabulary = TextVocabulary.of(unit, codes)
+    split = Split.open(artifact.path, "train", vocabulary)
+    return np.searchsorted(vocabulary.code_points, codes[: split.total]), split
 
 
 @pytest.fixture(scope="module", params=["bytes", "unicode"])
@@ -61,10 +61,10 @@ def test_reading_starts_anywhere(text_and_split):
     np.testing.assert_array_equal(actual, expected)
 
 
-@pytest.mark.parametrize("kind", ["bytes", "unicode"])
-def test_records_before_a_stream_are_passed_over(kind, store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("unit", ["bytes", "unicode"])
+def test_records_before_a_stream_are_passed_over(unit, store, tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "BLOCK", 8)
-    ids, split = examples_of(store, tmp_path, 30, 1, kind)
+    ids, split = examples_of(store, tmp_path, 30, 1, unit)
     for start in range(6, 18):
         actual = next(split.training_windows(1, 1, start).as_numpy_iterator())
         np.testing.assert_array_equal(actual, [[ids[start]]])
@@ -89,7 +89,7 @@ def test_remote_streams_are_asked_for_at_the_same_time(tmp_path):
         tuple(f"file://{pipe}" for pipe in pipes),
         tuple(range(0, 500, 100)),
         500,
-        Alphabet.of("bytes", [0]),
+        TextVocabulary.of("bytes", [0]),
     )
     writers = []
 

@@ -15,7 +15,10 @@ def page_file(tmp_path_factory):
     """The page of a text in two scripts, whose end is of another kind."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "text.txt").write_text(TEXT, newline="")
-    for stage in (f"example_gen --corpus {folder}/text.txt", "statistics_gen --alphabet unicode"):
+    for stage in (
+        f"example_gen --corpus {folder}/text.txt",
+        "statistics_gen --character_unit unicode",
+    ):
         finished = run_module("pipeline", *stage.split(), "--root", folder / "root")
         assert finished.returncode == 0, finished.stderr
     written = folder / "page.html"

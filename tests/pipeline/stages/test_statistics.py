@@ -27,13 +27,13 @@ def private_store(tmp_path):
         yield store
 
 
-def make(store, tmp_path, text, alphabet="bytes", train_fraction=0.9):
+def make(store, tmp_path, text, character_unit="bytes", train_fraction=0.9):
     path = tmp_path / "text.txt"
     path.write_bytes(text)
     examples = example_gen.run(
         store, corpus.resolve(str(path)), DataConfig(train_fraction=train_fraction, shards=4)
     )
-    return examples, statistics_gen.run(store, examples, alphabet)
+    return examples, statistics_gen.run(store, examples, character_unit)
 
 
 def test_records_are_the_corpus_with_provenance(private_store, tmp_path):
@@ -70,15 +70,15 @@ def test_code_points_are_never_cut(private_store, tmp_path):
             Record.parse(record.numpy()).text.decode("utf-8")
 
 
-@pytest.mark.parametrize("alphabet", ["bytes", "unicode"])
-def test_statistics_are_those_of_the_text(private_store, tmp_path, alphabet):
+@pytest.mark.parametrize("character_unit", ["bytes", "unicode"])
+def test_statistics_are_those_of_the_text(private_store, tmp_path, character_unit):
     text = (words(None, 150_000) + "é漢\n\n\nlast").replace("r", "ü").encode()
-    examples, statistics = make(private_store, tmp_path, text, alphabet)
+    examples, statistics = make(private_store, tmp_path, text, character_unit)
     train = text_of(examples, "train")
-    symbols = list(train) if alphabet == "bytes" else [ord(c) for c in train.decode()]
+    symbols = list(train) if character_unit == "bytes" else [ord(c) for c in train.decode()]
     read = statistics_gen.read(statistics.path, "train")
     counts = Counter(symbols)
-    assert (read.occurrences, read.kind) == (counts, alphabet)
+    assert (read.occurrences, read.unit) == (counts, character_unit)
 
     def entropy(counter):
         total = counter.total()
@@ -92,7 +92,7 @@ def test_statistics_are_those_of_the_text(private_store, tmp_path, alphabet):
     with open(f"{statistics.path}/Split-train/FeatureStats.pb", "rb") as file:
         proto.ParseFromString(file.read())
     lines = proto.datasets[0].features[1].num_stats
-    decoded = train.decode("latin-1" if alphabet == "bytes" else "utf-8")
+    decoded = train.decode("latin-1" if character_unit == "bytes" else "utf-8")
     lengths = [len(line) for line in decoded.removesuffix("\n").split("\n")]
     assert (lines.min, lines.max) == (min(lengths), max(lengths))
     assert lines.common_stats.num_non_missing == len(lengths)

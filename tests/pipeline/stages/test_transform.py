@@ -11,7 +11,7 @@ from conftest import inputs, text_of
 from model.config import ModelConfig
 from model.errors import InputError
 from model.language_model.character_model import CharacterModel
-from model.text.code_points import Alphabet, TransformedAlphabet
+from model.text.code_points import NormalizedTextVocabulary, TextVocabulary
 from model.text.normalization import TextTransform
 from pipeline.data import corpus
 from pipeline.data.records import read_index
@@ -98,12 +98,12 @@ def test_the_graph_is_in_the_served_model(store, tmp_path):
     transformed = transform.run(store, examples, data)
     symbols = sorted(set(text_of(transformed, "train").decode()))
     assert "Ä" not in symbols and "ä" in symbols
-    alphabet = TransformedAlphabet(
+    vocabulary = NormalizedTextVocabulary(
         "unicode", tuple(map(ord, symbols)), transform.load(transformed.path)
     )
-    model = CharacterModel(ModelConfig(layers=1, units=8), alphabet.size)
-    export(model, alphabet, str(tmp_path / "1"))
-    export(model, Alphabet("unicode", alphabet.symbols), str(tmp_path / "2"))
+    model = CharacterModel(ModelConfig(layers=1, units=8), vocabulary.size)
+    export(model, vocabulary, str(tmp_path / "1"))
+    export(model, TextVocabulary("unicode", vocabulary.code_points), str(tmp_path / "2"))
     served, plain = (tf.saved_model.load(str(tmp_path / version)) for version in "12")
     as_typed = "GRÖSSE DER A\u0308PFEL".replace("SS", "ß")
     for signature, output in (("score", "log_probabilities"), ("embed", "embedding")):

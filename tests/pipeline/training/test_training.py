@@ -113,7 +113,9 @@ PROGRAMS = Plan("wavefront", Compilation(whole=True, gates=False, parts=4), "flo
     "devices,plan", [(["cpu:0", "cpu:1"], None), (["cpu:0"], PROGRAMS)], ids=["replicas", "parts"]
 )
 def test_replicas_and_parts_take_the_steps_of_one(devices, plan):
-    config = TrainingConfig(batch_size=6, window=7, clip_norm=0.01, optimizer="sgd")
+    config = TrainingConfig(
+        batch_size=6, window=7, clip_norm=0.01, optimizer="sgd", dtype="float32"
+    )
     windows = np.random.default_rng().integers(0, 10, (4, 6, 7), np.int32)
     learners = [learner(["cpu:0"], config), learner(devices, config, plan)]
     learners[1].model.set_weights(learners[0].model.get_weights())

@@ -16,7 +16,7 @@ from model.decoding.packed_kernels import has_integer_products
 from model.errors import InputError
 from model.language_model import sampling
 from model.language_model.character_model import CharacterModel
-from model.text.code_points import PADDING, Alphabet
+from model.text.code_points import PADDING, TextVocabulary
 from serving.graph.batching import Batching, rebatch
 from serving.graph.export import WARM_UP, export
 from serving.server.servable import Servable
@@ -24,7 +24,7 @@ from serving.server.warm_up import warm_up
 
 
 @pytest.fixture(scope="module", params=["bytes", "unicode"])
-def kind(request):
+def character_unit(request):
     """What a character is."""
     return request.param
 
@@ -61,17 +61,17 @@ def test_no_function_asks_for_xla(loaded):
     assert "_XlaMustCompile" not in attributes
 
 
-def test_generate_equals_the_model(loaded, model, alphabet):
+def test_generate_equals_the_model(loaded, model, vocabulary):
     values = inputs(["abc", "", "é a"], 9, alternatives=2)
     generated = loaded("generate", values)
-    ids = alphabet.encode(tf.constant(values["prompt"]))
+    ids = vocabulary.encode(tf.constant(values["prompt"]))
     choice = sampling.Choice(
         *(tf.constant(values[name]) for name in ("temperature", "top_k", "top_p", "seed"))
     )
     expected = sampling.generate(model, ids, tf.constant(values["length"]), choice, None, 2)
-    assert generated["text"].tolist() == alphabet.decode(expected.ids).numpy().tolist()
+    assert generated["text"].tolist() == vocabulary.decode(expected.ids).numpy().tolist()
     assert generated["characters"].tolist() == [9, 9, 9]
-    likeliest = alphabet.characters(expected.alternatives).numpy().tolist()
+    likeliest = vocabulary.decode_each(expected.alternatives).numpy().tolist()
     assert generated["alternatives"].tolist() == likeliest
     for name in ("log_probabilities", "alternative_log_probabilities"):
         np.testing.assert_allclose(generated[name], getattr(expected, name), rtol=1e-5)
@@ -90,9 +90,9 @@ def test_a_text_goes_on_from_its_state(loaded):
     assert whole["state"].shape[1] == 4 + 16 + 2 * 2 * 12
 
 
-def test_a_state_of_another_model_is_refused(loaded, alphabet, tmp_path):
-    other = CharacterModel(ModelConfig(layers=2, units=12), alphabet.size)
-    export(other, alphabet, str(tmp_path / "1"))
+def test_a_state_of_another_model_is_refused(loaded, vocabulary, tmp_path):
+    other = CharacterModel(ModelConfig(layers=2, units=12), vocabulary.size)
+    export(other, vocabulary, str(tmp_path / "1"))
     state = Loaded(tmp_path / "1")("generate", inputs(["a"]))["state"]
     with pytest.raises(tf.errors.InvalidArgumentError, match="another model version"):
         loaded("generate", {**inputs(["a"]), "state": state})
@@ -171,9 +171,9 @@ def test_both_signatures_that_generate_fill_the_same_batch(base_path, tmp_path):
     assert time.monotonic() - begun < wait
 
 
-def test_score_embed_and_inspect_equal_the_model(loaded, model, alphabet):
+def test_score_embed_and_inspect_equal_the_model(loaded, model, vocabulary):
     text = np.array(["abc é".encode(), b"a"], object)
-    ids = alphabet.encode(tf.constant(text))
+    ids = vocabulary.encode(tf.constant(text))
     scored = loaded("score", {"text": text})
     bits, log_probabilities = sampling.score(model, ids)
     np.testing.assert_allclose(scored["bits_per_character"], bits, rtol=1e-5)
@@ -244,10 +244,10 @@ def test_a_failed_warm_up_says_what_is_wrong(base_path, tmp_path, record, told):
     assert told in str(failed.value) and len(str(failed.value).splitlines()) == 1
 
 
-def test_documents_and_vocabulary_are_assets(model, alphabet, tmp_path):
-    export(model, alphabet, str(tmp_path / "1"), {"model_card.md": "# Letters\n"})
+def test_documents_and_vocabulary_are_assets(model, vocabulary, tmp_path):
+    export(model, vocabulary, str(tmp_path / "1"), {"model_card.md": "# Letters\n"})
     assert (tmp_path / "1/assets/model_card.md").read_text() == "# Letters\n"
-    assert (tmp_path / "1/assets/vocabulary.txt").read_text() == alphabet.to_text()
+    assert (tmp_path / "1/assets/vocabulary.txt").read_text() == vocabulary.to_text()
 
 
 @pytest.mark.parametrize("tied", ["none", "all"])
@@ -256,12 +256,12 @@ def test_documents_and_vocabulary_are_assets(model, alphabet, tmp_path):
     [("bfloat16", 0.55), pytest.param("int8", 0.35, marks=needs_integer_products)],
 )
 def test_smaller_kernels_score_nearly_the_same(tmp_path, tied, precision, share):
-    alphabet = Alphabet.of("bytes", LETTERS.encode())
-    wide = CharacterModel(ModelConfig(layers=2, units=128, tied=tied), alphabet.size)
+    vocabulary = TextVocabulary.of("bytes", LETTERS.encode())
+    wide = CharacterModel(ModelConfig(layers=2, units=128, tied=tied), vocabulary.size)
     sizes, bits, states = [], [], []
     for version, one in enumerate(("float32", precision), 1):
         path = tmp_path / str(version)
-        export(wide, alphabet, str(path), precision=one, batching=Batching(8))
+        export(wide, vocabulary, str(path), precision=one, batching=Batching(8))
         files = (path / "variables").glob("variables.data*")
         sizes.append(sum(map(os.path.getsize, files)))
         scored = Loaded(path)("score", {"text": np.array([b"abc abc"], object)})
@@ -273,12 +273,14 @@ def test_smaller_kernels_score_nearly_the_same(tmp_path, tied, precision, share)
 
 
 @needs_integer_products
-@pytest.mark.parametrize("kind", ["grid", "stacked"])
-def test_a_quantized_model_answers_every_signature(tmp_path, kind):
+@pytest.mark.parametrize("architecture", ["grid", "stacked"])
+def test_a_quantized_model_answers_every_signature(tmp_path, architecture):
     """Its text is the same in pieces and beside others, and scores what it was written with."""
-    alphabet = Alphabet.of("bytes", LETTERS.encode())
-    model = CharacterModel(ModelConfig(kind=kind, layers=2, units=24, tied="all"), alphabet.size)
-    export(model, alphabet, str(tmp_path / "1"), precision="int8", batching=Batching(8))
+    vocabulary = TextVocabulary.of("bytes", LETTERS.encode())
+    model = CharacterModel(
+        ModelConfig(architecture=architecture, layers=2, units=24, tied="all"), vocabulary.size
+    )
+    export(model, vocabulary, str(tmp_path / "1"), precision="int8", batching=Batching(8))
     loaded = Loaded(tmp_path / "1")
     whole = loaded("generate", inputs(["abc"], 12, seed=3))
     first = loaded("generate", inputs(["abc", "", "b"], 5, seed=3))
@@ -295,9 +297,9 @@ def test_a_quantized_model_answers_every_signature(tmp_path, kind):
 
 @pytest.mark.skipif(has_integer_products(), reason="the processor has VNNI")
 def test_a_quantized_model_gives_no_wrong_answers_without_vnni(tmp_path):
-    alphabet = Alphabet.of("bytes", LETTERS.encode())
-    model = CharacterModel(ModelConfig(layers=1, units=8), alphabet.size)
-    export(model, alphabet, str(tmp_path / "1"), precision="int8", batching=Batching(8))
+    vocabulary = TextVocabulary.of("bytes", LETTERS.encode())
+    model = CharacterModel(ModelConfig(layers=1, units=8), vocabulary.size)
+    export(model, vocabulary, str(tmp_path / "1"), precision="int8", batching=Batching(8))
     loaded = Loaded(tmp_path / "1")
     text = {"text": np.array([b"abc"], object)}
     asked = {"generate": inputs(["abc"]), "score": text, "embed": text, "inspect": text}

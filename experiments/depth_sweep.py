@@ -31,7 +31,7 @@ MODELS: dict[str, tuple[Kind, bool]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class DepthSweep:
     """What is compared at one scale.
 
     Attributes:
@@ -52,24 +52,24 @@ class Comparison:
     seeds: int = 1
     input_signs: float = 0.0
     forget_bias: float = 1.0
-    deeper: Sequence["Comparison"] = ()
+    deeper: Sequence["DepthSweep"] = ()
 
 
-def ladders(
-    chosen: Comparison,
+def difficulty_sweeps(
+    chosen: DepthSweep,
     inputs: Inputs,
     unit: str,
     task: Callable[[int], Task],
     models: Mapping[str, tuple[Kind, bool]],
 ) -> list[Point]:
-    """A point per size, depth, model and seed; each net climbs the sizes until it fails.
+    """A point per size, depth, model and seed; each net runs through the sizes until it fails.
 
     Args:
       chosen: what is compared.
       inputs: where the seeds begin.
       unit: what the size is called.
       task: of a size.
-      models: by name the kind of net, and whether its layers are tied.
+      models: by name the architecture of net, and whether its layers are tied.
     """
     return [
         Point(
@@ -77,27 +77,29 @@ def ladders(
             partial(
                 fitting.measure,
                 task=task(size),
-                net=Net(kind, layers, chosen.units, tied, chosen.input_signs, chosen.forget_bias),
+                net=Net(
+                    architecture, layers, chosen.units, tied, chosen.input_signs, chosen.forget_bias
+                ),
                 config=dataclasses.replace(chosen.fit, seed=seed),
             ),
-            ladder=f"{model} {layers} {seed}",
+            difficulty_sweep=f"{model} {layers} {seed}",
             failed=fitting.has_failed,
         )
         for size in chosen.sizes
         for layers in chosen.layers
-        for model, (kind, tied) in models.items()
+        for model, (architecture, tied) in models.items()
         if layers > 1 or not tied  # a single layer is untied
         for seed in inputs.seeds(chosen.seeds)
     ]
 
 
-def experiment(
+def depth_experiment(
     name: str,
     title: str,
     claim: str,
     unit: str,
     task: Callable[[int], Task],
-    scales: Mapping[Scale, Comparison],
+    scales: Mapping[Scale, DepthSweep],
 ) -> Experiment:
     """The experiment that compares depths on a task, whose size is counted in `unit`."""
 
@@ -105,7 +107,9 @@ def experiment(
         chosen = scales[scale]
         # Those that take the longest come first: the last of them would have one core alone.
         parts = (*chosen.deeper, chosen)
-        return [one for part in parts for one in ladders(part, inputs, unit, task, MODELS)]
+        return [
+            one for part in parts for one in difficulty_sweeps(part, inputs, unit, task, MODELS)
+        ]
 
     return Experiment(
         name,

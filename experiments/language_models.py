@@ -20,7 +20,7 @@ from pipeline.stages import example_gen, schema_gen, statistics_gen, trainer
 from pipeline.store.artifacts import Artifact, Store, copy_tree
 from pipeline.training.training_log import LAYER_GRADIENT, LOSS, SPEED, read_scalars
 from serving.graph.batching import rebatch
-from serving.graph.export import read_alphabet
+from serving.graph.export import read_text_vocabulary
 
 PIECE = 1000
 """Characters that an export reads at once."""
@@ -120,8 +120,8 @@ class Export(NamedTuple):
         """
         if not files.exists(os.path.join(path, tf.saved_model.SAVED_MODEL_FILENAME_PB)):
             raise InputError(f"{path} is not an exported model; give one with a saved_model.pb")
-        alphabet = read_alphabet(path)
-        if alphabet.kind != "bytes":
+        vocabulary = read_text_vocabulary(path)
+        if vocabulary.unit != "bytes":
             raise InputError(f"the characters of {path} are code points; give a model of bytes")
         # The threads that merge the requests of one model look for some a thousand times a second,
         # for as long as the process lives; those that all models share wait until there are some.
@@ -129,7 +129,7 @@ class Export(NamedTuple):
             copy_tree(path, copy)
             rebatch(copy, {"num_batch_threads": 0})
             signatures = tf.saved_model.load(copy).signatures
-        return cls(signatures, bytes(alphabet.symbols))
+        return cls(signatures, bytes(vocabulary.code_points))
 
     def pieces(self, text: bytes, count: int) -> list[bytes]:
         """Pieces of `PIECE` bytes, evenly spread over a text, that the model can read.
