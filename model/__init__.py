@@ -1,7 +1,39 @@
-"""Grid LSTM and stacked LSTM character models: the mathematics, the layers and the sampling."""
+"""Grid LSTM: LSTM cells along depth as well as along time, for TensorFlow 2 and Keras.
 
+Installed, this package is called `grid_lstm`:
+
+    from grid_lstm import GridLSTM, GridLSTMND
+
+The names below are imported when they are first used, so that importing the package is cheap.
+"""
+
+import importlib
 import os
+from typing import Any
 
 # TensorFlow asks this when it is imported, and by itself leaves products to oneDNN only on
 # processors with VNNI; nets of 96 units train 1.4 times as fast with it on others, too.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+__version__ = "1.0.0"
+
+_EXPORTS = {
+    "GridLSTM": "layers",
+    "GridLSTMCell": "layers",
+    "GridLSTMND": "layers",
+    "StackedLSTM": "layers",
+    "InputError": "errors",
+    "CharacterModel": "language_model.character_model",
+    "FrozenCharacterModel": "language_model.frozen",
+    "ModelConfig": "language_model.config",
+    "freeze": "language_model.frozen",
+}
+
+__all__ = ["__version__", *_EXPORTS]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from the module that defines it."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)

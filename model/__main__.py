@@ -4,10 +4,14 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from typing import NoReturn, get_args
+from typing import TYPE_CHECKING, NoReturn, get_args
 
-from .config import Architecture, ComputeType, Device, Execution, GridEquations, InstructionSet
+from .config import ComputeType, Device, Execution, InstructionSet
 from .errors import InputError
+from .language_model.config import Architecture
+
+if TYPE_CHECKING:
+    from .execution.plan import Plan
 
 
 def positive(text: str) -> int:
@@ -52,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--instruction_set",
         choices=get_args(InstructionSet),
-        help="InstructionSet to plan for; None for this one.",
+        help="Instruction set to plan for; None for this machine's.",
     )
     return top
 
@@ -66,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         for name, value in explain(**options):
-            print(f"{name:<27}{value}")
+            print(f"{name:<28}{value}")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -84,24 +88,31 @@ def explain(
     device: Device | None,
     instruction_set: InstructionSet | None,
 ) -> Iterator[tuple[str, str]]:
-    """Yields the lines of `explain`, a name and a value each."""
+    """Yields the lines of `explain`, a name and a value each; the arguments are its options."""
     _import_tensorflow()
     from .execution.planner import choose
 
     plan = choose(
-        units, layers, batch, execution, dtype, device, instruction_set, architecture=architecture
+        units,
+        layers,
+        batch,
+        execution,
+        dtype,
+        device,
+        instruction_set,
+        architecture=architecture,
     )
     yield "execution", plan.execution
     yield "products", plan.dtype
     yield "memories, weights", "float32"
-    yield "compiled", _compiled(plan)
+    yield "compiled", _describe_compilation(plan)
     if plan.execution != "reference":
-        yield from _kept(plan, architecture, layers, units, batch, window)
+        yield from _describe_memory(plan, architecture, layers, units, batch, window)
     for number, reason in enumerate(plan.reasons):
         yield "" if number else "because", reason
 
 
-def _import_tensorflow():
+def _import_tensorflow() -> None:
     """Imports TensorFlow without the notices that it writes to the standard error stream."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr = os.dup(2)
@@ -114,36 +125,40 @@ def _import_tensorflow():
             os.close(stderr)
 
 
-def _compiled(plan):
+def _describe_compilation(plan: "Plan") -> str:
     if plan.execution == "reference":
         return "as the caller compiles it"
-    parts = plan.compilation.parts
-    beside = f"; {parts} groups of batch rows side by side" if parts > 1 else ""
-    if plan.compilation.whole:
-        return f"the whole step, products included, by XLA{beside}"
-    return f"the gates by XLA; products are oneDNN's{beside}"
+    shards = plan.compilation.batch_shards
+    sharded = f"; {shards} shards of the batch side by side" if shards > 1 else ""
+    if plan.compilation.jits_step:
+        return f"the whole step, products included, by XLA{sharded}"
+    return f"the gates by XLA; products are oneDNN's{sharded}"
 
 
-def _kept(plan, architecture, layers, units, batch, window):
-    """Yields what the forward pass keeps, without and with gradient checkpointing."""
-    from .grid.checkpointing import square_root_piece
-    from .grid.wavefront.residuals import kept_numbers
-    from .stacked.recurrence import KEPT_NUMBERS
+def _describe_memory(
+    plan: "Plan", architecture: Architecture, layers: int, units: int, batch: int, window: int
+) -> Iterator[tuple[str, str]]:
+    """Yields what the forward pass saves, without and with gradient checkpointing."""
+    from .grid.checkpointing import square_root_segment
+    from .grid.equations import GridEquations
+    from .grid.wavefront.residuals import residual_size
+    from .stacked.recurrence import RESIDUAL_SIZE
 
-    computed, memories = kept_numbers(GridEquations()) if architecture == "grid" else KEPT_NUMBERS
+    is_grid = architecture == "grid"
+    computed, memories = residual_size(GridEquations()) if is_grid else RESIDUAL_SIZE
     width = 2 if plan.dtype == "bfloat16" else 4
-    each = (computed * width + memories * 4) * units
+    block_bytes = (computed * width + memories * 4) * units
     blocks = window * layers
-    if architecture == "grid" and plan.compilation.whole:
+    if is_grid and plan.compilation.jits_step:
         blocks = (window + layers - 1) * min(window, layers)
     yield (
-        "kept for the backward pass",
-        f"{each * blocks * batch / 1e6:,.0f} MB, {each} bytes for each of {blocks} blocks and "
-        f"{batch} rows",
+        "saved for the backward pass",
+        f"{block_bytes * blocks * batch / 1e6:,.0f} MB, {block_bytes} bytes for each of {blocks} "
+        f"blocks and {batch} rows",
     )
-    piece = square_root_piece(window)
-    less = (each * piece + 8 * units * -(-window // piece)) * layers * batch
-    yield "", f"{less / 1e6:,.0f} MB with recompute={piece}"
+    segment = square_root_segment(window)
+    segment_bytes = block_bytes * segment + 8 * units * -(-window // segment)
+    yield "", f"{segment_bytes * layers * batch / 1e6:,.0f} MB with remat_steps={segment}"
 
 
 if __name__ == "__main__":

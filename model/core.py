@@ -1,12 +1,141 @@
-"""Recurrent cores: the net between the embedding and the output of a language model."""
+"""Recurrent cores: the net between the embedding and the output of a language model.
 
-from typing import NamedTuple
+A core is what a language model needs of `layers.GridLSTM`, of `layers.StackedLSTM` or of another
+net; `language_model.config` has the registry.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
+from .config import Precision
+
 
 class State(NamedTuple):
-    """What a recurrent net carries along time, each `[layers, batch, units]`."""
+    """The recurrent state that a core carries along time.
+
+    Attributes:
+      hidden: The hidden vectors, `[layers, batch, units]`.
+      memory: The memory vectors, `[layers, batch, units]`.
+    """
 
     hidden: tf.Tensor
     memory: tf.Tensor
+
+
+class CoreInputs(NamedTuple):
+    """The vectors that enter the bottom of a core.
+
+    Attributes:
+      hidden: The hidden vectors, `[..., units]`.
+      memory: The memory vectors, `[..., units]`; None for a core without memory along depth.
+    """
+
+    hidden: tf.Tensor
+    memory: tf.Tensor | None = None
+
+
+class DecodeOutput(NamedTuple):
+    """The result of one decode step.
+
+    Attributes:
+      hidden: The hidden vector at the top, `[batch, units]`.
+      state: The new state.
+      gates: The gates i, f, o and g, `[layers, dimensions, batch, 4 * units]`; a stacked LSTM has
+        the dimension of time alone. None unless requested.
+    """
+
+    hidden: tf.Tensor
+    state: State
+    gates: tf.Tensor | None = None
+
+
+DecodeStep = Callable[..., DecodeOutput]
+"""A function `(inputs, state, gates=False)` that advances all layers by one time step.
+
+`inputs` are `CoreInputs` of `[batch, units]`, `gates` says whether to return the gates. With a
+table of products (`decoding.decode_step.PackedWeights.table`) `inputs.hidden` is the row of the
+table, `[batch]`.
+"""
+
+
+class RecurrentCore(Protocol):
+    """The interface of a recurrent core, which Keras layers fulfil.
+
+    Attributes:
+      units: The width of each layer.
+      layers: The number of layers.
+      input_width: The width of the embedded inputs that `core_inputs` takes.
+      trainable_variables: The trainable variables, as Keras has them.
+    """
+
+    units: int
+    layers: int
+    input_width: int
+    trainable_variables: list
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the variables."""
+        ...
+
+    def core_inputs(self, embedded: tf.Tensor) -> CoreInputs:
+        """Returns the vectors that enter the bottom, from `[..., input_width]`."""
+        ...
+
+    def over_time(
+        self,
+        inputs: CoreInputs,
+        state: State,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        keep: tf.Tensor | None = None,
+        weights: Any = None,
+    ) -> tuple[tf.Tensor, State]:
+        """Runs the core over a time-major sequence.
+
+        Args:
+          inputs: The vectors that enter, `[steps, batch, units]`.
+          state: The state before the first step.
+          training: Whether a gradient will be taken. Default False.
+          seed: The seed of the dropout, `[2]`; None for no dropout.
+          keep: The mask, `[steps, batch]`, boolean; a step where it is False leaves the state as it
+            is. None for no mask.
+          weights: Weights in place of the core's own, in the structure of `weight_tensors`.
+
+        Returns:
+          The hidden vectors at the top, `[steps, batch, units]`, and the state after the last step.
+        """
+        ...
+
+    def weight_tensors(self) -> Any:
+        """Returns the weights of all layers as a structure of tensors."""
+        ...
+
+    def stored_weights(self, kernel_dtype: str | None) -> Any:
+        """Returns copies of the weights as variables that are not trained.
+
+        Args:
+          kernel_dtype: The dtype of the kernels; None to leave the kernels out, for weights that
+            only `decode_step` uses, which has packed ones.
+        """
+        ...
+
+    def pack(self, precision: Precision, entering: tf.Tensor | None = None) -> Any:
+        """Packs the kernels for `decode_step`.
+
+        Args:
+          precision: The precision of the packed kernels.
+          entering: All hidden vectors that can enter the bottom, `[vectors, units]`, for a table of
+            their products; None for no table.
+        """
+        ...
+
+    def decode_step(self, packed: Any, weights: Any = None) -> DecodeStep:
+        """Returns the function that advances all layers by one time step.
+
+        Args:
+          packed: The kernels as `pack` returned them.
+          weights: Weights in place of the core's own; their kernels are not used.
+        """
+        ...

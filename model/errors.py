@@ -1,9 +1,9 @@
-"""The one exception that stands for a mistake of the user's."""
+"""The exception that stands for a mistake of the user."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used.
+    """An argument, option or file of the user cannot be used.
 
     The message is one line that names the problem and the remedy. Command lines print it after
-    `error: ` and exit with status 2; everything else that is raised is a fault of the program.
+    `error: ` and exit with status 2; any other exception is a fault of the program.
     """

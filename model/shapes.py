@@ -4,6 +4,6 @@ import tensorflow as tf
 
 
 def shape_of(tensor: tf.Tensor) -> list[int | tf.Tensor]:
-    """The shape of a tensor, with a scalar tensor where a size is not known statically."""
+    """Returns the shape of a tensor, with a scalar tensor for each size that is not static."""
     dynamic = tf.shape(tensor)
     return [dynamic[axis] if size is None else size for axis, size in enumerate(tensor.shape)]

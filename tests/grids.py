@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from model.config import GridEquations
+from model.grid.equations import GridEquations
 from model.grid.reference import DimensionWeights, Sides
 
 
@@ -70,8 +70,7 @@ def make_grid(
         )
         others = (*extents[:i], *extents[i + 1 :], batch)
         hidden.append(normal(*others, units, dtype=hidden_dtype))
-        kept = units if equations.transforms[i] == "lstm" else 0
-        memory.append(normal(*others, kept, dtype=dtype))
+        memory.append(normal(*others, equations.memory_width(i, units), dtype=dtype))
     masks = None
     if dropout:
         masks = [
@@ -93,7 +92,7 @@ def grids(draw, dimensions=(1, 2, 3)):
     kinds = st.sampled_from(["lstm", "lstm", "lstm", "tanh", "relu", "identity"])
     order = draw(st.permutations(range(count)))
     equations = GridEquations(
-        transforms=tuple(draw(kinds) for _ in range(count)),
+        cells=tuple(draw(kinds) for _ in range(count)),
         priority=tuple(order[: draw(st.integers(0, count))]),
         output_equation=draw(st.sampled_from(["o*tanh(m)", "tanh(o*m)"])),
         layer_normalization=draw(st.booleans()),

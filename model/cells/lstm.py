@@ -1,39 +1,19 @@
-"""The transforms of one dimension of a grid, and their derivatives.
-
-Pure functions of tensors that work for any leading dimensions: the same code serves one cell, all
-cells of a hyperplane, and the stacked LSTM. Arithmetic is done in the dtype of the memory (float32
-under mixed precision); what enters a product is rounded to the compute dtype.
-"""
-
-from typing import NamedTuple
+"""The LSTM cell, with both output equations in use and a hand-written backward pass."""
 
 import tensorflow as tf
 
 from ..config import OutputEquation
 from ..shapes import shape_of
+from .cell import Cell, CellOutput
 
 
-class Transformed(NamedTuple):
-    """What a transform returns.
-
-    Attributes:
-      hidden: `[..., units]`, in the compute dtype.
-      memory: `[..., units]`.
-      activations: `[..., 4 * units]`, what `lstm_transform_gradient` needs, in the compute dtype.
-    """
-
-    hidden: tf.Tensor
-    memory: tf.Tensor
-    activations: tf.Tensor
-
-
-def lstm_transform(
+def lstm_forward(
     preactivations: tf.Tensor,
     bias: tf.Tensor,
     memory: tf.Tensor,
     output_equation: OutputEquation = "o*tanh(m)",
-) -> Transformed:
-    """One LSTM update from the gates' preactivations `z = W H + b`.
+) -> CellOutput:
+    """Computes one LSTM update from the preactivations of the gates, z = W H + b.
 
         i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o);  g = tanh(z_g)
         m' = f * m + i * g
@@ -43,8 +23,11 @@ def lstm_transform(
     Args:
       preactivations: W H, `[..., 4 * units]`, in the order i, f, o, g, in the compute dtype.
       bias: b, broadcastable to the preactivations.
-      memory: `[..., units]`, the m that enters.
-      output_equation: which of the two forms of h' to use.
+      memory: The memory vectors m that enter, `[..., units]`.
+      output_equation: The equation of h'. Default "o*tanh(m)".
+
+    Returns:
+      The new vectors, with the gates i, f, o, g after their nonlinearities as activations.
     """
     units = memory.shape[-1]
     z = tf.cast(preactivations, memory.dtype) + tf.cast(bias, memory.dtype)
@@ -58,25 +41,27 @@ def lstm_transform(
     else:
         hidden = tf.tanh(output_gate * new_memory)
     dtype = preactivations.dtype
-    activations = _side_by_side([input_gate, forget_gate, output_gate, candidate])
-    return Transformed(tf.cast(hidden, dtype), new_memory, tf.cast(activations, dtype))
+    activations = _concat_gates([input_gate, forget_gate, output_gate, candidate])
+    return CellOutput(
+        hidden=tf.cast(hidden, dtype), memory=new_memory, activations=tf.cast(activations, dtype)
+    )
 
 
-def lstm_transform_gradient(
+def lstm_backward(
     activations: tf.Tensor,
     memory: tf.Tensor,
-    hidden_gradient: tf.Tensor,
-    memory_gradient: tf.Tensor,
+    d_hidden: tf.Tensor,
+    d_memory: tf.Tensor,
     output_equation: OutputEquation = "o*tanh(m)",
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The derivative of `lstm_transform`.
+    """Computes the gradients of `lstm_forward`.
 
     Args:
-      activations: `[..., 4 * units]`, as `lstm_transform` returned them.
-      memory: `[..., units]`, the m that entered; m' is recomputed from it.
-      hidden_gradient: `[..., units]`, dL/dh'.
-      memory_gradient: `[..., units]`, dL/dm' from everything but h'.
-      output_equation: as in the forward call.
+      activations: The gates i, f, o, g as `lstm_forward` returned them, `[..., 4 * units]`.
+      memory: The memory vectors m that entered, `[..., units]`; m' is recomputed from them.
+      d_hidden: dL/dh', `[..., units]`.
+      d_memory: dL/dm' by all paths but h', `[..., units]`.
+      output_equation: The equation of h' in the forward pass.
 
     Returns:
       dL/dz, `[..., 4 * units]`, in the compute dtype, and dL/dm, `[..., units]`.
@@ -85,33 +70,44 @@ def lstm_transform_gradient(
     input_gate, forget_gate, output_gate, candidate = tf.split(
         tf.cast(activations, dtype), 4, axis=-1
     )
-    hidden_gradient = tf.cast(hidden_gradient, dtype)
+    d_hidden = tf.cast(d_hidden, dtype)
     new_memory = forget_gate * memory + input_gate * candidate
     if output_equation == "o*tanh(m)":
         squashed = tf.tanh(new_memory)
-        output_gradient = hidden_gradient * squashed
-        memory_gradient += hidden_gradient * output_gate * (1 - squashed * squashed)
+        d_output_gate = d_hidden * squashed
+        d_memory += d_hidden * output_gate * (1 - squashed * squashed)
     else:
         hidden = tf.tanh(output_gate * new_memory)
-        product_gradient = hidden_gradient * (1 - hidden * hidden)
-        output_gradient = product_gradient * new_memory
-        memory_gradient += product_gradient * output_gate
-    preactivations_gradient = _side_by_side(
+        d_product = d_hidden * (1 - hidden * hidden)
+        d_output_gate = d_product * new_memory
+        d_memory += d_product * output_gate
+    d_preactivations = _concat_gates(
         [
-            memory_gradient * candidate * input_gate * (1 - input_gate),
-            memory_gradient * memory * forget_gate * (1 - forget_gate),
-            output_gradient * output_gate * (1 - output_gate),
-            memory_gradient * input_gate * (1 - candidate * candidate),
+            d_memory * candidate * input_gate * (1 - input_gate),
+            d_memory * memory * forget_gate * (1 - forget_gate),
+            d_output_gate * output_gate * (1 - output_gate),
+            d_memory * input_gate * (1 - candidate * candidate),
         ]
     )
-    return tf.cast(preactivations_gradient, activations.dtype), memory_gradient * forget_gate
+    return tf.cast(d_preactivations, activations.dtype), d_memory * forget_gate
 
 
-def _side_by_side(gates: list[tf.Tensor]) -> tf.Tensor:
-    """`[..., units]` each as `[..., gates * units]`.
+def _concat_gates(gates: list[tf.Tensor]) -> tf.Tensor:
+    """Concatenates gates `[..., units]` to `[..., gates * units]`.
 
-    A concatenation; but XLA writes all parts of a stack at once and those of a concatenation in
-    turns, which takes up to twice as long.
+    It stacks and reshapes, as XLA writes all parts of a stack at once and those of a concatenation
+    one after the other, which takes up to twice as long.
     """
     *leading, units = shape_of(gates[0])
     return tf.reshape(tf.stack(gates, axis=-2), [*leading, len(gates) * units])
+
+
+LSTM = Cell(
+    name="lstm",
+    gates=4,
+    has_memory=True,
+    forward=lstm_forward,
+    backward=lstm_backward,
+    forget_gate=1,
+    is_bounded=True,
+)

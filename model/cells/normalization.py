@@ -1,4 +1,4 @@
-"""Layer normalisation of the gates of a cell, and its derivative."""
+"""Layer normalisation of the gates of a cell, and its gradient."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ LAYER_NORMALIZATION_EPSILON = 1e-5
 
 
 class Normalized(NamedTuple):
-    """What layer normalisation keeps for its gradient.
+    """The result of layer normalisation, which is also the residual of its gradient.
 
     Attributes:
       values: (z - mean) / deviation, `[..., gates * units]`, in the compute dtype.
@@ -20,16 +20,16 @@ class Normalized(NamedTuple):
 
 
 def normalize(preactivations: tf.Tensor, units: int, dtype: tf.DType) -> Normalized:
-    """Layer normalisation of each gate over its units (Ba et al., arXiv 1607.06450).
+    """Normalises each gate over its units (Ba et al., arXiv 1607.06450).
 
         n = (z - mean(z)) / sqrt(var(z) + 1e-5)
 
-    The gain and the bias that follow it are the caller's.
+    Gain and bias are left to the caller.
 
     Args:
       preactivations: z, `[..., gates * units]`.
-      units: how many values make up one gate.
-      dtype: in which to compute mean and variance.
+      units: The number of values that make up one gate.
+      dtype: The dtype of mean and variance.
     """
     z = _by_gate(tf.cast(preactivations, dtype), units)
     mean = tf.reduce_mean(z, axis=-1, keepdims=True)
@@ -40,22 +40,28 @@ def normalize(preactivations: tf.Tensor, units: int, dtype: tf.DType) -> Normali
     return Normalized(tf.cast(values, preactivations.dtype), scale[..., 0])
 
 
-def normalize_gradient(normalized: Normalized, gradient: tf.Tensor, units: int) -> tf.Tensor:
-    """dL/dz of `normalize` from dL/dn.
+def normalize_gradient(normalized: Normalized, d_values: tf.Tensor, units: int) -> tf.Tensor:
+    """Computes dL/dz of `normalize` from dL/dn.
 
-    dz = (dn - mean(dn) - n mean(dn n)) / deviation
+        dz = (dn - mean(dn) - n mean(dn n)) / deviation
+
+    Args:
+      normalized: The result of `normalize`.
+      d_values: dL/dn, `[..., gates * units]`.
+      units: The number of values that make up one gate.
     """
     dtype = normalized.scale.dtype
     values = _by_gate(tf.cast(normalized.values, dtype), units)
-    dn = _by_gate(tf.cast(gradient, dtype), units)
+    dn = _by_gate(tf.cast(d_values, dtype), units)
     mean = tf.reduce_mean(dn, axis=-1, keepdims=True)
     projection = tf.reduce_mean(dn * values, axis=-1, keepdims=True)
     dz = (dn - mean - values * projection) * normalized.scale[..., None]
-    dz = tf.reshape(dz, tf.shape(gradient))
-    dz.set_shape(gradient.shape)
-    return tf.cast(dz, gradient.dtype)
+    dz = tf.reshape(dz, tf.shape(d_values))
+    dz.set_shape(d_values.shape)
+    return tf.cast(dz, d_values.dtype)
 
 
-def _by_gate(values, units):
+def _by_gate(values: tf.Tensor, units: int) -> tf.Tensor:
+    """Reshapes `[..., gates * units]` to `[..., gates, units]`."""
     gates = values.shape[-1] // units
     return tf.reshape(values, tf.concat([tf.shape(values)[:-1], [gates, units]], axis=0))

@@ -1,0 +1,1 @@
+"""Decoding: all layers at one time step, with kernels packed for it."""

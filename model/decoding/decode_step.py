@@ -1,69 +1,48 @@
-"""All layers of a net at one time step, one step after another: how text is sampled.
+"""The decode step: all layers of a net at one time step, one step after another.
 
 What a layer makes of its own old hidden vector does not wait for the layers below. Those products
 are computed for all layers at once, which reads a kernel that the layers share only once; and
-products of the same vector are joined. Of the vectors that can enter the bottom, which are as many
-as there are characters, the products are kept in a table.
+products of the same vector are joined. The vectors that can enter the bottom are as many as there
+are characters, so their products are kept in a table.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from ..cells.lstm import lstm_transform
-from ..config import GridEquations
-from ..core import State
+from ..cells.lstm import lstm_forward
+from ..config import Precision
+from ..core import CoreInputs, DecodeOutput, DecodeStep, State
 from ..errors import InputError
-from ..grid.reference import DimensionWeights, transform_dimension
+from ..grid.equations import GridEquations
+from ..grid.reference import DimensionWeights, dimension_forward
 from ..stacked.weights import StackedWeights
 from .packed_kernels import (
     PackedKernel,
-    Precision,
     QuantizedKernel,
     is_shared,
     pack,
-    product_of_any,
     product_of_layer,
+    product_of_unbounded,
     products_of_all,
-    quantized,
+    quantize,
 )
 
 TIME, DEPTH = 0, 1
 
 
-class Step(NamedTuple):
-    """What a column returns.
-
-    Attributes:
-      hidden: the hidden vector at the top, `[batch, units]`.
-      state: the new state.
-      gates: `[layers, dimensions, batch, 4 * units]`, i, f, o and g; a stacked LSTM has only the
-        dimension of time. None where they were not asked for.
-    """
-
-    hidden: tf.Tensor
-    state: State
-    gates: tf.Tensor | None = None
-
-
-Column = Callable[..., Step]
-"""Takes what enters the bottom, `[batch, units]` (of a grid hidden and memory), the state of the
-step before, and whether to return `gates`. Where there is a `Packed.table`, hidden is the number of
-its row there, `[batch]`."""
-
-
-class Packed(NamedTuple):
+class PackedWeights(NamedTuple):
     """The kernels of a net, by the vectors that they are applied to.
 
     Attributes:
-      old: kernels of the hidden vectors that enter a block, per dimension; of a stacked LSTM that
-        of its own old vector and that of the layer below.
-      new: of those that leave a grid's block, per dimension.
-      scales: what sums of products are multiplied with, per dimension, `[layers | 1, width]`; empty
+      old: The kernels of the hidden vectors that enter a block, per dimension; of a stacked LSTM
+        those of its own old vector and of the layer below.
+      new: The kernels of the hidden vectors that leave a grid's block, per dimension.
+      scales: The factors of the sums of products, per dimension, `[layers | 1, width]`; empty
         unless the kernels are integers.
-      table: the sums of products that vectors which may enter the bottom have there, a row each,
-        `[vectors, width]`; none unless `pack` was given these.
+      table: The sums of products of the vectors that can enter the bottom, a row each,
+        `[vectors, width]`; empty without a table.
     """
 
     old: tuple[list[PackedKernel], ...]
@@ -77,47 +56,60 @@ def pack_grid(
     equations: GridEquations,
     precision: Precision,
     entering: tf.Tensor | None = None,
-) -> Packed:
-    """Packs the kernels of a 2-D grid.
+) -> PackedWeights:
+    """Packs the kernels of a 2-D grid for `grid_decode_step`.
 
     Args:
-      weights: of time and depth.
-      equations: which the blocks compute.
-      precision: of the products.
-      entering: `[vectors, units]`, all that can enter the bottom, for a table of their products;
-        which there is if it has no more numbers than the kernels.
+      weights: The weights of time and depth.
+      equations: The equations of the blocks.
+      precision: The precision of the products.
+      entering: All hidden vectors that can enter the bottom, `[vectors, units]`, for a table of
+        their products, which is made if it has no more numbers than the kernels; None for no table.
 
     Raises:
-      InputError: of integers for a grid whose hidden vectors are not within 1 of 0.
+      InputError: For 8-bit integers, if a cell's hidden vectors are not bounded by 1.
     """
-    if precision == "int8" and not {"relu", "identity"}.isdisjoint(equations.transforms):
+    unbounded = [name for i, name in enumerate(equations.cells) if not equations.cell(i).is_bounded]
+    if precision == "int8" and unbounded:
         raise InputError(
-            f"transforms is {equations.transforms}; kernels of 8-bit integers need hidden vectors "
-            f"within 1 of 0, as those of 'lstm' and 'tanh' are"
+            f"cells is {equations.cells}; kernels of 8-bit integers need hidden vectors within 1 "
+            f"of 0, which those of {unbounded[0]!r} are not"
         )
     exact = [one.kernel for one in weights]
-    kernels, scales = _rounded(exact, precision)
+    kernels, scales = _quantize_all(exact, precision)
     units = kernels[TIME].shape[1] // 2
     columns = [slice(source * units, (source + 1) * units) for source in (TIME, DEPTH)]
 
-    def of(source, new):
-        users = _users(equations, source, new)
+    def pack_source(source: int, is_new: bool) -> list[PackedKernel]:
+        users = _users(equations, source, is_new)
         return pack([kernels[i][:, columns[source]] for i in users], precision)
 
-    old, new = (tuple(of(i, is_new) for i in (TIME, DEPTH)) for is_new in (False, True))
     first = {i: exact[i][0, columns[DEPTH]] for i in _users(equations, DEPTH, False)}
-    return Packed(old, new, scales, _table(entering, first, scales, exact))
+    return PackedWeights(
+        old=tuple(pack_source(i, is_new=False) for i in (TIME, DEPTH)),
+        new=tuple(pack_source(i, is_new=True) for i in (TIME, DEPTH)),
+        scales=scales,
+        table=_table(entering, first, scales, exact),
+    )
 
 
-def _rounded(kernels, precision):
-    """Kernels as `pack` wants them, and their scales if there are any."""
+def _quantize_all(
+    kernels: list[tf.Tensor], precision: Precision
+) -> tuple[Sequence[tf.Tensor], tuple[tf.Tensor, ...]]:
+    """Returns the kernels as `packed_kernels.pack` takes them, and their scales if any."""
     if precision != "int8":
         return kernels, ()
-    return zip(*map(quantized, kernels), strict=True)
+    integers, scales = zip(*map(quantize, kernels), strict=True)
+    return integers, scales
 
 
-def _table(entering, first, scales, kernels):
-    """`Packed.table` from the first layer's kernels, by who uses the products."""
+def _table(
+    entering: tf.Tensor | None,
+    first: dict[int, tf.Tensor],
+    scales: tuple[tf.Tensor, ...],
+    kernels: list[tf.Tensor],
+) -> tuple[tf.Tensor, ...]:
+    """Returns `PackedWeights.table` from the first layer's kernels, by the dimension using them."""
     width = sum(kernel.shape[1] for kernel in first.values())
     most = sum(kernel.shape.num_elements() for kernel in kernels)
     if entering is None or entering.shape[0] * width > most:
@@ -128,16 +120,25 @@ def _table(entering, first, scales, kernels):
     return (tf.concat(list(products.values()), axis=-1),)
 
 
-def _users(equations, source, new):
-    """The dimensions whose products take the old, or the new, hidden vector of a dimension."""
+def _users(equations: GridEquations, source: int, is_new: bool) -> list[int]:
+    """Returns the dimensions whose product takes the old, or the new, hidden vector of another."""
     stage_of = {i: stage for stage, members in enumerate(equations.stages) for i in members}
-    return [i for i in (TIME, DEPTH) if (stage_of[i] > stage_of[source]) == new]
+    return [i for i in (TIME, DEPTH) if (stage_of[i] > stage_of[source]) == is_new]
 
 
-def grid_steps(
-    packed: Packed, weights: Sequence[DimensionWeights], equations: GridEquations
-) -> Column:
-    """The blocks of a 2-D grid, see `grid.grid_block`; all but products in the memory's dtype."""
+def grid_decode_step(
+    packed: PackedWeights, weights: Sequence[DimensionWeights], equations: GridEquations
+) -> DecodeStep:
+    """Returns the decode step of a 2-D grid.
+
+    Its blocks are those of `reference.grid_block`; all but the products is computed in the dtype of
+    the memory.
+
+    Args:
+      packed: The kernels as `pack_grid` returned them.
+      weights: The weights of time and depth; their kernels are not used.
+      equations: The equations of the blocks.
+    """
     widths = [one.bias.shape[1] for one in weights]
     old, new = (
         [
@@ -146,68 +147,80 @@ def grid_steps(
         ]
         for is_new, sources in enumerate((packed.old, packed.new))
     )
+    loops = _is_quantized_and_shared(packed)
+    split_layers = tf.convert_to_tensor if loops else tf.unstack
+    vectors = [
+        [split_layers(part) for part in (one.bias, one.gain) if part is not None] for one in weights
+    ]
+    scales = [split_layers(one) for one in packed.scales]
 
-    kept_once = all(
-        isinstance(kernel, QuantizedKernel) and is_shared(kernel)
-        for kernels in (*packed.old, *packed.new)
-        for kernel in kernels
-    )
-    cut = tf.convert_to_tensor if kept_once else tf.unstack
-    vectors = [[cut(part) for part in one[1:] if part is not None] for one in weights]
-    scales = [cut(one) for one in packed.scales]
+    def decode(inputs: CoreInputs, state: State, gates: bool = False) -> DecodeOutput:
+        recurrent = {
+            i: split_layers(products) for i, products in old[TIME].of_all(state.hidden).items()
+        }
+        old_memories = split_layers(state.memory)
 
-    def column(hidden, memory, state, gates=False):
-        ahead = {i: cut(products) for i, products in old[TIME].of_all(state.hidden).items()}
-        old_memories = cut(state.memory)
-
-        def block(layer, below, memory):
-            sums = {i: products[layer] for i, products in ahead.items()}
+        def block(layer: Any, below: dict[int, tf.Tensor], memory: tf.Tensor) -> tuple:
+            sums = {i: products[layer] for i, products in recurrent.items()}
             _add(sums, below)
-            hiddens, memories = [None, None], [old_memories[layer], memory]
-            activations = [None, None]
+            hiddens: list[Any] = [None, None]
+            memories = [old_memories[layer], memory]
+            activations: list[Any] = [None, None]
             for stage in equations.stages:
                 for i in stage:
-                    bias, *gain = (_of_layer(part, layer) for part in vectors[i])
-                    product = sums[i] * _of_layer(scales[i], layer) if scales else sums[i]
-                    hiddens[i], memories[i], activations[i], _ = transform_dimension(
+                    bias, *gain = (_at_layer(part, layer) for part in vectors[i])
+                    product = sums[i] * _at_layer(scales[i], layer) if scales else sums[i]
+                    output = dimension_forward(
                         equations, i, product, bias, gain[0] if gain else None, memories[i]
                     )
+                    hiddens[i], memories[i] = output.hidden, output.memory
+                    activations[i] = output.activations
                 for i in stage:
                     _add(sums, new[i].of_layer(layer, hiddens[i]))
             leaving = hiddens[TIME], memories[TIME], tf.stack(activations)
             return hiddens[DEPTH], memories[DEPTH], leaving
 
         layers = state.hidden.shape[0]
-        first = block(0, old[DEPTH].of_entering(hidden, packed.table), memory)
+        first = block(0, old[DEPTH].of_entering(inputs.hidden, packed.table), inputs.memory)
 
-        def above(layer, hidden, memory):
+        def block_above(layer: Any, hidden: tf.Tensor, memory: tf.Tensor) -> tuple:
             return block(layer, old[DEPTH].of_layer(layer, hidden), memory)
 
-        over_layers = _looped if kept_once else _unrolled
-        return over_layers(above, layers, *first, gates)
+        stack = _loop_layers if loops else _unroll_layers
+        return stack(block_above, layers, *first, gates)
 
-    return column
+    return decode
 
 
-def _unrolled(block, layers, hidden, memory, leaving, gates):
-    """Blocks one above the other, from the second on."""
+def _is_quantized_and_shared(packed: PackedWeights) -> bool:
+    """Returns whether all kernels are integers that all layers share."""
+    kernels = [kernel for source in (*packed.old, *packed.new) for kernel in source]
+    return all(isinstance(kernel, QuantizedKernel) and is_shared(kernel) for kernel in kernels)
+
+
+def _unroll_layers(
+    block: Callable, layers: int, hidden: tf.Tensor, memory: Any, leaving: tuple, gates: bool
+) -> DecodeOutput:
+    """Computes the blocks one above the other, from the second on."""
     columns = [leaving]
     for layer in range(1, layers):
         hidden, memory, leaving = block(layer, hidden, memory)
         columns.append(leaving)
-    return _step(hidden, map(tf.stack, zip(*columns, strict=True)), gates)
+    return _output(hidden, [tf.stack(part) for part in zip(*columns, strict=True)], gates)
 
 
-def _looped(block, layers, hidden, memory, leaving, gates):
-    """The same, where every product that stands in the graph would keep a kernel of its own."""
+def _loop_layers(
+    block: Callable, layers: int, hidden: tf.Tensor, memory: tf.Tensor, leaving: tuple, gates: bool
+) -> DecodeOutput:
+    """Computes the same in a loop: every product in the graph would keep a copy of its kernel."""
 
-    def written(arrays, layer, leaving):
+    def write(arrays: list, layer: Any, leaving: tuple) -> list:
         wanted = leaving[: len(arrays)]
-        return [one.write(layer, part) for one, part in zip(arrays, wanted, strict=True)]
+        return [array.write(layer, part) for array, part in zip(arrays, wanted, strict=True)]
 
-    def body(layer, hidden, memory, arrays):
+    def body(layer: tf.Tensor, hidden: tf.Tensor, memory: tf.Tensor, arrays: list) -> tuple:
         hidden, memory, leaving = block(layer, hidden, memory)
-        return layer + 1, hidden, memory, written(arrays, layer, leaving)
+        return layer + 1, hidden, memory, write(arrays, layer, leaving)
 
     # What a loop writes is computed, wanted or not.
     leading = ((), (), (2,)) if gates else ((), ())
@@ -218,85 +231,97 @@ def _looped(block, layers, hidden, memory, leaving, gates):
     _, hidden, _, arrays = tf.while_loop(
         lambda layer, *_: layer < layers,
         body,
-        (1, hidden, memory, written(arrays, 0, leaving)),
+        (1, hidden, memory, write(arrays, 0, leaving)),
     )
-    return _step(hidden, (one.stack() for one in arrays), gates)
+    return _output(hidden, [array.stack() for array in arrays], gates)
 
 
-def _step(hidden, parts, gates):
+def _output(hidden: tf.Tensor, parts: list[tf.Tensor], gates: bool) -> DecodeOutput:
     new_hidden, new_memory, *activations = parts
-    return Step(hidden, State(new_hidden, new_memory), activations[0] if gates else None)
+    return DecodeOutput(
+        hidden=hidden,
+        state=State(hidden=new_hidden, memory=new_memory),
+        gates=activations[0] if gates else None,
+    )
 
 
 def pack_stacked(
     weights: StackedWeights, precision: Precision, entering: tf.Tensor | None = None
-) -> Packed:
-    """Packs the kernels of a stacked LSTM; arguments as those of `pack_grid`."""
-    (kernel,), scales = _rounded([weights.kernel], precision)
+) -> PackedWeights:
+    """Packs the kernels of a stacked LSTM for `stacked_decode_step`.
+
+    Args:
+      weights: The weights.
+      precision: The precision of the products.
+      entering: All hidden vectors that can enter the bottom; see `pack_grid`.
+    """
+    (kernel,), scales = _quantize_all([weights.kernel], precision)
     below, own = tf.split(kernel, 2, axis=1)
     first = {TIME: weights.kernel[0, : below.shape[1]]}
-    return Packed(
-        (pack([own], precision), pack([below], precision)),
+    return PackedWeights(
+        old=(pack([own], precision), pack([below], precision)),
         scales=scales,
         table=_table(entering, first, scales, [weights.kernel]),
     )
 
 
-def stacked_steps(packed: Packed, weights: StackedWeights) -> Column:
-    """The layers of a stacked LSTM, see `stacked.stacked_lstm`; dtypes as in `grid_steps`."""
+def stacked_decode_step(packed: PackedWeights, weights: StackedWeights) -> DecodeStep:
+    """Returns the decode step of a stacked LSTM; see `stacked.recurrence.stacked_lstm`.
+
+    All but the products is computed in the dtype of the memory.
+
+    Args:
+      packed: The kernels as `pack_stacked` returned them.
+      weights: The weights; the kernels are not used.
+    """
     own, below = (_Products(kernels, {TIME: weights.bias.shape[1]}) for kernels in packed.old)
     biases = tf.unstack(weights.bias)
     scales = [tf.unstack(one) for one in packed.scales]
 
-    def column(hidden, state, gates=False):
-        ahead = tf.unstack(own.of_all(state.hidden)[TIME])
+    def decode(inputs: CoreInputs, state: State, gates: bool = False) -> DecodeOutput:
+        recurrent = tf.unstack(own.of_all(state.hidden)[TIME])
         old_memories = tf.unstack(state.memory)
 
-        def block(layer, products):
-            product = ahead[layer] + products[TIME]
+        def block(layer: int, products: dict[int, tf.Tensor]) -> tuple:
+            product = recurrent[layer] + products[TIME]
             if scales:
                 product *= scales[TIME][layer]
-            hidden, memory, activations = lstm_transform(
-                product, biases[layer], old_memories[layer]
-            )
-            return hidden, None, (hidden, memory, activations[None])
+            output = lstm_forward(product, biases[layer], old_memories[layer])
+            leaving = output.hidden, output.memory, output.activations[None]
+            return output.hidden, None, leaving
 
-        def above(layer, hidden, _):
+        def block_above(layer: int, hidden: tf.Tensor, _: None) -> tuple:
             return block(layer, below.of_layer(layer, hidden))
 
-        first = block(0, below.of_entering(hidden, packed.table))
-        return _unrolled(above, state.hidden.shape[0], *first, gates)
+        first = block(0, below.of_entering(inputs.hidden, packed.table))
+        return _unroll_layers(block_above, state.hidden.shape[0], *first, gates)
 
-    return column
-
-
-def stored_kernel(kernel: tf.Variable, dtype: str) -> tf.Variable:
-    """A copy in a dtype, for a net that is no longer trained."""
-    return tf.Variable(tf.cast(kernel, dtype), trainable=False, name="kernel")
+    return decode
 
 
 class _Products:
-    """Products of the same vectors with packed kernels, by who uses them."""
+    """Products of the same vectors with packed kernels, by the dimension that uses them."""
 
     def __init__(self, kernels: list[PackedKernel], widths: dict[int, int]):
         self._kernels = kernels
         self._widths = widths
 
     def of_all(self, rows: tf.Tensor) -> dict[int, tf.Tensor]:
-        """The products of `[layers, batch, units]`, each layer with its own kernel."""
+        """Returns the products of `[layers, batch, units]`, each layer with its own kernel."""
         return self._by_user([products_of_all(kernel, rows) for kernel in self._kernels])
 
     def of_entering(self, hidden: tf.Tensor, table: tuple[tf.Tensor, ...]) -> dict[int, tf.Tensor]:
-        """The products of what enters the bottom, see `Column`, with the first layer's kernels."""
+        """Returns the products of what enters the bottom with the first layer's kernels."""
         if table:
             return self._by_user([tf.gather(one, hidden) for one in table])
-        return self._by_user([product_of_any(one, hidden) for one in self._kernels])
+        return self._by_user([product_of_unbounded(one, hidden) for one in self._kernels])
 
-    def of_layer(self, layer: int, rows: tf.Tensor) -> dict[int, tf.Tensor]:
-        """The products of `[batch, units]` with the kernels of one layer."""
+    def of_layer(self, layer: Any, rows: tf.Tensor) -> dict[int, tf.Tensor]:
+        """Returns the products of `[batch, units]` with the kernels of one layer."""
         return self._by_user([product_of_layer(one, layer, rows) for one in self._kernels])
 
-    def _by_user(self, products):
+    def _by_user(self, products: list[tf.Tensor]) -> dict[int, tf.Tensor]:
+        """Splits joined products, and cuts off the columns of padding."""
         widths = list(self._widths.values())
         if len(products) < len(widths):
             padding = products[0].shape[-1] - sum(widths)
@@ -307,11 +332,13 @@ class _Products:
         }
 
 
-def _of_layer(parts, layer):
+def _at_layer(parts: Any, layer: Any) -> tf.Tensor:
+    """Returns the part of a layer, or the one that all layers share."""
     shared = (len(parts) if isinstance(parts, list) else parts.shape[0]) == 1
     return parts[0 if shared else layer]
 
 
-def _add(sums, products):
+def _add(sums: dict[int, tf.Tensor], products: dict[int, tf.Tensor]) -> None:
+    """Adds products to the sums of the dimensions that use them."""
     for user, product in products.items():
         sums[user] = sums[user] + product if user in sums else product

@@ -1,23 +1,26 @@
-"""Kernels laid out for products with few rows, as sampling has them.
+"""Packed kernels: kernels laid out for products with few rows, as decoding has them.
 
-What bounds a text alone is the reading of the kernels. So these are laid out once for many steps,
-in the order in which they are read, or rounded to integers of 8 bits.
+Decoding a single text is bound by the memory bandwidth at which kernels are read. So they are laid
+out once for many steps, in the order in which they are read, or rounded to integers of 8 bits.
 """
 
 import functools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.framework import op_def_library
 
 from ..shapes import shape_of
 
-Precision = Literal["float32", "bfloat16", "int8"]
+BLOCK = 64
+"""The number of columns of a block."""
 
-BLOCK = 64  # columns
 LARGEST = 127
-ALL_ZERO = 1e-30  # what is smaller than this counts as nothing
+"""The largest 8-bit integer in use."""
+
+SMALLEST_SCALE = 1e-30
+"""The smallest divisor: what is smaller counts as zero."""
 
 
 class BlockedKernel(NamedTuple):
@@ -27,14 +30,15 @@ class BlockedKernel(NamedTuple):
     the same columns side by side; in float32 it does not.
 
     Attributes:
-      layers: of each layer, or of all, `[units, width]`, or `[blocks, units, BLOCK]` in bfloat16.
+      layers: The kernel of each layer, or the one that all share, `[units, width]`, or
+        `[blocks, units, BLOCK]` in bfloat16.
     """
 
     layers: tuple[tf.Tensor, ...]
 
     @classmethod
-    def of(cls, kernel: tf.Tensor, dtype: tf.DType | str) -> "BlockedKernel":
-        """Packs a kernel `[layers | 1, units, width]`."""
+    def pack(cls, kernel: tf.Tensor, dtype: tf.DType | str) -> "BlockedKernel":
+        """Packs a kernel `[layers | 1, units, width]` in a dtype."""
         kernel = tf.cast(kernel, dtype)
         if kernel.dtype == tf.bfloat16:
             copies, units, width = kernel.shape
@@ -44,7 +48,7 @@ class BlockedKernel(NamedTuple):
         return cls(tuple(tf.unstack(kernel)))
 
     def product(self, layer: int, rows: tf.Tensor) -> tf.Tensor:
-        """`[batch, units]` with the kernel of a layer, `[batch, width]` or some columns more."""
+        """Multiplies `[batch, units]` by the kernel of a layer: `[batch, width]`, or some more."""
         kernel = self.layers[layer]
         entering = tf.cast(rows, kernel.dtype)
         if len(kernel.shape) == 2:
@@ -55,53 +59,62 @@ class BlockedKernel(NamedTuple):
 
 
 class QuantizedKernel(NamedTuple):
-    """A kernel of integers, with which products are sums of integers.
+    """A kernel of 8-bit integers, with which products are sums of integers.
 
         x W ~ s sum_k a_k B_k;   a = round(127 x), B = round(W / (127 s)), s = max |W| / 127^2
 
-    for |x| <= 1, as hidden vectors are, with an s per column of W; see `quantized`. What becomes of
-    a row does not depend on the rows beside it, and sums of integers do not on their order; see
-    `has_integer_products`. Not for eager execution.
+    for |x| <= 1, as hidden vectors are, with an s per column of W; see `quantize`. The product of a
+    row does not depend on the rows beside it, nor a sum of integers on its order; see
+    `has_integer_products`. It cannot be executed eagerly.
 
     Attributes:
-      layers: B of each layer, or of all, `[units, width]`, int8.
+      layers: B of each layer, or the one that all share, `[units, width]`, int8.
     """
 
     layers: tuple[tf.Tensor, ...]
 
     def product(self, layer: int, rows: tf.Tensor) -> tf.Tensor:
-        """The sums of `[batch, units]` with the kernel of a layer, `[batch, width]`, float32."""
-        return _integer_product(_integers(rows), self.layers[layer])
+        """Returns the sums of products `[batch, width]`, float32, of `[batch, units]`."""
+        return _integer_product(_to_int8(rows), self.layers[layer])
 
 
 PackedKernel = BlockedKernel | QuantizedKernel
 
 
 def is_shared(kernel: PackedKernel) -> bool:
-    """Whether all layers have the same."""
+    """Returns whether all layers share one kernel."""
     return len(kernel.layers) == 1
 
 
 def product_of_layer(kernel: PackedKernel, layer: int | tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """The product of `[batch, units]` with the kernel of one layer; a tensor if it is shared.
+    """Multiplies `[batch, units]` by the kernel of one layer.
 
-    Of a `QuantizedKernel` the sum, for rows within 1 of 0; likewise in what follows.
+    For a `QuantizedKernel` the result is the unscaled sum, and the rows must lie within [-1, 1].
+
+    Args:
+      kernel: The packed kernel.
+      layer: The index of the layer; a tensor only if the kernel is shared.
+      rows: The rows, `[batch, units]`.
     """
     return kernel.product(0 if is_shared(kernel) else layer, rows)
 
 
-def product_of_any(kernel: PackedKernel, rows: tf.Tensor) -> tf.Tensor:
-    """That of the first layer, for rows of any size."""
+def product_of_unbounded(kernel: PackedKernel, rows: tf.Tensor) -> tf.Tensor:
+    """Multiplies rows of any size, `[batch, units]`, by the kernel of the first layer."""
     if isinstance(kernel, BlockedKernel):
         return kernel.product(0, rows)
     largest = tf.reduce_max(tf.abs(rows), axis=1, keepdims=True)
-    return kernel.product(0, rows / tf.maximum(largest, ALL_ZERO)) * largest
+    return kernel.product(0, rows / tf.maximum(largest, SMALLEST_SCALE)) * largest
 
 
 def products_of_all(kernel: PackedKernel, rows: tf.Tensor) -> tf.Tensor:
-    """The products of `[layers, batch, units]`, each layer with its own kernel.
+    """Multiplies `[layers, batch, units]`, each layer by its own kernel.
 
     A kernel that the layers share is read once.
+
+    Args:
+      kernel: The packed kernel.
+      rows: The rows of each layer.
     """
     if is_shared(kernel):
         flat = kernel.product(0, tf.reshape(rows, [-1, rows.shape[-1]]))
@@ -110,26 +123,31 @@ def products_of_all(kernel: PackedKernel, rows: tf.Tensor) -> tf.Tensor:
 
 
 def pack(kernels: Sequence[tf.Tensor], dtype: tf.DType | str) -> list[PackedKernel]:
-    """Packs kernels `[layers | 1, units, width]` of the same vectors; joined if they can be."""
+    """Packs kernels that are applied to the same vectors; joined where they can be.
+
+    Args:
+      kernels: The kernels, `[layers | 1, units, width]`; for "int8" as `quantize` returns them.
+      dtype: The dtype of the packed kernels, or "int8".
+    """
     # Kernels that all layers share are not to be repeated for each.
     if len({kernel.shape[0] for kernel in kernels}) == 1 and len(kernels) > 1:
         kernels = [tf.concat(kernels, axis=-1)]
     if dtype == "int8":
         return [QuantizedKernel(tuple(tf.unstack(kernel))) for kernel in kernels]
-    return [BlockedKernel.of(kernel, dtype) for kernel in kernels]
+    return [BlockedKernel.pack(kernel, dtype) for kernel in kernels]
 
 
-def quantized(kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """B and s of a kernel `[layers | 1, units, width]`; see `QuantizedKernel`."""
+def quantize(kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns B and s of a kernel `[layers | 1, units, width]`; see `QuantizedKernel`."""
     kernel = tf.cast(kernel, tf.float32)
     largest = tf.reduce_max(tf.abs(kernel), axis=1)
-    integers = _integers(kernel / tf.maximum(largest, ALL_ZERO)[:, None])
+    integers = _to_int8(kernel / tf.maximum(largest, SMALLEST_SCALE)[:, None])
     return integers, largest / LARGEST**2
 
 
 @functools.cache
 def has_integer_products() -> bool:
-    """Whether a `QuantizedKernel` computes here what it says.
+    """Returns whether this machine computes the products of a `QuantizedKernel` exactly.
 
     On x86 that takes VNNI, as Xeons have it since Cascade Lake and AMD since Zen 4. Without it
     oneDNN adds pairs of products in 16 bits, which overflow; other builds of TensorFlow lack the
@@ -142,20 +160,20 @@ def has_integer_products() -> bool:
 
 
 def integer_products_are_exact() -> tf.Tensor:
-    """Whether the machine that runs the graph multiplies the largest integers exactly; a scalar."""
+    """Returns, as a scalar, whether the machine that runs the graph multiplies integers exactly."""
     largest = tf.fill([64, 64], tf.constant(LARGEST, tf.int8))
     return tf.reduce_all(_integer_product(largest, -largest) == -64.0 * LARGEST**2)
 
 
-def _integers(values):
-    """Values within 1 of 0 as integers of 8 bits."""
+def _to_int8(values: tf.Tensor) -> tf.Tensor:
+    """Rounds values within [-1, 1] to integers of 8 bits."""
     return tf.cast(tf.round(values * LARGEST), tf.int8)
 
 
-def _integer_product(rows, kernel):
-    """The exact product of int8 `[batch, units]` and `[units, width]`, as float32.
+def _integer_product(rows: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Multiplies int8 `[batch, units]` and `[units, width]` exactly, to float32.
 
-    By the operation that TensorFlow itself puts in the place of quantized products, as it alone
+    It uses the operation that TensorFlow itself substitutes for quantized products, as that alone
     keeps a kernel that never changes in the order that oneDNN reads.
     """
     ends = [tf.constant(float(sign * LARGEST)) for sign in (-1, 1)]  # so nothing is scaled

@@ -1,0 +1,1 @@
+"""Execution: how a net is compiled and which plan is the fastest."""

@@ -1,4 +1,4 @@
-"""How a net is executed."""
+"""The execution plan of a net: algorithm, compilation and data type."""
 
 from typing import NamedTuple
 
@@ -10,19 +10,25 @@ class Plan(NamedTuple):
     """How a net is executed.
 
     Attributes:
-      execution: "reference" or "wavefront".
-      compilation: of the wavefront; `whole` asks the caller to compile the step with XLA.
-      dtype: "float32" or "bfloat16", the compute dtype.
-      reasons: why, one sentence each.
-      recompute: steps of a sequence whose tape is held at once, see `recompute`; 0 for all.
+      execution: The algorithm of a grid: "reference" or "wavefront".
+      compilation: How it is compiled; its `jit` "step" asks the caller to compile the whole step.
+      dtype: The compute dtype, "float32" or "bfloat16".
+      reasons: Why the plan is as it is, one sentence each.
+      remat_steps: The length, in time steps, of the segments whose activations the backward pass
+        computes again (gradient checkpointing); 0 to store all. See `grid.checkpointing`.
     """
 
     execution: Execution
     compilation: Compilation
     dtype: str
-    reasons: tuple[str, ...]
-    recompute: int = 0
+    reasons: tuple[str, ...] = ()
+    remat_steps: int = 0
 
 
-PLAIN = Plan("wavefront", Compilation(whole=False, gates=False), "float32", ("no XLA",))
-"""What every TensorFlow runs, a stock TensorFlow Serving, which refuses XLA, included."""
+PLAIN = Plan(
+    execution="wavefront",
+    compilation=Compilation(jit="none"),
+    dtype="float32",
+    reasons=("no XLA",),
+)
+"""The plan that every TensorFlow runs, also a stock TensorFlow Serving, which refuses XLA."""

@@ -1,7 +1,6 @@
-"""Which of the executions of a net is the fastest, here and for this size."""
+"""Chooses the fastest execution of a net, on this machine and for its size."""
 
 import functools
-import itertools
 import json
 import math
 import os
@@ -10,46 +9,85 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ..config import Architecture, ComputeType, Device, Execution, InstructionSet
-from .compilation import Compilation
+from ..config import ComputeType, Device, Execution, InstructionSet
+from .compilation import Compilation, Jit
 from .plan import Plan
 
-# Training speeds as `python -m benchmarks.execution_table` measured them.
 TABLE = pathlib.Path(__file__).with_name("table.json")
-
+"""The training speeds that `python -m benchmarks.execution_table` measured."""
 
 LEAST_ROWS = 8
-"""Rows of the smallest part that a batch is split into."""
+"""The smallest number of batch rows of a shard."""
 
-SIDE_BY_SIDE = {"gates": "parts", "whole": "whole parts"}
-"""What a way to compile is called with one group of batch rows per core."""
+_BFLOAT16_PRODUCTS = {
+    "amx": "AMX tiles",
+    "avx512_bf16": "AVX-512 BF16",
+    "avx512": "none, but AVX-512 in float32",
+    "other": "none",
+}
+
+
+class Variant(NamedTuple):
+    """A way to execute the wavefront on a CPU.
+
+    Attributes:
+      dtype: The compute dtype, "float32" or "bfloat16".
+      jit: Which part of a training step XLA compiles.
+      sharded: Whether the batch is split into a shard per core.
+    """
+
+    dtype: str
+    jit: Jit
+    sharded: bool
+
+    def __str__(self) -> str:
+        shards = ", a shard of the batch per core" if self.sharded else ""
+        return f"{self.dtype} with jit={self.jit}{shards}"
 
 
 class Measured(NamedTuple):
-    """One row of the table: training speeds in characters per second of one processor and net.
+    """One row of the table: the training speeds of one net on one kind of processor.
 
-    A variant is a compute dtype and one of "whole" (all of a step in one XLA program), "gates" (the
-    gates in XLA, products left to oneDNN), "parts" and "whole parts" (the same, one group of batch
-    rows per core).
+    Attributes:
+      instruction_set: The widest products that the processor has.
+      architecture: The architecture of the net.
+      layers: The number of layers.
+      units: The width of each layer.
+      batch: The number of sequences in a batch.
+      speeds: The training speed of each variant, in characters per second.
     """
 
     instruction_set: InstructionSet
-    architecture: Architecture
+    architecture: str
     layers: int
     units: int
     batch: int
-    speeds: dict[str, float]  # by variant, "bfloat16 gates" for one
+    speeds: dict[Variant, float]
+
+    @classmethod
+    def from_json(cls, row: dict) -> "Measured":
+        """Returns the row that an entry of the table's file holds."""
+        speeds = {
+            Variant(dtype=one["dtype"], jit=one["jit"], sharded=one["sharded"]): one["speed"]
+            for one in row["speeds"]
+        }
+        return cls(**{**row, "speeds": speeds})
+
+    def to_json(self) -> dict:
+        """Returns the entry of the table's file."""
+        speeds = [{**variant._asdict(), "speed": speed} for variant, speed in self.speeds.items()]
+        return {**self._asdict(), "speeds": speeds}
 
 
 @functools.cache
 def measurements() -> tuple[Measured, ...]:
-    """The table of measured speeds."""
-    return tuple(Measured(**row) for row in json.loads(TABLE.read_text(encoding="utf-8")))
+    """Returns the table of measured speeds."""
+    return tuple(map(Measured.from_json, json.loads(TABLE.read_text(encoding="utf-8"))))
 
 
 @functools.cache
 def instruction_set() -> InstructionSet:
-    """The widest products that this processor offers; "other" where it cannot be told."""
+    """Returns the widest products of this processor; "other" where it cannot be told."""
     try:
         words = set(pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
@@ -62,9 +100,9 @@ def instruction_set() -> InstructionSet:
 
 
 def visible_device() -> Device:
-    """Where TensorFlow places a computation on its own."""
-    found = tf.config.get_visible_devices()
-    return "accelerator" if any(one.device_type in ("GPU", "TPU") for one in found) else "cpu"
+    """Returns the device on which TensorFlow places a computation by itself."""
+    types = {device.device_type for device in tf.config.get_visible_devices()}
+    return "accelerator" if types & {"GPU", "TPU"} else "cpu"
 
 
 def choose(
@@ -74,78 +112,90 @@ def choose(
     execution: Execution = "auto",
     dtype: ComputeType = "auto",
     device: Device | None = None,
-    on: InstructionSet | None = None,
-    whole: bool | None = None,
-    architecture: Architecture = "grid",
+    processor: InstructionSet | None = None,
+    jits_step: bool | None = None,
+    architecture: str = "grid",
 ) -> Plan:
-    """The fastest way to train a net of the given size.
+    """Returns the fastest plan to train a net of a given size.
 
     Args:
-      units: width of the vectors.
-      layers: blocks along depth.
-      batch: rows; None where it is not known.
-      execution: "auto" for the fastest, else what the caller wants.
-      dtype: "auto" for the faster of the two that trains as well, else the caller's.
-      device: where it will run; None for where TensorFlow places it.
-      on: the processor; None for this one.
-      whole: whether the caller compiles the whole step with XLA; None if it will do as it is told.
-      architecture: of net.
+      units: The width of the vectors.
+      layers: The number of layers.
+      batch: The number of batch rows; None where it is not known.
+      execution: The algorithm; "auto" for the fastest.
+      dtype: The compute dtype; "auto" for the faster one of those that train as well.
+      device: The device that will run the net; None for the one TensorFlow chooses.
+      processor: The instruction set of the CPU; None for that of this machine.
+      jits_step: Whether the caller compiles the whole step with XLA; None if it follows the plan.
+      architecture: The architecture of the net. Default "grid".
     """
     device = device or visible_device()
     if device == "accelerator":
-        reason = "an accelerator runs the whole step as one XLA program, with bfloat16 products"
-        compute = "bfloat16" if dtype == "auto" else dtype
-        compilation = Compilation(whole=whole is not False, gates=False)
-        return Plan(_wavefront(execution), compilation, compute, (reason,))
-    on = on or instruction_set()
-    nearest = _nearest(on, architecture, units, layers, batch or 32)
-    possible = _possible(whole, batch)
+        return Plan(
+            execution=_algorithm(execution),
+            compilation=Compilation(jit="none" if jits_step is False else "step"),
+            dtype="bfloat16" if dtype == "auto" else dtype,
+            reasons=("an accelerator runs the step as one XLA program, with bfloat16 products",),
+        )
+    processor = processor or instruction_set()
+    nearest = _nearest(processor, architecture, units, layers, batch or 32)
     speeds = {
         variant: speed
-        for variant, speed in _speeds(nearest).items()
-        if (dtype == "auto" or variant.startswith(dtype)) and _parsed(variant)[1] in possible
+        for variant, speed in _with_inferred_shards(nearest).items()
+        if dtype in ("auto", variant.dtype) and _is_possible(variant, jits_step, batch)
     }
-    if not speeds:  # bfloat16 where the table has none, or within the caller's XLA program
-        variant = f"{'float32' if dtype == 'auto' else dtype} {'whole' if whole else 'gates'}"
-        reasons = [f"{variant}, as the caller wants it"]
-    else:
-        variant = max(speeds, key=speeds.get)
-        reasons = [_why(variant, nearest, speeds)]
+    reasons = [f"the processor's bfloat16 products: {_BFLOAT16_PRODUCTS[processor]}"]
+    if speeds:
+        variant = max(speeds, key=lambda one: speeds[one])
+        reasons.append(_explain_choice(variant, nearest, speeds))
         if variant not in nearest.speeds:
-            reasons.append("its speed is inferred from what parts gain on another processor")
-    reasons.insert(0, f"the processor's bfloat16 products: {_OFFERS[on]}")
+            reasons.append("its speed is inferred from the gain of shards on another processor")
+    else:  # bfloat16 where the table has none, or within the caller's XLA program
+        compute = "float32" if dtype == "auto" else dtype
+        variant = Variant(dtype=compute, jit="step" if jits_step else "gates", sharded=False)
+        reasons.append(f"{variant}, as the caller chose")
     if execution == "reference":
-        reasons.append("cell by cell, as the caller wants it")
-    return variant_plan(variant, batch, execution, tuple(reasons))
+        reasons.append("cell by cell, as the caller chose")
+    return plan_of(variant, batch, execution, tuple(reasons))
 
 
-def variant_plan(
-    variant: str, batch: int | None, execution: Execution = "wavefront", reasons=()
+def plan_of(
+    variant: Variant,
+    batch: int | None,
+    execution: Execution = "wavefront",
+    reasons: tuple[str, ...] = (),
 ) -> Plan:
-    """The plan that a variant of the table stands for."""
-    compute, compiled = _parsed(variant)
-    parts = 1 if compiled in SIDE_BY_SIDE else _groups(batch)
-    whole = compiled.startswith("whole")
-    compilation = Compilation(whole=whole, gates=not whole, parts=parts, ahead=whole)
-    return Plan(_wavefront(execution), compilation, compute, reasons)
+    """Returns the plan of a variant.
+
+    Args:
+      variant: The variant.
+      batch: The number of batch rows; None where it is not known.
+      execution: The algorithm of a grid.
+      reasons: Why the variant was chosen.
+    """
+    compilation = Compilation(
+        jit=variant.jit,
+        batch_shards=_largest_shard_count(batch) if variant.sharded else 1,
+        prefetch=variant.jit == "step",
+    )
+    return Plan(
+        execution=_algorithm(execution),
+        compilation=compilation,
+        dtype=variant.dtype,
+        reasons=reasons,
+    )
 
 
-def _parsed(variant: str) -> list[str]:
-    """The compute dtype, and how a variant is compiled."""
-    return variant.split(maxsplit=1)
+def _is_possible(variant: Variant, jits_step: bool | None, batch: int | None) -> bool:
+    """Returns whether a caller with this way to compile can run a variant."""
+    if jits_step is not None and (variant.jit == "step") != jits_step:
+        return False
+    # A caller that compiles the step by itself makes one program of it.
+    return not variant.sharded or (not jits_step and _largest_shard_count(batch) > 1)
 
 
-def _possible(whole: bool | None, batch: int | None) -> set[str]:
-    """How a net can be compiled whose caller says this of compiling the whole."""
-    alone = {None: {"gates", "whole"}, True: {"whole"}, False: {"gates"}}[whole]
-    # A caller that compiles the whole on its own makes one program of it.
-    if whole or _groups(batch) == 1:
-        return alone
-    return alone | {SIDE_BY_SIDE[one] for one in alone}
-
-
-def _groups(batch: int | None) -> int:
-    """Into how many groups the rows of a batch can be split."""
+def _largest_shard_count(batch: int | None) -> int:
+    """Returns into how many shards a batch can be split."""
     return 1 if batch is None else max(1, min(_cores(), batch // LEAST_ROWS))
 
 
@@ -155,53 +205,42 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-_OFFERS = {
-    "amx": "AMX tiles",
-    "avx512_bf16": "AVX-512 BF16",
-    "avx512": "none, but AVX-512 in float32",
-    "other": "none",
-}
-
-
-def _wavefront(execution: Execution) -> Execution:
+def _algorithm(execution: Execution) -> Execution:
     return "reference" if execution == "reference" else "wavefront"
 
 
 def _nearest(
-    on: InstructionSet, architecture: Architecture, units: int, layers: int, batch: int
+    processor: InstructionSet, architecture: str, units: int, layers: int, batch: int
 ) -> Measured:
-    """The row of the table whose size is nearest, by ratios of units and of rows.
+    """Returns the row of the table whose size is nearest, by ratios of units and of rows.
 
-    Stacked nets go by grids on a processor on which no stacked net was measured.
+    An architecture that was not measured on a processor goes by the grids there.
     """
 
-    def distance(row):
+    def distance(row: Measured) -> float:
         rows = layers * batch / (row.layers * row.batch)
         return 2 * abs(math.log(units / row.units)) + abs(math.log(rows))
 
-    rows = [row for row in measurements() if row.instruction_set == on]
+    rows = [row for row in measurements() if row.instruction_set == processor]
     same = [row for row in rows if row.architecture == architecture]
     return min(same or rows, key=distance)
 
 
-def _speeds(row: Measured) -> dict[str, float]:
-    """The speeds of a row; parts that were not measured gain what they gain elsewhere."""
+def _with_inferred_shards(row: Measured) -> dict[Variant, float]:
+    """Returns the speeds of a row; shards that were not measured gain what they gain elsewhere."""
     speeds = dict(row.speeds)
-    for other in measurements():
-        if (other.architecture, other.layers, other.units) != (
-            row.architecture,
-            row.layers,
-            row.units,
-        ):
-            continue
-        for dtype, alone in itertools.product(("float32", "bfloat16"), SIDE_BY_SIDE):
-            one, parts = f"{dtype} {alone}", f"{dtype} {SIDE_BY_SIDE[alone]}"
-            if one in speeds and {one, parts} <= other.speeds.keys():
-                speeds.setdefault(parts, speeds[one] * other.speeds[parts] / other.speeds[one])
+    size = row.architecture, row.layers, row.units
+    others = [one for one in measurements() if (one.architecture, one.layers, one.units) == size]
+    for variant, speed in row.speeds.items():
+        sharded = variant._replace(sharded=True)
+        for other in others:
+            if not variant.sharded and {variant, sharded} <= other.speeds.keys():
+                gain = other.speeds[sharded] / other.speeds[variant]
+                speeds.setdefault(sharded, speed * gain)
     return speeds
 
 
-def _why(variant: str, row: Measured, speeds: dict[str, float]) -> str:
+def _explain_choice(variant: Variant, row: Measured, speeds: dict[Variant, float]) -> str:
     best = speeds[variant]
     others = ", ".join(
         f"{other} {speed / best:.2f}" for other, speed in speeds.items() if other != variant

@@ -1,0 +1,1 @@
+"""Grids of LSTM blocks as pure functions of tensors."""

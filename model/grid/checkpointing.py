@@ -1,7 +1,8 @@
-"""Nets that keep only what crosses the borders between pieces of a sequence.
+"""Gradient checkpointing along a sequence: segments whose residuals are computed again.
 
 Chen et al., "Training Deep Nets with Sublinear Memory Cost" (arXiv 1604.06174), along the first
-dimension of a grid; the rest is computed again for the gradient.
+dimension of a grid. The forward pass stores only the states at the boundaries between segments; the
+backward pass runs each segment again (rematerialisation).
 """
 
 import math
@@ -10,212 +11,258 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from ..config import GridEquations
 from ..errors import InputError
 from ..execution.compilation import GATES, Compilation
 from ..shapes import shape_of
+from .equations import GridEquations
 from .reference import DimensionWeights, Sides
 from .wavefront.wavefront import grid_inference, grid_wavefront
 
 
-def square_root_piece(steps: int) -> int:
-    """The length of pieces at which what is kept grows with the square root of the steps.
+def square_root_segment(steps: int) -> int:
+    """Returns the segment length at which memory grows with the square root of the steps.
 
-    T / s borders and the tape of s steps are least in sum near s = sqrt(T); a divisor of T is
-    preferred where there is one between sqrt(T) and 2 sqrt(T).
+    T / s boundaries and the residuals of s steps are least in sum near s = sqrt(T); a divisor of T
+    is preferred where there is one between sqrt(T) and 2 sqrt(T).
+
+    >>> square_root_segment(1000)
+    40
+
+    Args:
+      steps: The number of time steps T of the sequence.
     """
     least = math.isqrt(steps - 1) + 1
     return next((s for s in range(least, 2 * least) if steps % s == 0), least)
 
 
-def grid_recomputed(
+def grid_checkpointed(
     sides: Sides,
     weights: Sequence[DimensionWeights],
     equations: GridEquations,
     extents: tuple[int | tf.Tensor, ...],
-    piece: int,
-    dropout: Sequence[tf.Tensor | None] | None = None,
+    remat_steps: int,
+    dropout_masks: Sequence[tf.Tensor | None] | None = None,
     keep: tf.Tensor | None = None,
     compilation: Compilation = GATES,
 ) -> Sides:
-    """The same function as `wavefront.grid_wavefront` in less memory, for one more forward pass.
+    """Computes `wavefront.grid_wavefront` in less memory, for one more forward pass.
 
-    For a 2-D grid of T steps the forward pass keeps T / piece borders of `2 * units` numbers per
-    layer and batch row; the backward pass runs each piece again and holds the tape of `piece` steps
-    at a time, see `tape.kept_numbers`.
+    For a 2-D grid of T steps the forward pass stores T / remat_steps boundaries of `2 * units`
+    numbers per layer and batch row; the backward pass holds the residuals of `remat_steps` steps at
+    a time, see `residuals.residual_size`.
 
     Args:
-      piece: steps along the first dimension whose tape is held at once.
+      sides: The vectors that enter, per dimension `[*other extents, batch, units]`.
+      weights: The weights of each dimension.
+      equations: The equations of the blocks.
+      extents: The number of blocks along each dimension; the last is the number of layers.
+      remat_steps: The length of a segment, in steps along the first dimension.
+      dropout_masks: The dropout masks; see `grid_wavefront`.
+      keep: The mask of the steps; see `grid_wavefront`.
+      compilation: How the grid is compiled.
+
+    Returns:
+      The vectors that leave, of the same shapes as `sides`.
 
     Raises:
-      InputError: for a 1-D grid; or if the piece does not divide the steps where shapes are static.
+      InputError: For a 1-D grid; or if the segment does not divide the steps where shapes are
+        static.
     """
     if len(extents) == 1:
-        raise InputError("recompute needs a dimension besides depth; a 1-D grid has none")
-    cut = Cut.of(extents[0], piece, compilation)
-    parts = [tuple(part for part in one if part is not None) for one in weights]
+        raise InputError("remat_steps needs a dimension besides depth; a 1-D grid has none")
+    segments = Segments.create(extents[0], remat_steps, compilation)
+    present = [tuple(part for part in one if part is not None) for one in weights]
 
-    def run(index, border, sides, flat_weights, training):
-        packed = [DimensionWeights(*one) for one in tf.nest.pack_sequence_as(parts, flat_weights)]
-        entering = Sides(*((first, *rest) for first, rest in zip(border, sides, strict=True)))
+    def run(
+        index: tf.Tensor, boundary: list, sides: list, flat_weights: list, training: bool
+    ) -> tuple[list, list]:
+        packed = [DimensionWeights(*one) for one in tf.nest.pack_sequence_as(present, flat_weights)]
+        entering = Sides(*((first, *rest) for first, rest in zip(boundary, sides, strict=True)))
+        masks = dropout_masks and [segments.cell_slice(mask, index) for mask in dropout_masks]
         grid = grid_wavefront if training else grid_inference
         leaving = grid(
             entering,
             packed,
             equations,
-            (cut.length(index), *extents[1:]),
-            None if dropout is None else [cut.part_of_cells(mask, index) for mask in dropout],
-            cut.part_of_cells(keep, index),
+            (segments.length(index), *extents[1:]),
+            masks,
+            segments.cell_slice(keep, index),
             compilation,
         )
         return [part[0] for part in leaving], [part[1:] for part in leaving]
 
-    border = [part[0] for part in sides]
+    boundary = [part[0] for part in sides]
     rest = [part[1:] for part in sides]
-    final, leaving = recomputed(run, cut, border, rest, tf.nest.flatten(parts))
+    final, leaving = checkpointed(run, segments, boundary, rest, tf.nest.flatten(present))
     return Sides(*((first, *others) for first, others in zip(final, leaving, strict=True)))
 
 
-def recomputed(
-    run: Callable[..., tuple[Any, Any]], cut: "Cut", border: Any, sides: Any, weights: list
+def checkpointed(
+    run: Callable[..., tuple[Any, Any]],
+    segments: "Segments",
+    boundary: Any,
+    sides: Any,
+    weights: list[tf.Tensor],
 ) -> tuple[Any, Any]:
-    """Runs a net piece by piece, and each piece again for its gradient.
+    """Runs a net segment by segment, and each segment again for its gradient.
 
     Args:
-      run: takes the index of a piece, the border before it, the piece of the sides, the weights and
-        whether a gradient will be asked for; returns the border after it and what leaves its sides.
-      cut: of the sequence.
-      border: what enters the first piece; nested tensors.
-      sides: what enters all along, `[steps, ...]` each; nested tensors.
-      weights: tensors.
+      run: Maps the index of a segment, the boundary before it, the segment's part of the sides, the
+        weights and whether a gradient will be taken (`training`) to the boundary after the segment
+        and the vectors that leave its sides.
+      segments: The segments of the sequence.
+      boundary: The vectors that enter the first segment; nested tensors.
+      sides: The vectors that enter at every step, `[steps, ...]` each; nested tensors.
+      weights: The weights.
 
     Returns:
-      The last border and what left all along, nested as they came.
+      The last boundary and the vectors that left at every step, nested as they came.
     """
 
     @tf.custom_gradient
-    def differentiable(border, sides, weights):
-        final, leaving, borders = _forward(run, cut, border, sides, weights)
+    def differentiable(boundary: Any, sides: Any, weights: Any) -> Any:
+        final, leaving, boundaries = _forward(run, segments, boundary, sides, weights)
 
-        def gradient(*upstream):
-            border_gradient, sides_gradient = tf.nest.pack_sequence_as((final, leaving), upstream)
-            found = _backward(run, cut, borders, sides, weights, border_gradient, sides_gradient)
-            return tf.nest.flatten(found)
+        def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
+            d_boundary, d_leaving = tf.nest.pack_sequence_as((final, leaving), upstream)
+            gradients = _backward(run, segments, boundaries, sides, weights, d_boundary, d_leaving)
+            return tf.nest.flatten(gradients)
 
         return tf.nest.flatten((final, leaving)), gradient
 
-    flat = differentiable(border, sides, weights)
-    return tf.nest.pack_sequence_as((border, sides), flat)
+    flat = differentiable(boundary, sides, weights)
+    return tf.nest.pack_sequence_as((boundary, sides), flat)
 
 
-class Cut(NamedTuple):
-    """A sequence cut into pieces, the last of which may be shorter."""
+class Segments(NamedTuple):
+    """The segments of a sequence, the last of which may be shorter.
+
+    Attributes:
+      steps: The number of time steps of the sequence.
+      segment: The number of time steps of a segment.
+      static: Whether shapes are static, so that all segments have the same length.
+    """
 
     steps: int | tf.Tensor
-    piece: int | tf.Tensor
+    segment: int | tf.Tensor
     static: bool
 
     @classmethod
-    def of(cls, steps: int | tf.Tensor, piece: int, compilation: Compilation) -> "Cut":
-        """Pieces of at most `piece` steps.
+    def create(cls, steps: int | tf.Tensor, segment: int, compilation: Compilation) -> "Segments":
+        """Returns segments of at most `segment` steps.
 
         Raises:
-          InputError: if the piece does not divide the steps where shapes must be static.
+          InputError: If the segment does not divide the steps where shapes must be static.
         """
-        if compilation.whole and steps % piece:
+        if compilation.jits_step and steps % segment:
             raise InputError(
-                f"recompute is {piece} steps and the sequence {steps}; within an XLA program the "
-                f"first must divide the second"
+                f"remat_steps is {segment} and the sequence {steps} steps long; within an XLA "
+                f"program the first must divide the second"
             )
-        return cls(steps, min(piece, steps), compilation.whole)
+        return cls(steps=steps, segment=min(segment, steps), static=compilation.jits_step)
 
     @property
-    def count(self):
-        return -(-self.steps // self.piece)
+    def count(self) -> int | tf.Tensor:
+        """The number of segments."""
+        return -(-self.steps // self.segment)
 
-    def length(self, index):
+    def length(self, index: tf.Tensor) -> int | tf.Tensor:
+        """Returns the number of steps of a segment."""
         if self.static:
-            return self.piece
-        return tf.minimum(self.piece, self.steps - index * self.piece)
+            return self.segment
+        return tf.minimum(self.segment, self.steps - index * self.segment)
 
-    def part(self, side, index):
-        """A piece of `[steps, ...]`."""
-        begin = [index * self.piece, *(0 for _ in side.shape[1:])]
+    def slice(self, side: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        """Returns the part of a side `[steps, ...]` that belongs to a segment."""
+        begin = [index * self.segment, *(0 for _ in side.shape[1:])]
         part = tf.slice(side, begin, [self.length(index), *(-1 for _ in side.shape[1:])])
-        part.set_shape([self.piece if self.static else None, *side.shape[1:]])
+        part.set_shape([self.segment if self.static else None, *side.shape[1:]])
         return part
 
-    def part_of_cells(self, values, index):
-        """A piece of what has an extent of 1 for what all steps share, or of None."""
-        return values if values is None or values.shape[0] == 1 else self.part(values, index)
+    def cell_slice(self, values: tf.Tensor | None, index: tf.Tensor) -> tf.Tensor | None:
+        """Returns the part of values whose first extent is 1 where all steps share them."""
+        return values if values is None or values.shape[0] == 1 else self.slice(values, index)
 
-    def record(self, like):
-        """An array of one entry `[piece, ...]` per piece."""
-        shape = [self.piece if self.static else None, *like.shape[1:]]
+    def array(self, like: tf.Tensor) -> tf.TensorArray:
+        """Returns an empty array of one entry `[segment, ...]` per segment."""
+        shape = [self.segment if self.static else None, *like.shape[1:]]
         return tf.TensorArray(
             like.dtype, self.count, infer_shape=False, element_shape=shape, clear_after_read=False
         )
 
-    def whole(self, record, like):
-        """All entries of an array, one after the other."""
-        return tf.reshape(record.stack() if self.static else record.concat(), shape_of(like))
+    def concat(self, array: tf.TensorArray, like: tf.Tensor) -> tf.Tensor:
+        """Concatenates the entries of an array to the shape of `like`."""
+        return tf.reshape(array.stack() if self.static else array.concat(), shape_of(like))
 
 
-def _forward(run, cut, border, sides, weights):
-    """What leaves the grid, and the borders before each piece as arrays."""
+def _write(arrays: Any, index: tf.Tensor, entries: Any) -> Any:
+    return tf.nest.map_structure(lambda array, one: array.write(index, one), arrays, entries)
 
-    def step(index, border, leaving, borders):
-        borders = tf.nest.map_structure(lambda a, b: a.write(index, b), borders, border)
-        parts = tf.nest.map_structure(lambda side: cut.part(side, index), sides)
-        border, out = run(index, border, parts, weights, training=False)
-        leaving = tf.nest.map_structure(lambda a, b: a.write(index, b), leaving, out)
-        return index + 1, border, leaving, borders
 
-    borders = tf.nest.map_structure(
+def _forward(
+    run: Callable, segments: Segments, boundary: Any, sides: Any, weights: list
+) -> tuple[Any, Any, Any]:
+    """Computes the last boundary, the leaving vectors, and the boundaries before each segment."""
+
+    def step(index: tf.Tensor, boundary: Any, leaving: Any, boundaries: Any) -> tuple:
+        boundaries = _write(boundaries, index, boundary)
+        parts = tf.nest.map_structure(lambda side: segments.slice(side, index), sides)
+        boundary, out = run(index, boundary, parts, weights, training=False)
+        return index + 1, boundary, _write(leaving, index, out), boundaries
+
+    boundaries = tf.nest.map_structure(
         lambda one: tf.TensorArray(
-            one.dtype, cut.count, element_shape=one.shape, clear_after_read=False
+            one.dtype, segments.count, element_shape=one.shape, clear_after_read=False
         ),
-        border,
+        boundary,
     )
-    leaving = tf.nest.map_structure(cut.record, sides)
-    _, border, leaving, borders = tf.while_loop(
-        lambda index, *_: index < cut.count,
+    leaving = tf.nest.map_structure(segments.array, sides)
+    _, boundary, leaving, boundaries = tf.while_loop(
+        lambda index, *_: index < segments.count,
         step,
-        (tf.constant(0), border, leaving, borders),
-        maximum_iterations=cut.count,
+        (tf.constant(0), boundary, leaving, boundaries),
+        maximum_iterations=segments.count,
     )
-    return border, tf.nest.map_structure(cut.whole, leaving, sides), borders
+    return boundary, tf.nest.map_structure(segments.concat, leaving, sides), boundaries
 
 
-def _backward(run, cut, borders, sides, weights, border_gradient, leaving_gradient):
-    """Gradients of the first border, of the sides and of the weights."""
+def _backward(
+    run: Callable,
+    segments: Segments,
+    boundaries: Any,
+    sides: Any,
+    weights: list,
+    d_boundary: Any,
+    d_leaving: Any,
+) -> tuple[Any, Any, list]:
+    """Computes the gradients of the first boundary, of the sides and of the weights."""
 
-    def step(count, border_gradient, records, sums):
-        index = cut.count - 1 - count
-        border = tf.nest.map_structure(lambda one: one.read(index), borders)
-        parts = tf.nest.map_structure(lambda side: cut.part(side, index), sides)
-        upstream = tf.nest.map_structure(lambda side: cut.part(side, index), leaving_gradient)
-        sources = (border, parts, list(weights))
+    def step(count: tf.Tensor, d_boundary: Any, d_sides: Any, d_weights: list) -> tuple:
+        index = segments.count - 1 - count
+        boundary = tf.nest.map_structure(lambda array: array.read(index), boundaries)
+        parts = tf.nest.map_structure(lambda side: segments.slice(side, index), sides)
+        d_parts = tf.nest.map_structure(lambda side: segments.slice(side, index), d_leaving)
+        sources = (boundary, parts, list(weights))
         with tf.GradientTape() as tape:
             tape.watch(tf.nest.flatten(sources))
-            out = run(index, border, parts, weights, training=True)
-        found = tape.gradient(
+            out = run(index, boundary, parts, weights, training=True)
+        flat = tape.gradient(
             tf.nest.flatten(out),
             tf.nest.flatten(sources),
-            tf.nest.flatten((border_gradient, upstream)),
+            tf.nest.flatten((d_boundary, d_parts)),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        border_gradient, entering, weights_now = tf.nest.pack_sequence_as(sources, found)
-        records = tf.nest.map_structure(lambda a, b: a.write(index, b), records, entering)
-        sums = [a + b for a, b in zip(sums, weights_now, strict=True)]
-        return count + 1, border_gradient, records, sums
+        d_boundary, d_entering, d_now = tf.nest.pack_sequence_as(sources, flat)
+        d_sides = _write(d_sides, index, d_entering)
+        d_weights = [a + b for a, b in zip(d_weights, d_now, strict=True)]
+        return count + 1, d_boundary, d_sides, d_weights
 
-    records = tf.nest.map_structure(cut.record, sides)
-    sums = [tf.zeros_like(one) for one in weights]
-    _, border_gradient, records, sums = tf.while_loop(
-        lambda count, *_: count < cut.count,
+    d_sides = tf.nest.map_structure(segments.array, sides)
+    d_weights = [tf.zeros_like(one) for one in weights]
+    _, d_boundary, d_sides, d_weights = tf.while_loop(
+        lambda count, *_: count < segments.count,
         step,
-        (tf.constant(0), border_gradient, records, sums),
-        maximum_iterations=cut.count,
+        (tf.constant(0), d_boundary, d_sides, d_weights),
+        maximum_iterations=segments.count,
     )
-    return border_gradient, tf.nest.map_structure(cut.whole, records, sides), sums
+    return d_boundary, tf.nest.map_structure(segments.concat, d_sides, sides), d_weights

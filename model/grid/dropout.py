@@ -1,4 +1,4 @@
-"""Dropout: factors that are 0 where something is dropped, and what keeps the mean elsewhere."""
+"""Dropout masks: factors that are 0 where a value is dropped, and keep the mean elsewhere."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,17 @@ import tensorflow as tf
 from ..shapes import shape_of
 
 
-def dropout_mask(shape, rate: float, seed: tf.Tensor, dtype) -> tf.Tensor:
-    """Independent factors, 0 with probability `rate` and 1 / (1 - rate) otherwise."""
+def dropout_mask(
+    shape: Sequence[int | tf.Tensor], rate: float, seed: tf.Tensor, dtype: tf.DType
+) -> tf.Tensor:
+    """Draws independent factors, 0 with probability `rate` and 1 / (1 - rate) otherwise.
+
+    Args:
+      shape: The shape of the mask.
+      rate: The probability that a value is dropped, in [0, 1).
+      seed: The seed, `[2]`, int32.
+      dtype: The dtype of the mask.
+    """
     # What XLA makes on CPUs of the algorithm that TensorFlow selects is 80 times as slow.
     keep = tf.random.stateless_uniform(shape, seed, alg="philox") >= rate
     return tf.cast(keep, dtype) / (1 - rate)
@@ -21,33 +30,34 @@ def grid_dropout(
     each_step: bool,
     seed: tf.Tensor,
 ) -> list[tf.Tensor | None] | None:
-    """The factors on hidden vectors that enter the blocks of a grid, as `grid_reference` has them.
+    """Draws the masks of the hidden vectors that enter the blocks of a grid.
 
-    What enters the bottom of depth is left alone.
+    The vectors that enter the bottom of depth are not dropped.
 
     Args:
-      extents: number of blocks along each dimension.
-      hidden: per dimension `[*other extents, batch, units]`, as they enter the grid.
-      rates: per dimension.
-      each_step: whether each step has a mask of its own, or all steps have the same.
-      seed: `[2]`.
+      extents: The number of blocks along each dimension.
+      hidden: Per dimension the vectors that enter the grid, `[*other extents, batch, units]`.
+      rates: The dropout rate of each dimension.
+      each_step: Whether each step has a mask of its own; otherwise all steps share one.
+      seed: The seed, `[2]`, int32.
 
     Returns:
-      Per dimension the factors, or None where nothing is dropped; None if that is so for all.
+      Per dimension the factors as `reference.grid_reference` takes them, or None where nothing is
+      dropped; None if nothing is dropped at all.
     """
     if not any(rates):
         return None
     depth, layers = len(extents) - 1, extents[-1]
     steps = extents[:-1] if each_step else (1,) * depth
-    masks = []
+    masks: list[tf.Tensor | None] = []
     for i, (entering, rate) in enumerate(zip(hidden, rates, strict=True)):
         if not rate or (i == depth and layers == 1):
             masks.append(None)
             continue
         vectors = shape_of(entering)[-2:]
         shape = [*steps, layers - (i == depth), *vectors]
-        seed_of_dimension = tf.random.experimental.stateless_fold_in(seed, i)
-        mask = dropout_mask(shape, rate, seed_of_dimension, entering.dtype)
+        dimension_seed = tf.random.experimental.stateless_fold_in(seed, i)
+        mask = dropout_mask(shape, rate, dimension_seed, entering.dtype)
         if i == depth:
             mask = tf.concat([tf.ones([*steps, 1, *vectors], mask.dtype), mask], axis=depth)
         masks.append(mask)

@@ -1,6 +1,6 @@
 """The N-dimensional Grid LSTM block and the cell-by-cell evaluation of a grid of them.
 
-This is the definition that everything faster is held against.
+This is the definition against which everything faster is tested.
 """
 
 import itertools
@@ -9,10 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ..cells.lstm import lstm_transform, lstm_transform_gradient
 from ..cells.normalization import Normalized, normalize, normalize_gradient
-from ..cells.plain import plain_transform, plain_transform_gradient
-from ..config import GridEquations
+from .equations import GridEquations
 
 
 class Sides(NamedTuple):
@@ -20,11 +18,11 @@ class Sides(NamedTuple):
 
     Those of one block are `[batch, units]`. Those of a grid have, in front, the extents of all
     other dimensions: for 2-D, time carries `[layers, batch, units]` and depth
-    `[steps, batch, units]`. The memory of a dimension that is no LSTM has width 0.
+    `[steps, batch, units]`.
 
     Attributes:
-      hidden: in the compute dtype.
-      memory: in the dtype of the arithmetic.
+      hidden: The hidden vectors, in the compute dtype.
+      memory: The memory vectors, in the dtype of the arithmetic; of width 0 for a cell without one.
     """
 
     hidden: tuple[tf.Tensor, ...]
@@ -34,13 +32,13 @@ class Sides(NamedTuple):
 class DimensionWeights(NamedTuple):
     """The weights of one dimension of a grid.
 
-    A leading dimension of 1 in place of `layers` means that the layers share them. `gates` is 4 for
-    an LSTM and 1 for a plain dimension.
+    A leading size of 1 in place of `layers` means that the layers share them. `gates` is that of
+    the dimension's cell.
 
     Attributes:
       kernel: W, `[layers | 1, dimensions * units, gates * units]`.
       bias: b, `[layers | 1, gates * units]`.
-      gain: of the layer normalisation, as the bias; None without.
+      gain: The gain of the layer normalisation, `[layers | 1, gates * units]`; None without.
     """
 
     kernel: tf.Tensor
@@ -48,14 +46,14 @@ class DimensionWeights(NamedTuple):
     gain: tf.Tensor | None = None
 
 
-class Dimension(NamedTuple):
-    """What one dimension makes of its product W H.
+class DimensionOutput(NamedTuple):
+    """The result of a dimension after its product W H.
 
     Attributes:
       hidden: h', `[..., units]`, in the compute dtype.
-      memory: m', `[..., units]`; of a plain dimension what entered.
-      activations: `[..., gates * units]`, kept for the gradient.
-      normalized: what layer normalisation keeps; () without.
+      memory: m', `[..., units]`; the old memory for a cell without one.
+      activations: The residual of the cell, `[..., gates * units]`.
+      normalized: The residual of the layer normalisation; () without.
     """
 
     hidden: tf.Tensor
@@ -64,89 +62,97 @@ class Dimension(NamedTuple):
     normalized: Normalized | tuple[()]
 
 
-def transform_dimension(
+def dimension_forward(
     equations: GridEquations,
     dimension: int,
     product: tf.Tensor,
     bias: tf.Tensor,
     gain: tf.Tensor | None,
     memory: tf.Tensor,
-) -> Dimension:
-    """The transform of a dimension after its product W H."""
-    normalized = ()
+) -> DimensionOutput:
+    """Applies layer normalisation and the cell of a dimension to its product W H.
+
+    Args:
+      equations: The equations of the block.
+      dimension: The index of the dimension.
+      product: W H, `[..., gates * units]`, in the compute dtype.
+      bias: b, broadcastable to the product.
+      gain: The gain of the layer normalisation; None without.
+      memory: The memory vectors m that enter, `[..., units]`.
+    """
+    cell = equations.cell(dimension)
+    normalized: Normalized | tuple[()] = ()
     if equations.layer_normalization:
-        units = product.shape[-1] // equations.gates(dimension)
-        normalized = normalize(product, units, memory.dtype)
+        normalized = normalize(product, product.shape[-1] // cell.gates, memory.dtype)
         product = normalized.values * tf.cast(gain, product.dtype)
-    kind = equations.transforms[dimension]
-    if kind == "lstm":
-        new = lstm_transform(product, bias, memory, equations.output_equation)
-        return Dimension(*new, normalized)
-    hidden = plain_transform(kind, product, bias)
-    return Dimension(hidden, memory, hidden, normalized)
+    output = cell.forward(product, bias, memory, equations.output_equation)
+    return DimensionOutput(*output, normalized=normalized)
 
 
-def transform_dimension_gradient(
+def dimension_backward(
     equations: GridEquations,
     dimension: int,
     activations: tf.Tensor,
     memory: tf.Tensor,
     normalized: Normalized | tuple[()],
     gain: tf.Tensor | None,
-    hidden_gradient: tf.Tensor,
-    memory_gradient: tf.Tensor,
+    d_hidden: tf.Tensor,
+    d_memory: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The derivative of `transform_dimension`.
+    """Computes the gradients of `dimension_forward`.
+
+    Args:
+      equations: The equations of the block.
+      dimension: The index of the dimension.
+      activations: The residual of the cell.
+      memory: The memory vectors m that entered.
+      normalized: The residual of the layer normalisation; () without.
+      gain: The gain of the layer normalisation; None without.
+      d_hidden: dL/dh', `[..., units]`.
+      d_memory: dL/dm' by all paths but h', `[..., units]`.
 
     Returns:
-      Gradients of the product W H, of what the bias is added to, and of the memory that entered.
+      The gradients of the product W H, of the sum that the bias is added to, and of the memory that
+      entered.
     """
-    kind = equations.transforms[dimension]
-    if kind == "lstm":
-        before_bias, memory_gradient = lstm_transform_gradient(
-            activations,
-            memory,
-            hidden_gradient,
-            memory_gradient,
-            equations.output_equation,
-        )
-    else:
-        before_bias = plain_transform_gradient(kind, activations, hidden_gradient)
-    product = before_bias
+    cell = equations.cell(dimension)
+    d_preactivations, d_old_memory = cell.backward(
+        activations, memory, d_hidden, d_memory, equations.output_equation
+    )
+    d_product = d_preactivations
     if normalized:
-        units = product.shape[-1] // equations.gates(dimension)
-        scaled = before_bias * tf.cast(gain, before_bias.dtype)
-        product = normalize_gradient(normalized, scaled, units)
-    return product, before_bias, memory_gradient
+        units = d_preactivations.shape[-1] // cell.gates
+        d_normalized = d_preactivations * tf.cast(gain, d_preactivations.dtype)
+        d_product = normalize_gradient(normalized, d_normalized, units)
+    return d_product, d_preactivations, d_old_memory
 
 
 def grid_block(
     inputs: Sides, weights: Sequence[DimensionWeights], layer: int, equations: GridEquations
 ) -> Sides:
-    """One block: `(h_i', m_i') = LSTM_i(H, m_i)` for each dimension i.
+    """Computes one block: `(h_i', m_i') = LSTM_i(H, m_i)` for each dimension i.
 
     Kalchbrenner et al. (arXiv 1507.01526), section 3.1: H concatenates the hidden vectors of all
     dimensions. A priority dimension finds the new vectors of those computed before it in H.
 
     Args:
-      inputs: the vectors that enter, each `[batch, units]`.
-      weights: of each dimension.
-      layer: which layer's weights to use.
-      equations: which form of the block to compute.
+      inputs: The vectors that enter, each `[batch, units]`.
+      weights: The weights of each dimension.
+      layer: The layer whose weights to use.
+      equations: The equations of the block.
     """
     hidden, memory = list(inputs.hidden), list(inputs.memory)
     for stage in equations.stages:
-        together = tf.concat(hidden, axis=-1)
+        h_concat = tf.concat(hidden, axis=-1)
         for i in stage:
             kernel, bias, gain = (
                 None if part is None else part[0 if part.shape[0] == 1 else layer]
                 for part in weights[i]
             )
-            product = tf.matmul(together, tf.cast(kernel, together.dtype))
-            hidden[i], memory[i], *_ = transform_dimension(
-                equations, i, product, bias, gain, inputs.memory[i]
-            )
-    return Sides(tuple(hidden), tuple(memory))
+            product = tf.matmul(h_concat, tf.cast(kernel, h_concat.dtype))
+            output = dimension_forward(equations, i, product, bias, gain, inputs.memory[i])
+            hidden[i], memory[i] = output.hidden, output.memory
+    return Sides(hidden=tuple(hidden), memory=tuple(memory))
 
 
 def grid_reference(
@@ -154,74 +160,94 @@ def grid_reference(
     weights: Sequence[DimensionWeights],
     equations: GridEquations,
     extents: tuple[int, ...],
-    dropout: Sequence[tf.Tensor | None] | None = None,
+    dropout_masks: Sequence[tf.Tensor | None] | None = None,
     keep: tf.Tensor | None = None,
 ) -> Sides:
-    """A whole grid, block after block, differentiated by TensorFlow.
+    """Evaluates a whole grid block after block, differentiated by TensorFlow.
 
     Args:
-      sides: what enters, per dimension `[*other extents, batch, units]`.
-      weights: of each dimension.
-      equations: which form of the block to compute.
-      extents: number of blocks along each dimension; the last is the number of layers.
-      dropout: per dimension factors on the hidden vectors that enter each block along it,
+      sides: The vectors that enter, per dimension `[*other extents, batch, units]`.
+      weights: The weights of each dimension.
+      equations: The equations of the blocks.
+      extents: The number of blocks along each dimension; the last is the number of layers.
+      dropout_masks: Per dimension the factors on the hidden vectors that enter each block along it,
         `[*extents, batch, units]` where an extent may be 1; None for no dropout.
-      keep: `[*extents, batch]`, boolean, where an extent may be 1. Where it is False a block passes
-        on what enters it unchanged along all dimensions but depth.
+      keep: The mask, `[*extents, batch]`, boolean, where an extent may be 1. Where it is False a
+        block passes on what enters it unchanged along all dimensions but depth.
 
     Returns:
-      What leaves, of the same shapes as `sides`.
+      The vectors that leave, of the same shapes as `sides`.
     """
-    dimensions, depth = equations.dimensions, equations.dimensions - 1
-    hidden, memory = {}, {}
+    dimensions = equations.dimensions
+    leaving: dict[tuple[int, ...], Sides] = {}
     for cell in itertools.product(*map(range, extents)):
-        entering = [[], []]
-        for i in range(dimensions):
-            others = cell[:i] + cell[i + 1 :]
-            for source, side, values in zip((hidden, memory), sides, entering, strict=True):
-                before = (*cell[:i], cell[i] - 1, *cell[i + 1 :], i)
-                values.append(source.pop(before) if cell[i] else side[i][others])
-        held = Sides(*map(tuple, entering))
-        if dropout is not None:
-            factors = [None if mask is None else _at(mask, cell) for mask in dropout]
-            entering[0] = [
-                h if factor is None else h * factor
-                for h, factor in zip(held.hidden, factors, strict=True)
-            ]
-        block = grid_block(Sides(*map(tuple, entering)), weights, cell[-1], equations)
+        entering = _entering(leaving, sides, cell)
+        dropped = _drop(entering, dropout_masks, cell)
+        block = grid_block(dropped, weights, cell[-1], equations)
         if keep is not None:
-            kept = _at(keep, cell)[:, None]
-            block = Sides(
-                *(
-                    tuple(
-                        new if i == depth else tf.where(kept, new, old)
-                        for i, (new, old) in enumerate(zip(news, olds, strict=True))
-                    )
-                    for news, olds in zip(block, held, strict=True)
-                )
-            )
-        for i in range(dimensions):
-            hidden[(*cell, i)], memory[(*cell, i)] = block.hidden[i], block.memory[i]
+            block = _hold(_broadcast_at(keep, cell)[:, None], block, entering)
+        leaving[cell] = block
     return Sides(
-        *(
-            tuple(_leaving(values, i, extents) for i in range(dimensions))
-            for values in (hidden, memory)
-        )
+        hidden=tuple(_side(leaving, 0, i, extents) for i in range(dimensions)),
+        memory=tuple(_side(leaving, 1, i, extents) for i in range(dimensions)),
     )
 
 
-def _at(values, cell):
-    """The entry of a cell, where an extent of 1 stands for all."""
-    return values[
-        tuple(0 if size == 1 else at for size, at in zip(values.shape, cell, strict=False))
+def _entering(leaving: dict[tuple[int, ...], Sides], sides: Sides, cell: tuple[int, ...]) -> Sides:
+    """Returns the vectors that enter a block, from the blocks before it or from the sides."""
+    hidden, memory = [], []
+    for i, coordinate in enumerate(cell):
+        before = (*cell[:i], coordinate - 1, *cell[i + 1 :])
+        others = cell[:i] + cell[i + 1 :]
+        if coordinate:
+            hidden.append(leaving[before].hidden[i])
+            memory.append(leaving[before].memory[i])
+        else:
+            hidden.append(sides.hidden[i][others])
+            memory.append(sides.memory[i][others])
+    return Sides(hidden=tuple(hidden), memory=tuple(memory))
+
+
+def _drop(
+    entering: Sides, dropout_masks: Sequence[tf.Tensor | None] | None, cell: tuple[int, ...]
+) -> Sides:
+    """Applies the dropout masks to the hidden vectors that enter a block."""
+    if dropout_masks is None:
+        return entering
+    hidden = [
+        h if mask is None else h * _broadcast_at(mask, cell)
+        for h, mask in zip(entering.hidden, dropout_masks, strict=True)
     ]
+    return entering._replace(hidden=tuple(hidden))
 
 
-def _leaving(values, dimension, extents):
+def _hold(keep: tf.Tensor, new: Sides, old: Sides) -> Sides:
+    """Returns, along all dimensions but depth, the old vectors where `keep` is False."""
+    parts = []
+    for new_vectors, old_vectors in zip(new, old, strict=True):
+        held = [
+            tf.where(keep, a, b) for a, b in zip(new_vectors[:-1], old_vectors[:-1], strict=True)
+        ]
+        parts.append((*held, new_vectors[-1]))
+    return Sides(*parts)
+
+
+def _broadcast_at(values: tf.Tensor, cell: tuple[int, ...]) -> tf.Tensor:
+    """Returns the entry of a cell, where an extent of 1 stands for all."""
+    index = [
+        0 if size == 1 else coordinate for size, coordinate in zip(values.shape, cell, strict=False)
+    ]
+    return values[tuple(index)]
+
+
+def _side(
+    leaving: dict[tuple[int, ...], Sides], part: int, dimension: int, extents: tuple[int, ...]
+) -> tf.Tensor:
+    """Stacks the hidden (part 0) or memory vectors that leave the grid along a dimension."""
     others = extents[:dimension] + extents[dimension + 1 :]
     last = extents[dimension] - 1
-    cells = [
-        values[(*cell[:dimension], last, *cell[dimension:], dimension)]
-        for cell in itertools.product(*map(range, others))
-    ]
-    return tf.reshape(tf.stack(cells), [*others, *cells[0].shape])
+    vectors = []
+    for cell in itertools.product(*map(range, others)):
+        block = leaving[(*cell[:dimension], last, *cell[dimension:])]
+        vectors.append(block[part][dimension])
+    return tf.reshape(tf.stack(vectors), [*others, *vectors[0].shape])

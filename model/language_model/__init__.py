@@ -1,0 +1,1 @@
+"""The character model: training form, frozen form, sampling and inspection."""

@@ -1,4 +1,4 @@
-"""What goes on inside a net while it reads a text, for drawing.
+"""Inspection: the memories and gates of a net while it reads a text, for drawing.
 
 Karpathy, Johnson, Fei-Fei, "Visualizing and Understanding Recurrent Networks" (arXiv 1506.02078),
 sections 4.1 and 4.2.
@@ -8,23 +8,24 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ..text.code_points import PADDING
-from .character_model import CharacterModel, CharacterState
+from ..text.vocabulary import PADDING
+from .forward import CharacterState, LanguageModel
 
 SATURATED_LOW, SATURATED_HIGH = 0.1, 0.9
 
 
 class Inspection(NamedTuple):
-    """What a net has done; float32. A stacked LSTM has one dimension, a grid time and depth.
+    """The memories and gates of the chosen layers and units, float32.
 
-    Layers and units are those that were chosen.
+    A stacked LSTM has one dimension, a grid time and depth.
 
     Attributes:
-      memories: `[batch, characters, layers, units]`, of time, after each character has entered; 0
-        after the end of a text.
-      gates: `[batch, characters, layers, dimensions, 4, units]`, i, f, o and g, likewise.
-      saturation: `[batch, layers, dimensions, 3, 2]`, of the gates i, f and o the share of values
-        below 0.1 and above 0.9, over characters and units.
+      memories: The memories of time after each character has entered,
+        `[batch, characters, layers, units]`; 0 after the end of a text.
+      gates: The gates i, f, o and g at each character,
+        `[batch, characters, layers, dimensions, 4, units]`; 0 after the end of a text.
+      saturation: The share of values of the gates i, f and o below 0.1 and above 0.9, over
+        characters and units, `[batch, layers, dimensions, 3, 2]`.
     """
 
     memories: tf.Tensor
@@ -33,40 +34,42 @@ class Inspection(NamedTuple):
 
 
 def inspect(
-    model: CharacterModel, ids: tf.Tensor, layer: tf.Tensor | int = -1, unit: tf.Tensor | int = -1
+    model: LanguageModel, ids: tf.Tensor, layer: tf.Tensor | int = -1, unit: tf.Tensor | int = -1
 ) -> Inspection:
-    """Reads texts and reports memories and gates.
+    """Reads texts and returns memories and gates.
 
     Args:
-      model: the model.
-      ids: `[batch, longest]`, int32, `PADDING` after the end of each row.
-      layer: scalar, int32, counted from 0; -1 for all.
-      unit: scalar, int32, counted from 0; -1 for all.
+      model: The model, trained or frozen.
+      ids: The characters, `[batch, longest]`, int32, `PADDING` after the end of each row.
+      layer: The layer to return, a scalar, int32, counted from 0; -1 for all.
+      unit: The unit to return, a scalar, int32, counted from 0; -1 for all.
     """
     batch, longest = tf.shape(ids)[0], tf.shape(ids)[1]
-    stepper = model.stepper()
-    _, first = stepper(model.initial_state(batch), gates=True)
+    decode = model.decode_step()
+    _, first = decode(model.initial_state(batch), gates=True)
     dimensions = first.gates.shape[1]
     layers, units = model.config.layers, model.config.units
 
-    def chosen(values):
-        """Of `[layers, ..., units]` the layers and units that are asked for."""
+    def select(values: tf.Tensor) -> tf.Tensor:
+        """Selects the chosen layers and units from `[layers, ..., units]`."""
         rank = len(values.shape)
         begin = [tf.maximum(layer, 0), *[0] * (rank - 2), tf.maximum(unit, 0)]
         size = [tf.where(layer < 0, layers, 1), *[-1] * (rank - 2), tf.where(unit < 0, units, 1)]
         return tf.slice(values, begin, size)
 
-    def by_gate(gates):
+    def by_gate(gates: tf.Tensor) -> tf.Tensor:
         return tf.reshape(gates, [layers, dimensions, batch, 4, units])
 
-    def read(position, state, memories, gates):
+    def read(
+        position: tf.Tensor, state: tuple, memories: tf.TensorArray, gates: tf.TensorArray
+    ) -> tuple:
         reading = CharacterState(tf.maximum(ids[:, position], 0), *state)
-        _, after = stepper(reading, gates=True)
+        _, output = decode(reading, gates=True)
         return (
             position + 1,
-            after.state,
-            memories.write(position, chosen(after.state.memory)),
-            gates.write(position, chosen(by_gate(after.gates))),
+            output.state,
+            memories.write(position, select(output.state.memory)),
+            gates.write(position, select(by_gate(output.gates))),
         )
 
     arrays = [
@@ -80,15 +83,18 @@ def inspect(
     memories = tf.transpose(memories.stack(), [2, 0, 1, 3]) * known[:, :, None, None]
     gates = tf.transpose(gates.stack(), [3, 0, 1, 2, 4, 5])
     weights = known[:, :, None, None, None, None]
-    return Inspection(memories, gates * weights, _saturation(gates[..., :3, :], weights))
+    return Inspection(
+        memories=memories,
+        gates=gates * weights,
+        saturation=_saturation(gates[..., :3, :], weights),
+    )
 
 
-def _saturation(gates, weights):
+def _saturation(gates: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Returns the shares of values below and above the bounds, over characters and units."""
     count = tf.reduce_sum(weights, axis=[1, 5]) * tf.cast(tf.shape(gates)[-1], tf.float32)
-    shares = [
-        tf.math.divide_no_nan(
-            tf.reduce_sum(tf.cast(beyond, tf.float32) * weights, axis=[1, 5]), count
-        )
-        for beyond in (gates < SATURATED_LOW, gates > SATURATED_HIGH)
-    ]
+    shares = []
+    for saturated in (gates < SATURATED_LOW, gates > SATURATED_HIGH):
+        total = tf.reduce_sum(tf.cast(saturated, tf.float32) * weights, axis=[1, 5])
+        shares.append(tf.math.divide_no_nan(total, count))
     return tf.stack(shares, axis=-1)

@@ -4,15 +4,16 @@ import tensorflow as tf
 
 
 def character_losses(logits: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """-ln p of each character.
+    """Computes -ln p of each character.
 
     Args:
-      logits: `[steps, batch, vocabulary_size]`, as `CharacterModel` returns them.
-      ids: `[batch, steps]`; ids outside the vocabulary (unknown ones, padding) do not count.
+      logits: The logits, `[steps, batch, vocabulary_size]`, as `CharacterModel` returns them.
+      ids: The ids of the characters, `[batch, steps]`; ids outside the vocabulary (unknown
+        characters, padding) do not count.
 
     Returns:
-      Losses in nats, 0 where an id does not count, and the indicator of those that do as a float;
-      both `[steps, batch]`.
+      The losses in nats, 0 where an id does not count, and the indicator of those that do as a
+      float; both `[steps, batch]`.
     """
     targets = tf.transpose(ids)
     counted = (targets >= 0) & (targets < logits.shape[-1])

@@ -1,81 +1,99 @@
-"""What all Grid LSTM layers have in common: arguments, weights, and how to run the grid."""
+"""The weights of a grid of blocks as a Keras layer, and how the layer runs the grid."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
 from ..config import (
     Execution,
-    GridEquations,
     OutputEquation,
     Tied,
-    Transform,
+    require_integer,
     require_one_of,
     require_range,
 )
-from ..decoding.decode_step import stored_kernel
+from ..core import CoreInputs
 from ..errors import InputError
-from ..execution import planner as executions
-from ..grid.checkpointing import grid_recomputed
-from ..grid.dropout import dropout_mask, grid_dropout
+from ..execution import planner
+from ..execution.plan import Plan
+from ..grid.checkpointing import grid_checkpointed
+from ..grid.dropout import grid_dropout
+from ..grid.equations import GridEquations
 from ..grid.reference import DimensionWeights, Sides, grid_reference
 from ..grid.wavefront.wavefront import grid_inference, grid_wavefront
 from ..shapes import shape_of
+from .seeded import SeededLayer
 
 
-class GridLayer(keras.layers.Layer):
-    """The weights of an N-dimensional grid of LSTM blocks, and how to run it.
+class GridLayer(SeededLayer):
+    """The weights of an N-dimensional grid of LSTM blocks.
 
-    Kalchbrenner, Danihelka, Graves, "Grid Long Short-Term Memory", arXiv 1507.01526; the equations
-    are in `grid.grid_block`. Dimensions are counted from 0; the last, -1, is depth. Inputs enter at
-    the bottom of depth through a linear projection into its hidden and memory vectors, outputs are
-    its hidden vectors at the top.
+    Kalchbrenner, Danihelka, Graves, "Grid Long Short-Term Memory", arXiv 1507.01526:
+
+        H = [h_1, ..., h_N];  (h_i', m_i') = LSTM_i(H, m_i)    for each dimension i
+
+    `grid.reference.grid_block` has the equations in full. Dimensions are counted from 0; the last,
+    -1, is depth. Inputs enter at the bottom of depth through a linear projection into its hidden
+    and memory vectors; outputs are its hidden vectors at the top.
 
     Args:
-      units: width of each hidden and memory vector.
-      layers: blocks along depth.
-      transforms: "lstm", or for each dimension "lstm", "tanh", "relu" or "identity".
-      priority: dimensions that are computed last, in order, and see the new hidden vectors of those
-        before them.
-      tied: which weights the layers share: "none", those of the "depth" dimension, or "all".
-      output_equation: "o*tanh(m)" or "tanh(o*m)"; see `transforms.lstm_transform`.
-      layer_normalization: whether each gate is normalised over its units.
-      input_memory: whether inputs are projected into the memory as well as the hidden vector.
-      project_inputs: False for inputs that are the hidden (and memory) vectors already.
-      use_bias: whether the projection of the inputs has a bias; blocks always do.
-      kernel_initializer: of the projection.
-      recurrent_initializer: of the blocks' kernels; None for uniform in ±1/sqrt(units).
-      bias_initializer: of all biases, but for those of the forget gates.
-      forget_bias: initial bias of the forget gates; `unit_forget_bias=False` stands for 0.
-      kernel_regularizer: of the projection.
-      recurrent_regularizer: of the blocks' kernels.
-      bias_regularizer: of all biases.
-      kernel_constraint: of the projection.
-      recurrent_constraint: of the blocks' kernels.
-      bias_constraint: of all biases.
-      dropout: rate on the inputs and on what rises from layer to layer.
-      recurrent_dropout: rate on the hidden vectors that travel along the other dimensions.
-      dropout_masks: "step" for new masks at each step, "sequence" for one over the whole sequence.
-      recompute: pieces of so many steps are computed again in the backward pass, so that only one
-        piece's tape is in memory; 0 keeps everything. See `recompute.square_root_piece`.
-      execution: "auto", "wavefront" or "reference", which is cell by cell.
-      seed: of the dropout.
+      units: The width of each hidden and memory vector.
+      layers: The number of blocks along depth. Default 1.
+      cells: The name of the cell of all dimensions, or one name per dimension: "lstm", "tanh",
+        "relu", "identity", or any other of `cells.registry`. Default "lstm".
+      priority: The dimensions that are computed last, in order, and see the new hidden vectors of
+        those before them. Default (-1,), depth.
+      tied: Which weights the layers share: "none", those of the "depth" dimension, or "all".
+      output_equation: The equation of h', "o*tanh(m)" or "tanh(o*m)"; see
+        `cells.lstm.lstm_forward`.
+      layer_normalization: Whether each gate is normalised over its units. Default False.
+      input_memory: Whether inputs are projected into the memory as well as the hidden vector.
+        Default True.
+      project_inputs: Whether inputs are projected; otherwise they are the hidden (and memory)
+        vectors already. Default True.
+      use_bias: Whether the projection of the inputs has a bias; blocks always have one.
+      kernel_initializer: The initializer of the kernel of the projection.
+      recurrent_initializer: The initializer of the kernels of the blocks; None for uniform in
+        ±1/sqrt(units).
+      bias_initializer: The initializer of all biases but those of the forget gates.
+      unit_forget_bias: Whether the biases of the forget gates start at 1; otherwise at 0.
+      forget_bias: The initial bias of the forget gates, in place of `unit_forget_bias`.
+      kernel_regularizer: The regularizer of the kernel of the projection.
+      recurrent_regularizer: The regularizer of the kernels of the blocks.
+      bias_regularizer: The regularizer of all biases.
+      kernel_constraint: The constraint of the kernel of the projection.
+      recurrent_constraint: The constraint of the kernels of the blocks.
+      bias_constraint: The constraint of all biases.
+      dropout: The dropout rate of the inputs and of what rises from layer to layer. Default 0.
+      recurrent_dropout: The dropout rate of the hidden vectors along the other dimensions. Default
+        0.
+      dropout_masks: "step" for a new mask at each step, "sequence" for one per sequence.
+      remat_steps: The length, in steps, of the segments whose activations the backward pass
+        computes again (gradient checkpointing); 0 to store all. See
+        `grid.checkpointing.square_root_segment`.
+      execution: The algorithm: "auto", "wavefront", or "reference", which is cell by cell.
+      seed: The seed of the dropout; None for one drawn at random.
+      **kwargs: Arguments of `keras.layers.Layer`.
 
     Raises:
-      ValueError: naming the argument, what came and what was expected.
+      ValueError: If an argument is invalid; the message names it, its value and what is expected.
 
     Attributes:
-      kernel: `[features, units]`, or twice as wide with `input_memory`; likewise bias.
-      grid: per dimension, as `grid.DimensionWeights` has them.
+      kernel: The kernel of the projection, `[features, units]`, or twice as wide with
+        `input_memory`.
+      bias: The bias of the projection, `[units]`, or twice as wide.
+      grid: The weights of the blocks, per dimension, as `grid.reference.DimensionWeights` of
+        variables.
+      plan: The execution plan; None to choose it from the size of the batch.
     """
 
     def __init__(
         self,
         units: int,
         layers: int = 1,
-        transforms: Transform | Sequence[Transform] = "lstm",
+        cells: str | Sequence[str] = "lstm",
         priority: Sequence[int] = (-1,),
         tied: Tied = "none",
         output_equation: OutputEquation = "o*tanh(m)",
@@ -83,45 +101,47 @@ class GridLayer(keras.layers.Layer):
         input_memory: bool = True,
         project_inputs: bool = True,
         use_bias: bool = True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer=None,
-        bias_initializer="zeros",
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = None,
+        bias_initializer: Any = "zeros",
         unit_forget_bias: bool = True,
         forget_bias: float | None = None,
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         dropout_masks: Literal["step", "sequence"] = "step",
-        recompute: int = 0,
+        remat_steps: int = 0,
         execution: Execution = "auto",
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         # Memories and weights stay in the variables' dtype; what enters products is cast here.
-        super().__init__(autocast=False, **kwargs)
-        for name, value, least in (
-            ("units", units, 1),
-            ("layers", layers, 1),
-            ("recompute", recompute, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(f"{name} is {value!r}; it must be an integer of at least {least}")
+        super().__init__(
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            dropout_masks=dropout_masks,
+            seed=seed,
+            autocast=False,
+            **kwargs,
+        )
+        require_integer("units", units, 1)
+        require_integer("layers", layers, 1)
+        require_integer("remat_steps", remat_steps, 0)
         require_range("dropout", dropout, 0, 1)
         require_range("recurrent_dropout", recurrent_dropout, 0, 1)
         require_one_of("tied", tied, Tied)
         require_one_of("execution", execution, Execution)
-        require_one_of("output_equation", output_equation, OutputEquation)
         require_one_of("dropout_masks", dropout_masks, Literal["step", "sequence"])
-        for kind in [transforms] if isinstance(transforms, str) else transforms:
-            require_one_of("transforms", kind, Transform)
+        # Checks the names of cells and equation before the number of dimensions is known.
+        GridEquations((cells,) if isinstance(cells, str) else tuple(cells), (), output_equation)
         self.units = units
         self.layers = layers
-        self.transforms = transforms if isinstance(transforms, str) else tuple(transforms)
+        self.cells = cells if isinstance(cells, str) else tuple(cells)
         self.priority = tuple(priority)
         self.tied = tied
         self.output_equation = output_equation
@@ -141,45 +161,37 @@ class GridLayer(keras.layers.Layer):
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
-        self.dropout_masks = dropout_masks
-        self.recompute = recompute
+        self.remat_steps = remat_steps
         self.execution = execution
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.plan = None
-        # Under `Model.fit` Keras compiles steps as a whole if all layers let it.
-        self.supports_jit = executions.visible_device() == "accelerator"
+        self.plan: Plan | None = None
+        # Under `Model.fit` Keras compiles the whole step if all layers support it.
+        self.supports_jit = planner.visible_device() == "accelerator"
 
     @property
     def input_width(self) -> int:
-        """Width of what enters the bottom: hidden, and memory where it gets any."""
-        has_memory = self.input_memory and self.equations.transforms[-1] == "lstm"
+        """The width of what enters the bottom: hidden, and memory where inputs enter it."""
+        has_memory = self.input_memory and self.equations.cell(-1).has_memory
         return self.units * (2 if has_memory else 1)
 
     def _set_dimensions(self, dimensions: int) -> None:
-        """Fixes N, and with it the equations."""
-        transforms = self.transforms
-        if isinstance(transforms, str):
-            transforms = (transforms,) * dimensions
-        if len(transforms) != dimensions:
-            raise InputError(
-                f"transforms names {len(transforms)} dimensions; the grid has {dimensions}"
-            )
+        """Fixes the number of dimensions, and with it the equations."""
+        cells = (self.cells,) * dimensions if isinstance(self.cells, str) else self.cells
+        if len(cells) != dimensions:
+            raise InputError(f"cells names {len(cells)} dimensions; the grid has {dimensions}")
         for one in self.priority:
             if not -dimensions <= one < dimensions:
                 raise InputError(
                     f"priority names dimension {one}; the grid has {dimensions}, counted from 0"
                 )
         self.equations = GridEquations(
-            transforms,
-            tuple(one % dimensions for one in self.priority),
-            self.output_equation,
-            self.layer_normalization,
+            cells=cells,
+            priority=tuple(one % dimensions for one in self.priority),
+            output_equation=self.output_equation,
+            layer_normalization=self.layer_normalization,
         )
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates the variables; the last size of the input shape must be known."""
         features = input_shape[-1]
         if features is None:
             raise InputError(f"the input's shape is {input_shape}; its last size must be known")
@@ -206,90 +218,95 @@ class GridLayer(keras.layers.Layer):
             raise InputError(
                 f"the input is {features} wide; without project_inputs it must be {width}"
             )
-        dimensions = self.equations.dimensions
-        self.grid = [self._add_dimension(i, dimensions) for i in range(dimensions)]
+        self.grid = [self._add_dimension(i) for i in range(self.equations.dimensions)]
         self.built = True
 
-    def _add_dimension(self, dimension, dimensions):
-        """The variables of one dimension's transform."""
-        shared = self.tied == "all" or (self.tied == "depth" and dimension == dimensions - 1)
+    def _add_dimension(self, dimension: int) -> DimensionWeights:
+        """Creates the variables of one dimension."""
+        dimensions = self.equations.dimensions
+        is_depth = dimension == dimensions - 1
+        shared = self.tied == "all" or (self.tied == "depth" and is_depth)
         copies = 1 if shared else self.layers
-        gates = self.equations.gates(dimension)
-        name = "depth" if dimension == dimensions - 1 else f"dimension{dimension}"
-
-        def bias(shape, dtype):
-            value = self.bias_initializer(shape, dtype=dtype)
-            if gates == 1:
-                return value
-            i, _, rest = tf.split(value, [self.units, self.units, 2 * self.units], axis=-1)
-            return tf.concat([i, tf.fill(i.shape, tf.cast(self.forget_bias, dtype)), rest], axis=-1)
-
-        return DimensionWeights(
-            self.add_weight(
-                autocast=False,
-                name=f"{name}_kernel",
-                shape=(copies, dimensions * self.units, gates * self.units),
-                initializer=self.recurrent_initializer,
-                regularizer=self.recurrent_regularizer,
-                constraint=self.recurrent_constraint,
-            ),
-            self.add_weight(
-                autocast=False,
-                name=f"{name}_bias",
-                shape=(copies, gates * self.units),
-                initializer=bias,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            ),
-            self.add_weight(
-                autocast=False,
-                name=f"{name}_gain",
-                shape=(copies, gates * self.units),
-                initializer="ones",
-            )
-            if self.layer_normalization
-            else None,
+        width = self.equations.gates(dimension) * self.units
+        name = "depth" if is_depth else f"dimension{dimension}"
+        kernel = self.add_weight(
+            autocast=False,
+            name=f"{name}_kernel",
+            shape=(copies, dimensions * self.units, width),
+            initializer=self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
         )
+        bias = self.add_weight(
+            autocast=False,
+            name=f"{name}_bias",
+            shape=(copies, width),
+            initializer=lambda shape, dtype: self._initial_bias(dimension, shape, dtype),
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+        )
+        gain = None
+        if self.layer_normalization:
+            gain = self.add_weight(
+                autocast=False, name=f"{name}_gain", shape=(copies, width), initializer="ones"
+            )
+        return DimensionWeights(kernel=kernel, bias=bias, gain=gain)
 
-    @property
-    def weights_now(self) -> list[DimensionWeights]:
-        """The blocks' weights as tensors."""
+    def _initial_bias(self, dimension: int, shape: Any, dtype: Any) -> tf.Tensor:
+        """Returns the initial bias of a dimension, with that of its forget gate if it has one."""
+        value = self.bias_initializer(shape, dtype=dtype)
+        cell = self.equations.cell(dimension)
+        if cell.forget_gate is None:
+            return value
+        gates = tf.split(value, cell.gates, axis=-1)
+        forget_bias = tf.cast(self.forget_bias, dtype)
+        gates[cell.forget_gate] = tf.fill(gates[cell.forget_gate].shape, forget_bias)
+        return tf.concat(gates, axis=-1)
+
+    def weight_tensors(self) -> list[DimensionWeights]:
+        """Returns the weights of the blocks as tensors."""
         return [
             DimensionWeights(
-                *(None if part is None else tf.convert_to_tensor(part) for part in one)
+                kernel=tf.convert_to_tensor(one.kernel),
+                bias=tf.convert_to_tensor(one.bias),
+                gain=None if one.gain is None else tf.convert_to_tensor(one.gain),
             )
             for one in self.grid
         ]
 
-    def store_kernels(self, dtype: str | None) -> None:
-        """Replaces the blocks' kernels by copies in a dtype, for a layer no longer trained; None
-        drops them where only `column` is called, which has its own."""
-        self.grid = [
-            one._replace(kernel=dtype and stored_kernel(one.kernel, dtype)) for one in self.grid
-        ]
+    def stored_weights(self, kernel_dtype: str | None) -> list[DimensionWeights]:
+        """Returns copies of the weights as variables that are not trained.
 
-    @property
-    def weights_in_use(self) -> list:
-        """The blocks' variables, stored kernels among them."""
-        return [part for one in self.grid for part in one if part is not None]
+        Args:
+          kernel_dtype: The dtype of the kernels; None to leave the kernels out.
+        """
 
-    def enter(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The hidden and memory vectors that enter the bottom, from `[..., features]`."""
+        def stored(one: DimensionWeights) -> DimensionWeights:
+            return DimensionWeights(
+                kernel=kernel_dtype and stored_variable(one.kernel, kernel_dtype),
+                bias=stored_variable(one.bias),
+                gain=None if one.gain is None else stored_variable(one.gain),
+            )
+
+        return [stored(one) for one in self.grid]
+
+    def core_inputs(self, embedded: tf.Tensor) -> CoreInputs:
+        """Returns the vectors that enter the bottom, from `[..., features]`."""
         if self.project_inputs:
-            flat = tf.reshape(inputs, [-1, inputs.shape[-1]])
+            flat = tf.reshape(embedded, [-1, embedded.shape[-1]])
             flat = tf.matmul(
                 tf.cast(flat, self.compute_dtype), tf.cast(self.kernel, self.compute_dtype)
             )
             if self.use_bias:
                 flat += tf.cast(self.bias, flat.dtype)
-            inputs = tf.reshape(flat, [*shape_of(inputs)[:-1], flat.shape[-1]])
+            embedded = tf.reshape(flat, [*shape_of(embedded)[:-1], flat.shape[-1]])
         dtype = self.variable_dtype
         if self.input_width > self.units:
-            hidden, memory = tf.split(inputs, 2, axis=-1)
-            return tf.cast(hidden, self.compute_dtype), tf.cast(memory, dtype)
-        width = self.units if self.equations.transforms[-1] == "lstm" else 0
-        memory = tf.zeros([*shape_of(inputs)[:-1], width], dtype)
-        return tf.cast(inputs, self.compute_dtype), memory
+            hidden, memory = tf.split(embedded, 2, axis=-1)
+            return CoreInputs(tf.cast(hidden, self.compute_dtype), tf.cast(memory, dtype))
+        width = self.equations.memory_width(-1, self.units)
+        memory = tf.zeros([*shape_of(embedded)[:-1], width], dtype)
+        return CoreInputs(tf.cast(embedded, self.compute_dtype), memory)
 
     def run(
         self,
@@ -298,101 +315,92 @@ class GridLayer(keras.layers.Layer):
         training: bool = False,
         seed: tf.Tensor | None = None,
         keep: tf.Tensor | None = None,
+        weights: list[DimensionWeights] | None = None,
     ) -> Sides:
-        """The grid itself.
+        """Runs the grid.
 
         Args:
-          sides: what enters; see `grid.grid_reference`.
-          extents: number of blocks along each dimension.
-          training: whether a gradient will be asked for.
-          seed: `[2]`, of the dropout; None for no dropout.
-          keep: see `grid.grid_reference`.
+          sides: The vectors that enter; see `grid.reference.grid_reference`.
+          extents: The number of blocks along each dimension.
+          training: Whether a gradient will be taken. Default False.
+          seed: The seed of the dropout, `[2]`; None for no dropout.
+          keep: The mask; see `grid.reference.grid_reference`.
+          weights: Weights in place of the layer's own.
         """
         batch = sides.hidden[-1].shape[-2]
-        plan = self.plan or executions.choose(
+        plan = self.plan or planner.choose(
             self.units,
             self.layers,
             batch,
             self.execution,
             self.compute_dtype,
-            whole=None if self.supports_jit else False,
+            jits_step=None if self.supports_jit else False,
         )
-        dropout = None
+        masks = None
         if seed is not None:
             rates = (*[self.recurrent_dropout] * (len(extents) - 1), self.dropout)
             each_step = self.dropout_masks == "step"
-            dropout = grid_dropout(extents, sides.hidden, rates, each_step, seed)
-        arguments = sides, self.weights_now, self.equations, extents
+            masks = grid_dropout(extents, sides.hidden, rates, each_step, seed)
+        arguments = sides, weights or self.weight_tensors(), self.equations, extents
         if plan.execution == "reference":
-            return grid_reference(*arguments, dropout, keep)
+            return grid_reference(*arguments, masks, keep)
         if not training:
-            return grid_inference(*arguments, dropout, keep, plan.compilation)
-        piece = self.recompute or plan.recompute
-        if piece:
-            return grid_recomputed(*arguments, piece, dropout, keep, plan.compilation)
-        return grid_wavefront(*arguments, dropout, keep, plan.compilation)
-
-    def _next_seed(self, training):
-        """A new seed where something is to be dropped, else None."""
-        if not training or not (self.dropout or self.recurrent_dropout):
-            return None
-        return tf.bitcast(tf.cast(self.seed_generator.next(), tf.uint32), tf.int32)
-
-    def _drop_inputs(self, inputs, seed, axes):
-        """Dropout of the features; `axes` are those that share a mask where there is only one."""
-        if seed is None or not self.dropout:
-            return inputs
-        shape = shape_of(inputs)
-        if self.dropout_masks == "sequence":
-            shape = [1 if axis in axes else size for axis, size in enumerate(shape)]
-        seed = tf.random.experimental.stateless_fold_in(seed, -1)
-        return inputs * dropout_mask(shape, self.dropout, seed, inputs.dtype)
+            return grid_inference(*arguments, masks, keep, plan.compilation)
+        remat_steps = self.remat_steps or plan.remat_steps
+        if remat_steps:
+            return grid_checkpointed(*arguments, remat_steps, masks, keep, plan.compilation)
+        return grid_wavefront(*arguments, masks, keep, plan.compilation)
 
     def zeros(
         self, dimension: int, leading: Sequence[int | tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Zero hidden and memory vectors `[*leading, width]` of one dimension."""
-        width = self.units if self.equations.transforms[dimension] == "lstm" else 0
+        """Returns zero hidden and memory vectors `[*leading, width]` of one dimension."""
+        width = self.equations.memory_width(dimension, self.units)
         return (
             tf.zeros([*leading, self.units], self.compute_dtype),
             tf.zeros([*leading, width], self.variable_dtype),
         )
 
     def get_config(self) -> dict:
-        serialized = {
-            name: keras.saving.serialize_keras_object(getattr(self, name))
-            for name in (
-                "kernel_initializer",
-                "recurrent_initializer",
-                "bias_initializer",
-                "kernel_regularizer",
-                "kernel_constraint",
-                "recurrent_regularizer",
-                "recurrent_constraint",
-                "bias_regularizer",
-                "bias_constraint",
-            )
-        }
-        plain = {
-            name: getattr(self, name)
-            for name in (
-                "units",
-                "layers",
-                "transforms",
-                "priority",
-                "tied",
-                "output_equation",
-                "layer_normalization",
-                "input_memory",
-                "project_inputs",
-                "use_bias",
-                "forget_bias",
-                "dropout",
-                "recurrent_dropout",
-                "dropout_masks",
-                "recompute",
-                "execution",
-                "seed",
-            )
-        }
-        return {**super().get_config(), **plain, **serialized}
+        """Returns the arguments that create an equal layer."""
+        serialized = (
+            "kernel_initializer",
+            "recurrent_initializer",
+            "bias_initializer",
+            "kernel_regularizer",
+            "kernel_constraint",
+            "recurrent_regularizer",
+            "recurrent_constraint",
+            "bias_regularizer",
+            "bias_constraint",
+        )
+        plain = (
+            "units",
+            "layers",
+            "cells",
+            "priority",
+            "tied",
+            "output_equation",
+            "layer_normalization",
+            "input_memory",
+            "project_inputs",
+            "use_bias",
+            "forget_bias",
+            "dropout",
+            "recurrent_dropout",
+            "dropout_masks",
+            "remat_steps",
+            "execution",
+            "seed",
+        )
+        config = super().get_config()
+        config.update({name: getattr(self, name) for name in plain})
+        for name in serialized:
+            config[name] = keras.saving.serialize_keras_object(getattr(self, name))
+        return config
+
+
+def stored_variable(value: Any, dtype: Any = None) -> tf.Variable:
+    """Returns a copy of a weight as a variable that is not trained, cast to a dtype if given."""
+    tensor = tf.convert_to_tensor(value)
+    return tf.Variable(tf.cast(tensor, dtype or tensor.dtype), trainable=False, name="stored")

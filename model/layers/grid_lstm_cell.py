@@ -1,8 +1,6 @@
-"""Grid LSTMs as Keras layers; argument names are those of `keras.layers.LSTM`.
+"""One time step of a 2-D Grid LSTM, for `keras.layers.RNN`."""
 
-The layers hold weights and call the pure functions; see `grid_layer.GridLayer` for the arguments
-that they share.
-"""
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,35 +11,54 @@ from .grid_layer import GridLayer
 
 @keras.saving.register_keras_serializable(package="grid_lstm")
 class GridLSTMCell(GridLayer):
-    """One column of a 2-D Grid LSTM, for `keras.layers.RNN`.
+    """One time step of all layers of a 2-D Grid LSTM, for `keras.layers.RNN`.
 
     `GridLSTM` computes the same with the same weights, many times faster. States are hidden and
     memory, `[batch, layers, units]` each.
+
+    >>> layer = keras.layers.RNN(GridLSTMCell(4, layers=2))
+    >>> layer(np.zeros([3, 5, 7], "float32")).shape
+    TensorShape([3, 4])
+
+    Args:
+      units: The width of each hidden and memory vector.
+      layers: The number of blocks along depth. Default 1.
+      **kwargs: Arguments of `grid_layer.GridLayer`.
     """
 
-    def __init__(self, units: int, *args, **kwargs):
-        super().__init__(units, *args, **kwargs)
+    def __init__(self, units: int, layers: int = 1, **kwargs: Any):
+        super().__init__(units, layers, **kwargs)
         self._set_dimensions(2)
         self.state_size = [(self.layers, self.units), (self.layers, self.units)]
         self.output_size = self.units
 
-    def call(self, inputs, states, training: bool = False):
-        """`[batch, features]` and two states to `[batch, units]` and two new states."""
+    def call(
+        self, inputs: tf.Tensor, states: list[tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Computes one time step.
+
+        Args:
+          inputs: The inputs, `[batch, features]`.
+          states: The hidden and memory vectors, `[batch, layers, units]` each.
+          training: Whether dropout applies and a gradient will be taken. Default False.
+
+        Returns:
+          The output, `[batch, units]`, and the two new states.
+        """
         seed = self._next_seed(training)
-        hidden, memory = self.enter(self._drop_inputs(inputs, seed, axes=()))
-        state = [tf.transpose(tf.convert_to_tensor(state), [1, 0, 2]) for state in states]
+        entering = self.core_inputs(self._drop_inputs(inputs, seed, shared_axes=()))
+        hidden, memory = (tf.transpose(tf.convert_to_tensor(state), [1, 0, 2]) for state in states)
         sides = Sides(
-            (tf.cast(state[0], self.compute_dtype), hidden[None]),
-            (tf.cast(state[1], self.variable_dtype), memory[None]),
+            hidden=(tf.cast(hidden, self.compute_dtype), entering.hidden[None]),
+            memory=(tf.cast(memory, self.variable_dtype), entering.memory[None]),
         )
         leaving = self.run(sides, (1, self.layers), training, seed)
-        new = [tf.transpose(part[0], [1, 0, 2]) for part in leaving]
+        new_states = [tf.transpose(part[0], [1, 0, 2]) for part in leaving]
         return leaving.hidden[1][0], [
-            tf.cast(one, old.dtype) for one, old in zip(new, states, strict=True)
+            tf.cast(new, old.dtype) for new, old in zip(new_states, states, strict=True)
         ]
 
-    def get_initial_state(self, batch_size=None):
-        """Zeros."""
-        return [
-            tf.zeros([batch_size, self.layers, self.units], self.compute_dtype) for _ in range(2)
-        ]
+    def get_initial_state(self, batch_size: int | None = None) -> list[tf.Tensor]:
+        """Returns zero states."""
+        shape = [batch_size, self.layers, self.units]
+        return [tf.zeros(shape, self.compute_dtype) for _ in range(2)]

@@ -1,10 +1,7 @@
-"""Grid LSTMs as Keras layers; argument names are those of `keras.layers.LSTM`.
-
-The layers hold weights and call the pure functions; see `grid_layer.GridLayer` for the arguments
-that they share.
-"""
+"""Grid LSTMs over vectors, sequences, images and volumes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -22,13 +19,24 @@ class GridLSTMND(GridLayer):
     The last dimension of the grid, depth, is the layer's own; the others are those of the input.
     For a vector, N = 1, this is a gated feed-forward net (paper, section 3.1).
 
+    >>> layer = GridLSTMND(4, layers=2, directions=("forward", "backward"))
+    >>> layer(np.zeros([1, 5, 6, 3], "float32")).shape
+    TensorShape([1, 5, 6, 4])
+
     Args:
-      directions: for each of the input's dimensions whether it is read "forward" or "backward"; one
-        word stands for all.
+      units: The width of each hidden and memory vector.
+      layers: The number of blocks along depth. Default 1.
+      directions: The direction in which each of the input's dimensions is read, "forward" or
+        "backward"; one word stands for all. Default "forward".
+      **kwargs: Arguments of `grid_layer.GridLayer`.
     """
 
     def __init__(
-        self, units: int, layers: int = 1, directions: str | Sequence[str] = "forward", **kwargs
+        self,
+        units: int,
+        layers: int = 1,
+        directions: str | Sequence[str] = "forward",
+        **kwargs: Any,
     ):
         super().__init__(units, layers, **kwargs)
         self.directions = directions if isinstance(directions, str) else tuple(directions)
@@ -36,7 +44,8 @@ class GridLSTMND(GridLayer):
             if one not in ("forward", "backward"):
                 raise InputError(f"directions names {one!r}; it must be 'forward' or 'backward'")
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates the variables, for a grid of one dimension more than the input."""
         across = len(input_shape) - 2
         if across < 0:
             raise InputError(
@@ -53,28 +62,28 @@ class GridLSTMND(GridLayer):
         self._set_dimensions(across + 1)
         super().build(input_shape)
 
-    def call(self, inputs, training: bool = False):
-        """`[batch, *extents, features]` to `[batch, *extents, units]`."""
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Computes `[batch, *extents, units]` from `[batch, *extents, features]`."""
         seed = self._next_seed(training)
         inputs = tf.convert_to_tensor(inputs)
-        inputs = self._drop_inputs(inputs, seed, axes=range(1, inputs.shape.rank - 1))
+        inputs = self._drop_inputs(inputs, seed, shared_axes=range(1, inputs.shape.rank - 1))
         if self._backward:
             inputs = tf.reverse(inputs, self._backward)
         batch, *across, _ = shape_of(inputs)
         count = len(across)
-        inward = [*range(1, count + 1), 0, count + 1]
-        bottom = [tf.transpose(part, inward) for part in self.enter(inputs)]
+        batch_inside = [*range(1, count + 1), 0, count + 1]
+        bottom = [tf.transpose(part, batch_inside) for part in self.core_inputs(inputs)]
         extents = (*across, self.layers)
-        sides = [self.zeros(i, [*extents[:i], *extents[i + 1 :], batch]) for i in range(count)] + [
-            bottom
-        ]
+        sides = [self.zeros(i, [*extents[:i], *extents[i + 1 :], batch]) for i in range(count)]
+        sides.append(bottom)
         leaving = self.run(Sides(*zip(*sides, strict=True)), extents, training, seed)
         outputs = tf.transpose(leaving.hidden[-1], [count, *range(count), count + 1])
         return tf.reverse(outputs, self._backward) if self._backward else outputs
 
-    def compute_output_shape(self, input_shape):
-        """See `call`."""
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple:
+        """Returns the shape of what `call` returns."""
         return (*input_shape[:-1], self.units)
 
     def get_config(self) -> dict:
+        """Returns the arguments that create an equal layer."""
         return {**super().get_config(), "directions": self.directions}

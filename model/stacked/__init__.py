@@ -1,0 +1,1 @@
+"""The stacked LSTM, the baseline of the Grid LSTM, as a function of tensors."""

@@ -9,9 +9,10 @@ class StackedWeights(NamedTuple):
     """The weights of a stacked LSTM.
 
     Attributes:
-      kernel: `[layers, 2 * units, 4 * units]`, applied to `[h_below, h_time]`.
-      bias: `[layers, 4 * units]`.
+      kernel: The kernels, `[layers, 2 * units, 4 * units]`, applied to `[h_below, h_time]`; None
+        where packed kernels take their place.
+      bias: The biases, `[layers, 4 * units]`.
     """
 
-    kernel: tf.Tensor
+    kernel: tf.Tensor | None
     bias: tf.Tensor

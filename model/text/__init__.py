@@ -1,0 +1,1 @@
+"""Text: the vocabulary, code points and ids, and normalisation."""

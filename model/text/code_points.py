@@ -1,36 +1,46 @@
-"""Characters and their ids: the one place where text becomes numbers and numbers become text.
+"""Text to ids and ids to text, in TensorFlow.
 
-Everything is TensorFlow, so that the same code runs in the input pipeline of the training and
-inside the SavedModel.
+The same code runs in the input pipeline of the training and inside the SavedModel.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text as tf_text
 
-from .vocabulary import Vocabulary, character_name
-
-PADDING = -1
+from ..errors import InputError
+from .vocabulary import PADDING, Vocabulary, character_name
 
 
 class TextVocabulary(Vocabulary):
-    """The characters a model knows, with what turns them into ids and ids into them."""
+    """A vocabulary that encodes texts as ids and decodes ids as texts.
+
+    >>> vocabulary = TextVocabulary.of("bytes", b"abc")
+    >>> vocabulary.encode(tf.constant(["cab", "b"])).numpy().tolist()
+    [[2, 0, 1], [1, -1, -1]]
+    """
 
     @functools.cached_property
     def _ids(self) -> np.ndarray:
-        """Id of each byte value or code point; the last entry stands for all that are larger."""
+        """The id of each byte value or code point; the last entry stands for all larger ones."""
         table = np.full(max(self.code_points, default=0) + 2, self.size, np.int32)
         table[list(self.code_points)] = np.arange(self.size)
         return table
 
     def to_code_points(self, text: tf.Tensor) -> tf.Tensor:
-        """Byte values or code points of strings `[batch]`: `[batch, longest]`, `PADDING` after."""
+        """Returns the byte values or code points of strings.
+
+        Args:
+          text: The strings, `[batch]`.
+
+        Returns:
+          `[batch, longest]`, int32, `PADDING` after the end of each.
+        """
         if self.unit == "unicode":
-            codes = tf_text.UnicodeCharTokenizer().tokenize(text)
+            codes = _tensorflow_text().UnicodeCharTokenizer().tokenize(text)
             return codes.to_tensor(PADDING, shape=[None, None])
         lengths = tf.strings.length(text)
         longest = tf.maximum(1, tf.reduce_max(tf.concat([lengths, [0]], axis=0)))
@@ -38,41 +48,43 @@ class TextVocabulary(Vocabulary):
         return tf.where(tf.sequence_mask(lengths, longest), codes, PADDING)
 
     def encode_code_points(self, codes: tf.Tensor) -> tf.Tensor:
-        """Ids of byte values or code points; `size` where unknown; `PADDING` stays what it is."""
+        """Returns the ids of byte values or code points; `size` where unknown; `PADDING` stays."""
         positions = tf.clip_by_value(codes, 0, len(self._ids) - 1)
         return tf.where(codes < 0, PADDING, tf.gather(self._ids, positions))
 
     def encode(self, text: tf.Tensor) -> tf.Tensor:
-        """Ids of strings `[batch]`: `[batch, longest]`, `PADDING` after the end of each."""
+        """Encodes strings `[batch]` as ids `[batch, longest]`, `PADDING` after the end of each."""
         return self.encode_code_points(self.to_code_points(text))
 
     def encode_scalar(self, text: tf.Tensor) -> tf.Tensor:
-        """Ids of one string: `[characters]`."""
+        """Encodes one string as ids `[characters]`."""
         if self.unit == "unicode":
-            codes = tf_text.UnicodeCharTokenizer().tokenize(text)
+            codes = _tensorflow_text().UnicodeCharTokenizer().tokenize(text)
         else:
             codes = tf.io.decode_raw(text, tf.uint8)
         return self.encode_code_points(tf.cast(codes, tf.int32))
 
     def decode(self, ids: tf.Tensor) -> tf.Tensor:
-        """Strings `[batch]` of ids `[batch, characters]`; `PADDING` adds nothing."""
+        """Decodes ids `[batch, characters]` as strings `[batch]`; `PADDING` adds nothing."""
         return tf.strings.reduce_join(self.decode_each(ids), axis=-1)
 
     def decode_each(self, ids: tf.Tensor) -> tf.Tensor:
-        """Each id as a string of one character; `PADDING` as an empty one."""
+        """Decodes each id as a string of one character; `PADDING` as an empty one."""
         if self.unit == "unicode":
-            characters = [
-                chr(code_point).encode("utf-8", "surrogatepass") for code_point in self.code_points
-            ]
+            characters = [chr(one).encode("utf-8", "surrogatepass") for one in self.code_points]
         else:
-            characters = [bytes([code_point]) for code_point in self.code_points]
+            characters = [bytes([one]) for one in self.code_points]
         table = tf.constant([*characters, b""])
         return tf.gather(table, tf.where(ids < 0, self.size, ids))
 
     def unknown_character(self, text: tf.Tensor) -> tf.Tensor:
-        """Names the first character of the texts `[batch]` that the vocabulary lacks, in a message.
+        """Names the first character of texts that the vocabulary lacks, in a message.
 
-        The result, a scalar string, means nothing where the vocabulary has all characters.
+        Args:
+          text: The strings, `[batch]`, at least one of which has an unknown character.
+
+        Returns:
+          The message, a scalar string.
         """
         codes = self.to_code_points(text)
         unknown = tf.boolean_mask(codes, self.encode_code_points(codes) == self.size)
@@ -93,14 +105,25 @@ class TextVocabulary(Vocabulary):
 
 @dataclasses.dataclass(frozen=True)
 class NormalizedTextVocabulary(TextVocabulary):
-    """An vocabulary before whose ids text is transformed.
+    """A vocabulary of normalised text: texts are normalised before they are encoded.
 
     Attributes:
-      transform: what is done to texts `[batch]`, as the text of the training was.
+      transform: The function that normalises texts `[batch]`, as in training.
     """
 
     transform: Callable[[tf.Tensor], tf.Tensor]
 
     def to_code_points(self, text: tf.Tensor) -> tf.Tensor:
-        """As of a `TextVocabulary`, of the transformed strings."""
+        """Returns the code points of the normalised strings; see `TextVocabulary`."""
         return super().to_code_points(self.transform(text))
+
+
+def _tensorflow_text() -> ModuleType:
+    """Imports tensorflow-text, which only vocabularies of code points need."""
+    try:
+        import tensorflow_text
+    except ImportError as error:
+        raise InputError(
+            "a vocabulary of code points needs tensorflow-text; install grid-lstm[text]"
+        ) from error
+    return tensorflow_text

@@ -1,14 +1,18 @@
-"""What is done to text before it becomes ids, in training and in serving alike."""
+"""The normalisation of text before it becomes ids, in training and in serving alike."""
 
 import tensorflow as tf
 import tensorflow_text as tf_text
 
 
-class TextTransform(tf.Module):
-    """Lower-casing, then composition to Unicode's normal form C, each where it is asked for.
+class TextNormalization(tf.Module):
+    """Lower-cases text, then composes it to Unicode's normal form C.
 
     Lower-casing comes first, as it may leave characters decomposed. As a SavedModel it is the graph
     that the Transform stage runs and that served models hold.
+
+    Args:
+      normalize: Whether to compose text to the normal form C.
+      lowercase: Whether to lower-case text.
     """
 
     def __init__(self, normalize: bool, lowercase: bool):
@@ -18,7 +22,7 @@ class TextTransform(tf.Module):
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "text")])
     def __call__(self, text: tf.Tensor) -> tf.Tensor:
-        """Texts `[batch]`, UTF-8, as they are to be read."""
+        """Normalises texts `[batch]`, UTF-8."""
         if self._lowercase:
             text = tf.strings.lower(text, encoding="utf-8")
         if self._normalize:

@@ -1,6 +1,6 @@
-"""The characters a model knows, as data: their codes, names and order.
+"""The vocabulary of a character model as data: code points, their names and their order.
 
-Nothing here needs TensorFlow; `vocabulary` turns text into ids and back.
+Nothing here needs TensorFlow; `code_points` turns text into ids and back.
 """
 
 import dataclasses
@@ -10,14 +10,20 @@ from typing import Self
 from ..config import CharacterUnit
 from ..errors import InputError
 
+PADDING = -1
+"""The id that stands for no character, after the end of a text in a batch."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """The characters a model knows; their ids are their positions.
+    """The characters that a model knows; their ids are their positions.
+
+    >>> Vocabulary.of("unicode", map(ord, "abc")).size
+    3
 
     Attributes:
-      unit: whether a character is a byte or a Unicode code point.
-      code_points: the byte values or code points, ascending.
+      unit: What a character is: a byte or a Unicode code point.
+      code_points: The byte values or code points, ascending.
     """
 
     unit: CharacterUnit
@@ -25,7 +31,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, unit: CharacterUnit, code_points: Iterable[int]) -> Self:
-        """The given byte values or code points, in any order."""
+        """Returns the vocabulary of byte values or code points in any order."""
         return cls(unit, tuple(sorted(set(code_points))))
 
     @property
@@ -34,14 +40,20 @@ class Vocabulary:
         return len(self.code_points)
 
     def to_text(self) -> str:
-        """The content of a vocabulary file: a character a line, in the order of the ids."""
-        return "".join(
-            f"{character_name(self.unit, code_point)}\n" for code_point in self.code_points
-        )
+        """Returns the content of a vocabulary file: a character per line, in the order of ids."""
+        return "".join(f"{character_name(self.unit, one)}\n" for one in self.code_points)
 
     @classmethod
     def from_text(cls, text: str, path: str) -> Self:
-        """What a vocabulary file holds; `path` is for the message of an error."""
+        """Parses the content of a vocabulary file.
+
+        Args:
+          text: The content.
+          path: The path of the file, for the message of an error.
+
+        Raises:
+          InputError: If a line does not begin with a code.
+        """
         codes = [line.split("\t")[0] for line in text.split("\n") if line]
         unit: CharacterUnit = "unicode" if codes and codes[0].startswith("U+") else "bytes"
         try:
@@ -54,10 +66,12 @@ class Vocabulary:
 
 
 def character_name(unit: CharacterUnit, code_point: int) -> str:
-    """A character's code and its look, as in `U+00E9<tab>é` and `0x0A<tab>\\n`."""
-    look = (
-        ascii(chr(code_point))[1:-1]
-        if unit == "bytes" or code_point < 0x80
-        else repr(chr(code_point))[1:-1]
-    )
-    return f"U+{code_point:04X}\t{look}" if unit == "unicode" else f"0x{code_point:02X}\t{look}"
+    """Returns the code of a character and its look, `U+00E9<tab>é` or `0x0A<tab>\\n`.
+
+    >>> character_name("bytes", 97)
+    '0x61\\ta'
+    """
+    escaped = unit == "bytes" or code_point < 0x80
+    look = (ascii if escaped else repr)(chr(code_point))[1:-1]
+    code = f"U+{code_point:04X}" if unit == "unicode" else f"0x{code_point:02X}"
+    return f"{code}\t{look}"

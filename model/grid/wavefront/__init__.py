@@ -1,0 +1,1 @@
+"""The wavefront: a grid evaluated along its hyperplanes, with a hand-written gradient."""

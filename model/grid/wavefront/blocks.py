@@ -1,26 +1,31 @@
-"""All blocks of a hyperplane at once, and their derivative."""
+"""The blocks of a hyperplane, computed at once, and their gradients."""
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from ...config import GridEquations
 from ...execution.compilation import Compilation, compiled
-from ..reference import (
-    DimensionWeights,
-    Sides,
-    transform_dimension,
-    transform_dimension_gradient,
-)
+from ..equations import GridEquations
+from ..reference import DimensionWeights, Sides, dimension_backward, dimension_forward
 from .products import LayerVectors, Products
-from .residuals import Kept, Tape, rows_of
+from .residuals import DimensionResiduals, Residuals, concat_rows
 from .schedule import Schedule
 
 
 class Blocks:
-    """The blocks of one grid; see `grid.grid_reference` for the arguments.
+    """Computes the blocks of a grid, a hyperplane at a time.
 
-    Rows are `[rows, batch, units]`, as the schedule orders them.
+    Rows are `[rows, batch, units]`, in the order of the schedule.
+
+    Args:
+      schedule: The schedule of the grid.
+      weights: The weights of each dimension.
+      equations: The equations of the blocks.
+      extents: The number of blocks along each dimension.
+      dropout_masks: The dropout masks; see `reference.grid_reference`.
+      keep: The mask of the steps; see `reference.grid_reference`.
+      compilation: How the gates are compiled.
+      dtype: The dtype of the products.
     """
 
     def __init__(
@@ -29,174 +34,178 @@ class Blocks:
         weights: Sequence[DimensionWeights],
         equations: GridEquations,
         extents: tuple[int | tf.Tensor, ...],
-        dropout: Sequence[tf.Tensor | None] | None,
+        dropout_masks: Sequence[tf.Tensor | None] | None,
         keep: tf.Tensor | None,
         compilation: Compilation,
         dtype: tf.DType,
     ):
-        """Prepares the weights for products in `dtype`."""
         self._schedule = schedule
         self._equations = equations
         self._extents = extents
-        self._dropout = dropout
+        self._dropout_masks = dropout_masks
         self._keep = keep
-        self._transforms, self._transform_gradients = (
+        self._dimension_forward, self._dimension_backward = (
             [compiled(function, compilation, equations, i) for i in range(len(extents))]
-            for function in (transform_dimension, transform_dimension_gradient)
+            for function in (dimension_forward, dimension_backward)
         )
-        xla = compilation.whole
-        self._products = [Products(one.kernel, dtype, schedule, xla) for one in weights]
-        self._biases = [LayerVectors(one.bias, schedule, xla) for one in weights]
+        jits_step = compilation.jits_step
+        self._products = [Products(one.kernel, dtype, schedule, jits_step) for one in weights]
+        self._biases = [LayerVectors(one.bias, schedule, jits_step) for one in weights]
         self._gains = [
-            None if one.gain is None else LayerVectors(one.gain, schedule, xla) for one in weights
+            None if one.gain is None else LayerVectors(one.gain, schedule, jits_step)
+            for one in weights
         ]
 
-    def forward(self, d: tf.Tensor, rows: Sides) -> tuple[Sides, Tape]:
-        """What leaves the blocks of hyperplane d, and what to keep, from what enters them."""
-        hidden, memory = list(self._drop(d, rows.hidden)), list(rows.memory)
-        together, kept = [], [None] * len(hidden)
-        for stage in self._equations.stages:
-            together.append(tf.concat(hidden, axis=-1))
-            for i in stage:
-                product = self._products[i].forward(d, together[-1])
-                hidden[i], memory[i], activations, normalized = self._transforms[i](
-                    product,
-                    self._biases[i].of(d, product),
-                    self._gain(d, i, product),
-                    rows.memory[i],
-                )
-                kept[i] = Kept(activations, rows.memory[i], normalized)
-        blocks = Sides(tuple(hidden), tuple(memory))
-        return self._hold(d, blocks, rows), Tape(tuple(together), tuple(kept))
-
-    def backward(self, d: tf.Tensor, kept: Sequence[Kept], blocks: Sides) -> tuple[Sides, tuple]:
-        """The derivative of `forward`, from what each dimension has kept.
-
-        Returns:
-          Gradients of what entered, and per dimension what `tape.gate_records` holds.
-        """
-        equations = self._equations
-        blocks, passed = self._hold_gradient(d, blocks)
-        new_hidden, old_memory = list(blocks.hidden), list(blocks.memory)
-        old_hidden = [None] * len(new_hidden)
-        found = [None] * len(new_hidden)
-        done = [i for stage in equations.stages for i in stage]
-        for stage in reversed(equations.stages):
-            done = done[: -len(stage)]
-            together = None
-            for i in stage:
-                gain = self._gain(d, i, kept[i].activations)
-                product, before_bias, old_memory[i] = self._transform_gradients[i](
-                    *kept[i], gain, new_hidden[i], old_memory[i]
-                )
-                found[i] = (product,) if gain is None else (product, before_bias)
-                seen = self._products[i].backward(d, product)
-                together = seen if together is None else together + seen
-            for i, seen in enumerate(tf.split(together, len(new_hidden), axis=-1)):
-                if i in done:
-                    new_hidden[i] += seen
-                else:
-                    old_hidden[i] = seen if old_hidden[i] is None else old_hidden[i] + seen
-        hidden = self._drop(d, old_hidden)
-        rows = Sides(tuple(hidden), tuple(old_memory))
-        if passed is not None:
-            rows = Sides(
-                *(
-                    tuple(a if b is None else a + b for a, b in zip(*pair, strict=True))
-                    for pair in zip(rows, passed, strict=True)
-                )
-            )
-        return rows, tuple(found)
-
-    def weights_gradient(self, tape: Tape, gates: tuple) -> list[DimensionWeights]:
-        """The gradients of the weights from arrays over all hyperplanes.
+    def forward(self, hyperplane: tf.Tensor, rows: Sides) -> tuple[Sides, Residuals]:
+        """Computes the vectors that leave the blocks of a hyperplane.
 
         Args:
-          tape: of `forward`.
-          gates: of `backward`.
+          hyperplane: The index of the hyperplane.
+          rows: The vectors that enter the blocks.
+
+        Returns:
+          The vectors that leave, and the residuals of the backward pass.
+        """
+        hidden, memory = list(self._drop(hyperplane, rows.hidden)), list(rows.memory)
+        h_concats: list[tf.Tensor] = []
+        residuals: dict[int, DimensionResiduals] = {}
+        for stage in self._equations.stages:
+            h_concats.append(tf.concat(hidden, axis=-1))
+            for i in stage:
+                product = self._products[i].forward(hyperplane, h_concats[-1])
+                hidden[i], memory[i], activations, normalized = self._dimension_forward[i](
+                    product,
+                    self._biases[i].lookup(hyperplane),
+                    self._gain(hyperplane, i),
+                    rows.memory[i],
+                )
+                residuals[i] = DimensionResiduals(
+                    activations=activations, memory=rows.memory[i], normalized=normalized
+                )
+        blocks = self._hold(hyperplane, Sides(tuple(hidden), tuple(memory)), rows)
+        in_order = tuple(residuals[i] for i in range(len(hidden)))
+        return blocks, Residuals(h_concat=tuple(h_concats), dimensions=in_order)
+
+    def backward(
+        self, hyperplane: tf.Tensor, residuals: Sequence[DimensionResiduals], d_blocks: Sides
+    ) -> tuple[Sides, tuple]:
+        """Computes the gradients of `forward`.
+
+        Args:
+          hyperplane: The index of the hyperplane.
+          residuals: The residuals of each dimension.
+          d_blocks: The gradients of the vectors that left the blocks.
+
+        Returns:
+          The gradients of the vectors that entered, and per dimension those of the gates, as
+          `residuals.gate_gradient_arrays` holds them.
+        """
+        equations = self._equations
+        d_blocks, d_held = self._hold_gradient(hyperplane, d_blocks)
+        d_new_hidden, d_memory = list(d_blocks.hidden), list(d_blocks.memory)
+        d_old_hidden: list[tf.Tensor | None] = [None] * len(d_new_hidden)
+        d_gates: dict[int, tuple[tf.Tensor, ...]] = {}
+        computed_before = [i for stage in equations.stages for i in stage]
+        for stage in reversed(equations.stages):
+            computed_before = computed_before[: -len(stage)]
+            d_h_concat = None
+            for i in stage:
+                gain = self._gain(hyperplane, i)
+                d_product, d_preactivations, d_memory[i] = self._dimension_backward[i](
+                    *residuals[i], gain, d_new_hidden[i], d_memory[i]
+                )
+                d_gates[i] = (d_product,) if gain is None else (d_product, d_preactivations)
+                d_source = self._products[i].backward(hyperplane, d_product)
+                d_h_concat = d_source if d_h_concat is None else d_h_concat + d_source
+            # H holds the new vectors of what was computed before this stage, else the old ones.
+            for i, d_h in enumerate(tf.split(d_h_concat, len(d_new_hidden), axis=-1)):
+                if i in computed_before:
+                    d_new_hidden[i] += d_h
+                else:
+                    d_old_hidden[i] = d_h if d_old_hidden[i] is None else d_old_hidden[i] + d_h
+        d_rows = Sides(tuple(self._drop(hyperplane, d_old_hidden)), tuple(d_memory))
+        if d_held is not None:
+            d_rows = Sides(*map(_add_present, d_rows, d_held))
+        return d_rows, tuple(d_gates[i] for i in range(len(d_new_hidden)))
+
+    def weight_gradients(self, residuals: Residuals, d_gates: tuple) -> list[DimensionWeights]:
+        """Computes the gradients of the weights, from arrays over all hyperplanes.
+
+        Args:
+          residuals: The residuals of `forward`.
+          d_gates: The gradients of the gates from `backward`.
         """
         rows = self._schedule.rows
-        together = {}
-        for stage, record in zip(self._equations.stages, tape.together, strict=True):
-            together.update(dict.fromkeys(stage, rows_of(record, rows)))
+        h_concat = {}
+        for stage, array in zip(self._equations.stages, residuals.h_concat, strict=True):
+            h_concat.update(dict.fromkeys(stage, concat_rows(array, rows)))
         gradients = []
         for i, gain in enumerate(self._gains):
-            found = [rows_of(record, rows) for record in gates[i]]
-            parts = [
-                self._products[i].kernel_gradient(together[i], found[0]),
-                self._biases[i].gradient(found[-1]),
-            ]
+            d_rows = [concat_rows(array, rows) for array in d_gates[i]]
+            d_kernel = self._products[i].kernel_gradient(h_concat[i], d_rows[0])
+            d_bias = self._biases[i].gradient(d_rows[-1])
+            d_gain = None
             if gain is not None:
-                normalized = rows_of(tape.kept[i].normalized.values, rows)
-                parts.append(gain.gradient(found[-1] * normalized))
-            gradients.append(DimensionWeights(*parts))
+                normalized = concat_rows(residuals.dimensions[i].normalized.values, rows)
+                d_gain = gain.gradient(d_rows[-1] * normalized)
+            gradients.append(DimensionWeights(kernel=d_kernel, bias=d_bias, gain=d_gain))
         return gradients
 
-    def _gain(self, d, dimension, rows):
+    def _gain(self, hyperplane: tf.Tensor, dimension: int) -> tf.Tensor | None:
         gains = self._gains[dimension]
-        return None if gains is None else gains.of(d, rows)
+        return None if gains is None else gains.lookup(hyperplane)
 
-    def _of_cells(self, values, d):
-        """The entries of a hyperplane's blocks, where an extent of 1 stands for all."""
-        cells = self._schedule.rows.of(self._schedule.cells, d)
+    def _select_cells(self, values: tf.Tensor, hyperplane: tf.Tensor) -> tf.Tensor:
+        """Returns the entries of a hyperplane's blocks, where an extent of 1 stands for all."""
+        cells = self._schedule.rows.slice(self._schedule.cells, hyperplane)
         index, stride = tf.zeros_like(cells), 1
-        for extent, size in zip(
-            reversed(self._extents), reversed(values.shape[: len(self._extents)]), strict=True
-        ):
+        extents = len(self._extents)
+        sizes = zip(reversed(self._extents), reversed(values.shape[:extents]), strict=True)
+        for extent, size in sizes:
             if size != 1:
                 index += stride * (cells % extent)
                 stride *= extent
             cells //= extent
-        return tf.gather(
-            tf.reshape(values, [-1, *tf.unstack(tf.shape(values))[len(self._extents) :]]), index
-        )
+        flat = tf.reshape(values, [-1, *tf.unstack(tf.shape(values))[extents:]])
+        return tf.gather(flat, index)
 
-    def _drop(self, d, hidden):
-        """Hidden vectors that enter blocks, or their gradients, with dropout."""
-        if self._dropout is None:
+    def _drop(self, hyperplane: tf.Tensor, hidden: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+        """Applies the dropout masks to hidden vectors that enter blocks, or to their gradients."""
+        if self._dropout_masks is None:
             return hidden
         return [
-            part if mask is None else part * self._of_cells(mask, d)
-            for part, mask in zip(hidden, self._dropout, strict=True)
+            part if mask is None else part * self._select_cells(mask, hyperplane)
+            for part, mask in zip(hidden, self._dropout_masks, strict=True)
         ]
 
-    def _hold(self, d, new, old):
-        """What leaves the blocks that are to pass on what enters them, as it entered."""
+    def _hold(self, hyperplane: tf.Tensor, new: Sides, old: Sides) -> Sides:
+        """Keeps the old vectors of masked blocks, along all dimensions but depth."""
         if self._keep is None:
             return new
-        kept = self._of_cells(self._keep, d)[..., None]
-        return Sides(
-            *(
-                (
-                    *(tf.where(kept, a, b) for a, b in zip(news[:-1], olds[:-1], strict=True)),
-                    news[-1],
-                )
-                for news, olds in zip(new, old, strict=True)
-            )
-        )
+        keep = self._select_cells(self._keep, hyperplane)[..., None]
+        parts = []
+        for new_vectors, old_vectors in zip(new, old, strict=True):
+            held = [
+                tf.where(keep, a, b)
+                for a, b in zip(new_vectors[:-1], old_vectors[:-1], strict=True)
+            ]
+            parts.append((*held, new_vectors[-1]))
+        return Sides(*parts)
 
-    def _hold_gradient(self, d, blocks):
-        """The derivative of `_hold`: gradients of the new vectors, and of the old or None."""
+    def _hold_gradient(self, hyperplane: tf.Tensor, d_blocks: Sides) -> tuple[Sides, Sides | None]:
+        """Computes the gradients of `_hold`: of the new vectors, and of the old ones or None."""
         if self._keep is None:
-            return blocks, None
-        kept = self._of_cells(self._keep, d)[..., None]
-        zeros = [[tf.zeros_like(one) for one in part[:-1]] for part in blocks]
-        new, passed = (
-            Sides(
-                *(
-                    (
-                        *(
-                            tf.where(chosen, one, zero)
-                            for one, zero in zip(part[:-1], none, strict=True)
-                        ),
-                        last,
-                    )
-                    for part, none, last in zip(blocks, zeros, lasts, strict=True)
-                )
-            )
-            for chosen, lasts in (
-                (kept, [part[-1] for part in blocks]),
-                (~kept, [None, None]),
-            )
-        )
-        return new, passed
+            return d_blocks, None
+        keep = self._select_cells(self._keep, hyperplane)[..., None]
+        d_new, d_old = [], []
+        for *d_held, d_depth in d_blocks:
+            zeros = [tf.zeros_like(one) for one in d_held]
+            pairs = list(zip(d_held, zeros, strict=True))
+            d_new.append((*(tf.where(keep, one, zero) for one, zero in pairs), d_depth))
+            d_old.append((*(tf.where(keep, zero, one) for one, zero in pairs), None))
+        return Sides(*d_new), Sides(*d_old)
+
+
+def _add_present(left: tuple, right: tuple) -> tuple:
+    """Adds tensors of two tuples, where those of the right may be None."""
+    return tuple(a if b is None else a + b for a, b in zip(left, right, strict=True))

@@ -1,4 +1,4 @@
-"""What a wavefront keeps of each hyperplane, and the loop over them."""
+"""The residuals of a wavefront, stored per hyperplane, and the loop over the hyperplanes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from ...cells.normalization import Normalized
-from ...config import GridEquations
 from ...shapes import shape_of
+from ..equations import GridEquations
 from .routes import Spans
 from .schedule import Schedule
 
 
-class Kept(NamedTuple):
-    """What a dimension keeps of one hyperplane for the backward pass.
+class DimensionResiduals(NamedTuple):
+    """The residuals of one dimension on one hyperplane.
 
     Attributes:
-      activations: `[rows, batch, gates * units]`.
-      memory: `[rows, batch, units]`, the m that entered.
-      normalized: what layer normalisation keeps; () without.
+      activations: The residual of the cells, `[rows, batch, gates * units]`.
+      memory: The memory vectors m that entered, `[rows, batch, units]`.
+      normalized: The residual of the layer normalisation; () without.
     """
 
     activations: tf.Tensor
@@ -26,40 +26,47 @@ class Kept(NamedTuple):
     normalized: Normalized | tuple[()]
 
 
-class Tape(NamedTuple):
-    """What one hyperplane keeps for the backward pass; or arrays of that for all of them.
+class Residuals(NamedTuple):
+    """What the forward pass saves of a hyperplane for the backward pass; or arrays of that.
 
     Attributes:
-      together: H of each stage, `[rows, batch, dimensions * units]`.
-      kept: per dimension.
+      h_concat: The concatenated hidden vectors H of each stage,
+        `[rows, batch, dimensions * units]`.
+      dimensions: The residuals of each dimension.
     """
 
-    together: tuple[tf.Tensor, ...]
-    kept: tuple[Kept, ...]
+    h_concat: tuple[tf.Tensor, ...]
+    dimensions: tuple[DimensionResiduals, ...]
 
 
-def kept_numbers(equations: GridEquations) -> tuple[int, int]:
-    """How much the forward pass keeps for the backward pass, in multiples of `units`.
+def residual_size(equations: GridEquations) -> tuple[int, int]:
+    """Returns how many numbers the forward pass saves, in multiples of `units`.
 
-    Per block of the grid and batch row, with `gates_i` 4 for an LSTM and 1 for a plain dimension:
+    Per block of the grid and batch row, with `gates_i` the gates of the cell of dimension i:
 
         dimensions * stages + copies * sum of gates_i    in the compute dtype
-        number of LSTM dimensions                        in the dtype of the memory
+        number of dimensions with a memory               in the dtype of the memory
 
     where a stage is a set of dimensions that see the same H, and copies is 2 with layer
-    normalisation (which keeps its scales in addition, one number per gate) and 1 without. A 2-D
-    grid with depth priority keeps 12 and 2, which is `32 * units` bytes in bfloat16 with float32
+    normalisation (which saves its scales in addition, one number per gate) and 1 without. A 2-D
+    grid with depth priority saves 12 and 2, which is `32 * units` bytes in bfloat16 with float32
     memories and `56 * units` in float32. A grid of T steps and L layers has T * L blocks; padded
     for XLA it has (T + L - 1) * min(T, L).
+
+    >>> residual_size(GridEquations())
+    (12, 2)
     """
-    gates = sum(equations.gates(i) for i in range(equations.dimensions))
+    cells = [equations.cell(i) for i in range(equations.dimensions)]
     copies = 2 if equations.layer_normalization else 1
-    memories = sum(kind == "lstm" for kind in equations.transforms)
+    gates = sum(cell.gates for cell in cells)
+    memories = sum(cell.has_memory for cell in cells)
     return equations.dimensions * len(equations.stages) + copies * gates, memories
 
 
-def record(schedule: Schedule, spans: Spans, shape: Sequence, dtype: tf.DType) -> tf.TensorArray:
-    """An empty array of one entry `[rows, *shape]` per hyperplane."""
+def hyperplane_array(
+    schedule: Schedule, spans: Spans, shape: Sequence, dtype: tf.DType
+) -> tf.TensorArray:
+    """Returns an empty array of one entry `[rows, *shape]` per hyperplane."""
     return tf.TensorArray(
         dtype,
         size=schedule.hyperplanes,
@@ -69,81 +76,96 @@ def record(schedule: Schedule, spans: Spans, shape: Sequence, dtype: tf.DType) -
     )
 
 
-def tape_records(
+def residual_arrays(
     schedule: Schedule,
     equations: GridEquations,
     hidden: tf.Tensor,
     memories: Sequence[tf.Tensor],
-) -> Tape:
-    """Empty arrays for a tape.
+) -> Residuals:
+    """Returns empty arrays for the residuals.
 
     Args:
-      schedule: of the grid.
-      equations: of its blocks.
-      hidden: `[..., batch, units]`, a hidden vector.
-      memories: `[..., batch, units]` per dimension.
+      schedule: The schedule of the grid.
+      equations: The equations of its blocks.
+      hidden: A hidden vector, `[..., batch, units]`, of the compute dtype.
+      memories: The memory vectors of each dimension, `[..., batch, units]`.
     """
     batch, units = hidden.shape[-2:]
 
-    def make(width, dtype=hidden.dtype):
-        return record(schedule, schedule.rows, [batch, width], dtype)
+    def array(width: int, dtype: tf.DType = hidden.dtype) -> tf.TensorArray:
+        return hyperplane_array(schedule, schedule.rows, [batch, width], dtype)
 
-    def kept(i, memory):
+    def dimension_arrays(i: int, memory: tf.Tensor) -> DimensionResiduals:
         gates = equations.gates(i)
-        normalized = ()
+        normalized: Normalized | tuple[()] = ()
         if equations.layer_normalization:
-            normalized = Normalized(make(gates * units), make(gates, memory.dtype))
-        return Kept(make(gates * units), make(memory.shape[-1], memory.dtype), normalized)
+            normalized = Normalized(values=array(gates * units), scale=array(gates, memory.dtype))
+        return DimensionResiduals(
+            activations=array(gates * units),
+            memory=array(memory.shape[-1], memory.dtype),
+            normalized=normalized,
+        )
 
-    return Tape(
-        tuple(make(equations.dimensions * units) for _ in equations.stages),
-        tuple(kept(i, memory) for i, memory in enumerate(memories)),
+    return Residuals(
+        h_concat=tuple(array(equations.dimensions * units) for _ in equations.stages),
+        dimensions=tuple(dimension_arrays(i, memory) for i, memory in enumerate(memories)),
     )
 
 
-def gate_records(
+def gate_gradient_arrays(
     schedule: Schedule, equations: GridEquations, hidden: tf.Tensor
 ) -> tuple[tuple[tf.TensorArray, ...], ...]:
-    """Empty arrays, per dimension, for the gradients of products and of what biases are added to.
+    """Returns empty arrays, per dimension, for dL/d(W H) and for dL/dz before the bias.
 
-    The two are the same, and there is one array, without layer normalisation.
+    Without layer normalisation the two are the same, and there is one array.
+
+    Args:
+      schedule: The schedule of the grid.
+      equations: The equations of its blocks.
+      hidden: A hidden vector, `[..., batch, units]`, of the compute dtype.
     """
     batch, units = hidden.shape[-2:]
     copies = 2 if equations.layer_normalization else 1
-    return tuple(
-        tuple(
-            record(schedule, schedule.rows, [batch, equations.gates(i) * units], hidden.dtype)
-            for _ in range(copies)
+    arrays = []
+    for i in range(equations.dimensions):
+        shape = [batch, equations.gates(i) * units]
+        arrays.append(
+            tuple(
+                hyperplane_array(schedule, schedule.rows, shape, hidden.dtype)
+                for _ in range(copies)
+            )
         )
-        for i in range(equations.dimensions)
-    )
+    return tuple(arrays)
 
 
-def write(records: Any, hyperplane: tf.Tensor, entries: Any) -> Any:
-    """All arrays of a structure with one more entry."""
+def write(arrays: Any, hyperplane: tf.Tensor, entries: Any) -> Any:
+    """Writes an entry to each array of a structure and returns the arrays."""
     return tf.nest.map_structure(
-        lambda array, entry: array.write(hyperplane, entry), records, entries
+        lambda array, entry: array.write(hyperplane, entry), arrays, entries
     )
 
 
-def rows_of(array: tf.TensorArray, spans: Spans) -> tf.Tensor:
-    """All entries, one after the other."""
+def concat_rows(array: tf.TensorArray, spans: Spans) -> tf.Tensor:
+    """Concatenates the rows of all hyperplanes of an array."""
     if spans.constant is None:
         return array.concat()
     stacked = array.stack()
     return tf.reshape(stacked, [-1, *shape_of(stacked)[2:]])
 
 
-def over_hyperplanes(hyperplanes: int | tf.Tensor, step: Callable, variables: tuple) -> tuple:
-    """Runs a step for each hyperplane; rows may change in number from one to the next.
+def loop_over_hyperplanes(hyperplanes: int | tf.Tensor, step: Callable, variables: tuple) -> tuple:
+    """Runs a step for each hyperplane; the number of rows may change from one to the next.
 
     Args:
-      hyperplanes: how many.
-      step: a function of the count and the variables, to the next count and variables.
-      variables: structures of arrays and of tensors `[rows, ...]`.
+      hyperplanes: The number of hyperplanes.
+      step: Maps the count and the variables to the next count and variables.
+      variables: Structures of arrays and of tensors `[rows, ...]`.
+
+    Returns:
+      The last count and variables.
     """
 
-    def invariant(value):
+    def invariant(value: Any) -> tf.TensorShape:
         if isinstance(value, tf.TensorArray):
             return tf.TensorShape(None)
         return tf.TensorShape([None, *value.shape[1:]])
@@ -151,13 +173,13 @@ def over_hyperplanes(hyperplanes: int | tf.Tensor, step: Callable, variables: tu
     variables = (tf.constant(0), *variables)
     invariants = (tf.TensorShape([]), *(tf.nest.map_structure(invariant, v) for v in variables[1:]))
 
-    def shaped(value, shape):
+    def with_shape(value: Any, shape: tf.TensorShape) -> Any:
         if not isinstance(value, tf.TensorArray):
             value.set_shape(shape)
         return value
 
-    def body(*variables):
-        return tf.nest.map_structure(shaped, step(*variables), invariants)
+    def body(*variables: Any) -> Any:
+        return tf.nest.map_structure(with_shape, step(*variables), invariants)
 
     return tf.while_loop(
         lambda count, *_: count < hyperplanes,

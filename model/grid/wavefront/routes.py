@@ -1,7 +1,8 @@
-"""How vectors travel along one dimension of a grid, from hyperplane to hyperplane.
+"""Routes: how vectors travel along one dimension of a grid, from hyperplane to hyperplane.
 
-Some rows of a hyperplane get their vectors from the side of the grid (they are fresh), the others
-from the hyperplane before; some rows' vectors leave the grid, the others go on.
+Some rows of a hyperplane get their vectors from the side of the grid (they are *fresh*), the others
+from the hyperplane before (they *continue*); the vectors of some rows leave the grid, those of the
+others continue to the next hyperplane.
 """
 
 import abc
@@ -16,35 +17,41 @@ from ...shapes import shape_of
 class Spans:
     """Spans of rows, one per hyperplane.
 
+    Args:
+      counts: The number of rows of each span, `[hyperplanes]`, int32.
+      starts: The first row of each span, `[hyperplanes]`; None where each begins at the end of the
+        one before.
+
     Attributes:
-      counts: `[hyperplanes]`, rows of each.
-      constant: the rows of each as an int where they are known to be equal, else None.
+      counts: The number of rows of each span.
+      constant: The number of rows as an int where it is known to be the same for all, else None.
     """
 
-    def __init__(self, counts, starts=None):
-        """Takes the rows of each, and where each begins if not where the one before it ends."""
+    def __init__(
+        self, counts: np.ndarray | tf.Tensor, starts: np.ndarray | tf.Tensor | None = None
+    ):
         self.counts = counts
-        self.constant = None
+        self.constant: int | None = None
         if isinstance(counts, np.ndarray) and (counts == counts[0]).all():
             self.constant = int(counts[0])
         # Made here, once, as in the loop over hyperplanes every small operation counts.
         self._starts = None if starts is None else tf.convert_to_tensor(starts)
         starts = tf.cumsum(counts) - counts if starts is None else self._starts
-        starts, column = starts[:, None], tf.convert_to_tensor(counts)[:, None]
-        rest = tf.fill(tf.shape(column), -1)
+        starts, sizes = starts[:, None], tf.convert_to_tensor(counts)[:, None]
+        rest = tf.fill(tf.shape(sizes), -1)
         self._slices = {
             rank: (
                 tf.concat([starts, *[tf.zeros_like(rest)] * (rank - 1)], axis=1),
-                tf.concat([column, *[rest] * (rank - 1)], axis=1),
+                tf.concat([sizes, *[rest] * (rank - 1)], axis=1),
             )
             for rank in (1, 2, 3)
         }
         self._head, self._tail = (
-            tf.concat(sizes, axis=1) for sizes in ([column, rest], [rest, column])
+            tf.concat(parts, axis=1) for parts in ([sizes, rest], [rest, sizes])
         )
 
-    def of(self, rows: tf.Tensor, hyperplane: tf.Tensor) -> tf.Tensor:
-        """A hyperplane's span of rows `[all, ...]`."""
+    def slice(self, rows: tf.Tensor, hyperplane: tf.Tensor) -> tf.Tensor:
+        """Returns the span of a hyperplane from the rows of all, `[all rows, ...]`."""
         rank = rows.shape.rank
         if self.constant is not None:
             start = hyperplane * self.constant
@@ -57,23 +64,29 @@ class Spans:
         span.set_shape([None, *rows.shape[1:]])
         return span
 
-    def cut(
+    def split(
         self, rows: tf.Tensor, hyperplane: tf.Tensor, from_end: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """As many rows as a hyperplane's span has, from one end of `rows`, and the others."""
+        """Splits rows into as many as the span of a hyperplane has, and the others.
+
+        Args:
+          rows: The rows, `[rows, batch]` or of any higher rank.
+          hyperplane: The index of the hyperplane.
+          from_end: Whether the rows of the span are the last ones; otherwise they are the first.
+        """
         sizes = tf.gather(self._tail if from_end else self._head, hyperplane)
         head, tail = tf.split(rows, sizes, axis=0, num=2)
         return (tail, head) if from_end else (head, tail)
 
 
 class Route(abc.ABC):
-    """How vectors travel along one dimension.
+    """The travel of vectors along one dimension.
 
     Attributes:
-      fresh: rows that enter the grid at each hyperplane.
-      leaving: rows that leave it.
-      others: number of blocks along the other dimensions.
-      idle: rows that go on into the first hyperplane and out of the last one; they mean nothing.
+      fresh: The spans of the rows that enter the grid at each hyperplane.
+      leaving: The spans of the rows that leave the grid at each hyperplane.
+      others: The number of blocks along each other dimension.
+      idle: The number of padding rows that continue into the first hyperplane and out of the last.
     """
 
     fresh: Spans
@@ -82,30 +95,34 @@ class Route(abc.ABC):
     idle: int = 0
 
     @abc.abstractmethod
-    def join(self, hyperplane, fresh, continuing):
-        """The rows that enter a hyperplane, from the side and from the hyperplane before."""
+    def join(self, hyperplane: tf.Tensor, fresh: tf.Tensor, continuing: tf.Tensor) -> tf.Tensor:
+        """Joins the rows that enter a hyperplane, from the side and from the hyperplane before."""
 
     @abc.abstractmethod
-    def split(self, hyperplane, rows):
-        """The rows that leave the grid after a hyperplane, and those that go on."""
+    def split(self, hyperplane: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Splits the rows of a hyperplane: those that leave the grid, and those that continue."""
 
     @abc.abstractmethod
-    def join_gradient(self, hyperplane, rows):
-        """The derivative of `join`: gradients of fresh and of continuing."""
+    def join_gradient(
+        self, hyperplane: tf.Tensor, d_rows: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Computes the gradients of `join`: those of the fresh and of the continuing rows."""
 
     @abc.abstractmethod
-    def split_gradient(self, hyperplane, leaving, continuing):
-        """The derivative of `split`: gradients of the rows."""
+    def split_gradient(
+        self, hyperplane: tf.Tensor, d_leaving: tf.Tensor, d_continuing: tf.Tensor
+    ) -> tf.Tensor:
+        """Computes the gradient of `split`: that of the rows."""
 
-    def enter(self, side):
-        """`[*other extents, batch, width]` as the fresh rows of all hyperplanes."""
+    def enter(self, side: tf.Tensor) -> tf.Tensor:
+        """Orders a side `[*other extents, batch, width]` as the fresh rows of all hyperplanes."""
         rows = [1]
         for size in shape_of(side)[:-2]:
             rows = [rows[0] * size]
         return tf.reshape(side, [*rows, *_tail(side)])
 
-    def leave(self, rows):
-        """The leaving rows of all hyperplanes as `[*other extents, batch, width]`."""
+    def leave(self, rows: tf.Tensor) -> tf.Tensor:
+        """Orders the leaving rows of all hyperplanes as `[*other extents, batch, width]`."""
         return tf.reshape(rows, [*self.others, *_tail(rows)])
 
     enter_gradient = leave
@@ -113,7 +130,14 @@ class Route(abc.ABC):
 
 
 class ContiguousRoute(Route):
-    """A dimension whose fresh rows all lie at one end, so that nothing has to be sorted."""
+    """A dimension whose fresh rows all lie at one end, so that rows need no gathering.
+
+    Args:
+      fresh: The spans of the fresh rows.
+      leaving: The spans of the leaving rows.
+      others: The number of blocks along each other dimension.
+      fresh_first: Whether the fresh rows are the first of a hyperplane; otherwise the last.
+    """
 
     def __init__(self, fresh: Spans, leaving: Spans, others: tuple, fresh_first: bool):
         self.fresh = fresh
@@ -125,27 +149,27 @@ class ContiguousRoute(Route):
         return tf.concat(self._order(fresh, continuing), axis=0)
 
     def split(self, hyperplane, rows):
-        return self.leaving.cut(rows, hyperplane, from_end=self._fresh_first)
+        return self.leaving.split(rows, hyperplane, from_end=self._fresh_first)
 
-    def join_gradient(self, hyperplane, rows):
-        return self.fresh.cut(rows, hyperplane, from_end=not self._fresh_first)
+    def join_gradient(self, hyperplane, d_rows):
+        return self.fresh.split(d_rows, hyperplane, from_end=not self._fresh_first)
 
-    def split_gradient(self, hyperplane, leaving, continuing):
-        return tf.concat(self._order(continuing, leaving), axis=0)
+    def split_gradient(self, hyperplane, d_leaving, d_continuing):
+        return tf.concat(self._order(d_continuing, d_leaving), axis=0)
 
     def _order(self, first, last):
         return [first, last] if self._fresh_first else [last, first]
 
 
 class GatheredRoute(Route):
-    """Any dimension of any grid; every row that is not there is a row of zeros.
+    """A dimension of any grid, by gathering rows from tables of indices.
 
-    Tables of row numbers, one span of rows per hyperplane; sources are the concatenations named in
-    the methods, whose last row is the one of zeros.
+    A table has a span of indices per hyperplane; they index the concatenation of the tensors named
+    in the method that uses the table, followed by a row of zeros for what is absent.
     """
 
     class Tables(NamedTuple):
-        """Row numbers; see the methods that use them."""
+        """The tables of indices, each named after the method that uses it."""
 
         join: np.ndarray
         split: np.ndarray
@@ -180,15 +204,15 @@ class GatheredRoute(Route):
     def split(self, hyperplane, rows):
         return self._take([rows], self.leaving, self._tables.split, hyperplane), rows
 
-    def join_gradient(self, hyperplane, rows):
+    def join_gradient(self, hyperplane, d_rows):
         return (
-            self._take([rows], self.fresh, self._tables.fresh_gradient, hyperplane),
-            self._take([rows], self._before, self._tables.continuing_gradient, hyperplane),
+            self._take([d_rows], self.fresh, self._tables.fresh_gradient, hyperplane),
+            self._take([d_rows], self._before, self._tables.continuing_gradient, hyperplane),
         )
 
-    def split_gradient(self, hyperplane, leaving, continuing):
+    def split_gradient(self, hyperplane, d_leaving, d_continuing):
         table = self._tables.split_gradient
-        return self._take([leaving, continuing], self._rows, table, hyperplane)
+        return self._take([d_leaving, d_continuing], self._rows, table, hyperplane)
 
     def enter(self, side):
         return _gather_or_zero([super().enter(side)], self._tables.enter)
@@ -204,7 +228,7 @@ class GatheredRoute(Route):
 
     @staticmethod
     def _take(sources, spans, table, hyperplane):
-        return _gather_or_zero(sources, spans.of(table, hyperplane))
+        return _gather_or_zero(sources, spans.slice(table, hyperplane))
 
 
 def _gather_or_zero(sources, table):
@@ -217,17 +241,17 @@ def _tail(rows):
 
 
 class Layout(NamedTuple):
-    """Where the blocks of a grid are among the rows of its hyperplanes.
+    """The places of the blocks of a grid among the rows of its hyperplanes.
 
     Attributes:
-      extents: number of blocks along each dimension.
-      coordinates: `[blocks, dimensions]`.
-      hyperplane: `[blocks]`, on which each lies.
-      position: `[blocks]`, its row there.
-      row: `[blocks]`, its row among those of all hyperplanes.
-      rows: the rows of each hyperplane.
-      before: the rows that go on into each hyperplane.
-      padded: whether all hyperplanes have the same number of rows.
+      extents: The number of blocks along each dimension.
+      coordinates: The coordinates of each block, `[blocks, dimensions]`.
+      hyperplane: The hyperplane of each block, `[blocks]`.
+      position: The row of each block within its hyperplane, `[blocks]`.
+      row: The row of each block among those of all hyperplanes, `[blocks]`.
+      rows: The spans of the rows of each hyperplane.
+      before: The spans of the rows that continue into each hyperplane.
+      padded: Whether all hyperplanes have the same number of rows.
     """
 
     extents: tuple[int, ...]
@@ -240,11 +264,11 @@ class Layout(NamedTuple):
     padded: bool
 
     def others(self, dimension: int) -> tuple[int, ...]:
-        """The extents of a side of the grid."""
+        """Returns the extents of the side of the grid across a dimension."""
         return self.extents[:dimension] + self.extents[dimension + 1 :]
 
     def side_index(self, dimension: int) -> np.ndarray:
-        """`[blocks]`, the entry of a side `[*others, ...]` on the line of each block."""
+        """Returns, for each block, the index of its line in a side `[*others, ...]`."""
         others = self.others(dimension)
         if not others:
             return np.zeros(len(self.row), np.int32)
@@ -254,11 +278,15 @@ class Layout(NamedTuple):
 class Crossing:
     """The blocks of a grid at which vectors cross one of its sides.
 
+    Args:
+      layout: The places of the blocks.
+      blocks: The indices of the blocks at the side.
+
     Attributes:
-      blocks: which, sorted by hyperplane and row.
-      spans: how many at each hyperplane, padding included.
-      rank: `[blocks]`, of each its number within the hyperplane.
-      rows: `[blocks]`, of each its number among those of all hyperplanes.
+      blocks: The indices of the blocks, sorted by hyperplane and row.
+      spans: The spans of the crossing rows of each hyperplane, padding included.
+      rank: The number of each block among those of its hyperplane, `[blocks]`.
+      rows: The number of each block among those of all hyperplanes, `[blocks]`.
     """
 
     def __init__(self, layout: Layout, blocks: np.ndarray):
@@ -272,7 +300,9 @@ class Crossing:
         self.rows = (counts.cumsum() - counts)[d] + self.rank
 
     def tables(self, side_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The side's entry of each row, one past the last for padding; each entry's row."""
+        """Returns the entry of the side for each row (one past the last for padding), and the row
+        of each entry.
+        """
         entries = np.full(self.spans.counts.sum(), len(self.blocks))
         entries[self.rows] = side_index[self.blocks]
         rows = np.zeros(len(self.blocks), np.int32)
@@ -281,7 +311,12 @@ class Crossing:
 
 
 def gathered_route(layout: Layout, dimension: int) -> GatheredRoute:
-    """The tables of one dimension."""
+    """Returns the route of one dimension, with its tables of indices.
+
+    Args:
+      layout: The places of the blocks.
+      dimension: The index of the dimension.
+    """
     d, position, row = layout.hyperplane, layout.position, layout.row
     counts, before = layout.rows.counts, layout.before.counts
     at, last = layout.coordinates[:, dimension], layout.extents[dimension] - 1

@@ -1,4 +1,4 @@
-"""In which order a wavefront visits the blocks of a grid.
+"""The schedule of a wavefront: the order in which it visits the blocks of a grid.
 
 All blocks whose coordinates sum to d lie on hyperplane d and depend only on those of hyperplane
 d - 1. The blocks of one hyperplane are the rows of every tensor of a step, sorted by layer.
@@ -14,18 +14,17 @@ from .routes import ContiguousRoute, Layout, Route, Spans, gathered_route
 
 
 class Schedule(NamedTuple):
-    """The order of a wavefront.
+    """The order in which a wavefront visits the blocks.
 
     Attributes:
-      hyperplanes: how many there are.
-      rows: the rows of each hyperplane.
-      before: the rows that go on into each hyperplane, at most.
-      routes: per dimension.
-      cells: `[all rows]`, the flat index of each row's block in the grid; 0 for padding.
-      layer_rows: per layer the rows that belong to it, over all hyperplanes.
-      layer_spans: `[hyperplanes, layers + 1]`, where the rows of each layer begin within a
-        hyperplane; None where a hyperplane has one row of each of its layers.
-      layers: the layers of each hyperplane, as spans; None where `layer_spans` is there.
+      hyperplanes: The number of hyperplanes.
+      rows: The spans of the rows of each hyperplane.
+      routes: The route of each dimension.
+      cells: The flat index in the grid of each row's block, `[all rows]`; 0 for padding.
+      layer_rows: For each layer the rows that belong to it, over all hyperplanes.
+      layer_spans: The first row of each layer within a hyperplane, `[hyperplanes, layers + 1]`;
+        None where a hyperplane has one row for each of its layers.
+      layers: The spans of the layers of each hyperplane; None where `layer_spans` is set.
     """
 
     hyperplanes: int | tf.Tensor
@@ -38,7 +37,12 @@ class Schedule(NamedTuple):
 
 
 def sequence_schedule(steps: int | tf.Tensor, layers: int) -> Schedule:
-    """The anti-diagonals of a 2-D grid, without padding; the number of steps may be a tensor."""
+    """Returns the schedule of a 2-D grid by its anti-diagonals, without padding.
+
+    Args:
+      steps: The number of time steps, which may be a tensor.
+      layers: The number of layers.
+    """
     hyperplanes = steps + layers - 1
     hyperplane = tf.range(hyperplanes)
     first = tf.maximum(0, hyperplane - steps + 1)
@@ -71,22 +75,23 @@ def sequence_schedule(steps: int | tf.Tensor, layers: int) -> Schedule:
 
 
 def grid_schedule(extents: tuple[int, ...], padded: bool) -> Schedule:
-    """The hyperplanes of any grid, from tables.
+    """Returns the schedule of any grid, from tables of indices.
+
+    A grid of fewer steps than layers has as many rows as steps on all hyperplanes.
 
     Args:
-      extents: number of blocks along each dimension; the last is the number of layers.
-      padded: give all hyperplanes the same number of rows, and of each layer, as static shapes need
-        it. Otherwise only as many that there are few different sizes. A grid of fewer steps than
-        layers has as many rows as steps on all hyperplanes.
+      extents: The number of blocks along each dimension; the last is the number of layers.
+      padded: Whether all hyperplanes have the same number of rows, and of each layer, as static
+        shapes need it. Otherwise padding only makes the number of different sizes small.
     """
     blocks = np.arange(np.prod(extents))
     coordinates = np.stack(np.unravel_index(blocks, extents), axis=1)
     hyperplane, layer = coordinates.sum(axis=1), coordinates[:, -1]
     steps, layers = int(np.prod(extents[:-1])), extents[-1]
-    few = len(extents) <= 2 and steps < layers
-    padded = padded or few
-    if few:
-        order = _order_of_few(hyperplane, layer, steps, layers)
+    has_few_steps = len(extents) <= 2 and steps < layers
+    padded = padded or has_few_steps
+    if has_few_steps:
+        order = _order_few_steps(hyperplane, layer, steps, layers)
     else:
         order = _order_by_layer(hyperplane, layer, layers, padded)
     counts = order.counts
@@ -95,7 +100,16 @@ def grid_schedule(extents: tuple[int, ...], padded: bool) -> Schedule:
     row_cell[row] = blocks
     rows = Spans(counts)
     before = Spans(np.concatenate([counts[:1] if padded else [0], counts[:-1]]).astype(np.int32))
-    layout = Layout(extents, coordinates, hyperplane, order.position, row, rows, before, padded)
+    layout = Layout(
+        extents=extents,
+        coordinates=coordinates,
+        hyperplane=hyperplane,
+        position=order.position,
+        row=row,
+        rows=rows,
+        before=before,
+        padded=padded,
+    )
     return Schedule(
         hyperplanes=len(counts),
         rows=rows,
@@ -108,12 +122,13 @@ def grid_schedule(extents: tuple[int, ...], padded: bool) -> Schedule:
 
 
 class _Order(NamedTuple):
-    """The rows of each hyperplane.
+    """The order of the rows of each hyperplane.
 
     Attributes:
-      counts: `[hyperplanes]`, how many.
-      position: `[blocks]`, the row of each.
-      layer_spans: see `Schedule`; likewise layers.
+      counts: The number of rows of each hyperplane, `[hyperplanes]`.
+      position: The row of each block within its hyperplane, `[blocks]`.
+      layer_spans: The spans of layers; see `Schedule`.
+      layers: The layers of each hyperplane; see `Schedule`.
     """
 
     counts: np.ndarray
@@ -122,8 +137,8 @@ class _Order(NamedTuple):
     layers: Spans | None
 
 
-def _order_of_few(hyperplane, layer, steps, layers) -> _Order:
-    """One row for each of `steps` layers that follow each other, up to that of the first step."""
+def _order_few_steps(hyperplane: np.ndarray, layer: np.ndarray, steps: int, layers: int) -> _Order:
+    """Orders a grid of few steps: a row for each of `steps` consecutive layers."""
     hyperplanes = steps + layers - 1
     first = np.clip(np.arange(hyperplanes) - steps + 1, 0, layers - steps).astype(np.int32)
     counts = np.full(hyperplanes, steps, np.int32)
@@ -131,8 +146,8 @@ def _order_of_few(hyperplane, layer, steps, layers) -> _Order:
     return _Order(counts, position, None, Spans(counts, first))
 
 
-def _order_by_layer(hyperplane, layer, layers, padded) -> _Order:
-    """The rows of layer after layer."""
+def _order_by_layer(hyperplane: np.ndarray, layer: np.ndarray, layers: int, padded: bool) -> _Order:
+    """Orders the rows of a hyperplane by layer."""
     hyperplanes = int(hyperplane.max()) + 1
     group = hyperplane * layers + layer
     sizes = np.bincount(group, minlength=hyperplanes * layers)
@@ -158,10 +173,14 @@ def _round_up(per_layer: np.ndarray, sizes: int = 8) -> None:
 
 
 def choose_schedule(extents: tuple[int | tf.Tensor, ...], padded: bool) -> Schedule:
-    """The schedule for a grid.
+    """Returns the schedule of a grid.
+
+    Args:
+      extents: The number of blocks along each dimension; the last is the number of layers.
+      padded: Whether all hyperplanes have the same number of rows; see `grid_schedule`.
 
     Raises:
-      InputError: if an extent must be known in advance and is not.
+      InputError: If an extent must be known in advance and is not.
     """
     if len(extents) == 2 and not padded:
         return sequence_schedule(*extents)

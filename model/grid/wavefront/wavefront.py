@@ -1,30 +1,33 @@
-"""A grid along its hyperplanes, with a hand-written gradient.
+"""A grid evaluated along its hyperplanes, with a hand-written gradient.
 
 All blocks on a hyperplane are independent, so they are computed at once: a 2-D grid of T time steps
 and L layers takes T + L - 1 sequential steps instead of T * L, and where weights are shared each
 product is L times taller. No product is spent on blocks outside of the grid.
 
-The backward pass walks the hyperplanes in reverse and computes only the gates' gradients; the
+The backward pass walks the hyperplanes in reverse and computes only the gradients of the gates; the
 weight gradients are one tall product each afterwards, instead of a weight-sized sum at every step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from ...config import GridEquations
-from ...execution.compilation import GATES, Compilation, Reading, Split
+from ...execution.batch_shards import BatchShards, concat_shards
+from ...execution.compilation import GATES, Compilation, Prefetch
+from ..equations import GridEquations
 from ..reference import DimensionWeights, Sides
 from .blocks import Blocks
 from .residuals import (
-    Tape,
-    gate_records,
-    over_hyperplanes,
-    record,
-    rows_of,
-    tape_records,
+    Residuals,
+    concat_rows,
+    gate_gradient_arrays,
+    hyperplane_array,
+    loop_over_hyperplanes,
+    residual_arrays,
     write,
 )
+from .routes import Route
 from .schedule import choose_schedule
 
 
@@ -33,45 +36,55 @@ def grid_wavefront(
     weights: Sequence[DimensionWeights],
     equations: GridEquations,
     extents: tuple[int | tf.Tensor, ...],
-    dropout: Sequence[tf.Tensor | None] | None = None,
+    dropout_masks: Sequence[tf.Tensor | None] | None = None,
     keep: tf.Tensor | None = None,
     compilation: Compilation = GATES,
 ) -> Sides:
-    """The same function of the same arguments as `grid.grid_reference`, faster.
+    """Computes the same function as `reference.grid_reference`, faster.
 
     Products are computed in the dtype of `sides.hidden`, all else in that of `sides.memory`. The
-    extents of a 2-D grid need not be known in advance outside of XLA. For what the forward pass
-    keeps see `tape.kept_numbers`. Second derivatives are not supported, nor are gradients of the
-    dropout factors.
+    extents of a 2-D grid need not be known in advance outside of XLA. Second derivatives are not
+    supported, nor are gradients of the dropout masks. `residuals.residual_size` says how much
+    memory the forward pass takes.
+
+    Args:
+      sides: The vectors that enter, per dimension `[*other extents, batch, units]`.
+      weights: The weights of each dimension.
+      equations: The equations of the blocks.
+      extents: The number of blocks along each dimension; the last is the number of layers.
+      dropout_masks: Per dimension the factors on the hidden vectors that enter each block along it,
+        `[*extents, batch, units]` where an extent may be 1; None for no dropout.
+      keep: The mask, `[*extents, batch]`, boolean, where an extent may be 1; see `grid_reference`.
+      compilation: How the grid is compiled. Default: its gates alone.
+
+    Returns:
+      The vectors that leave, of the same shapes as `sides`.
     """
-    if compilation.parts > 1:
-        return _in_parts(
-            grid_wavefront, sides, weights, equations, extents, dropout, keep, compilation
+    if compilation.batch_shards > 1:
+        return _sharded(
+            grid_wavefront, sides, weights, equations, extents, dropout_masks, keep, compilation
         )
     dimensions = equations.dimensions
-    parts = [tuple(part for part in one if part is not None) for one in weights]
+    # A custom gradient takes tensors alone: an absent gain is left out and put back.
+    present = [tuple(part for part in one if part is not None) for one in weights]
 
     @tf.custom_gradient
-    def differentiable(*arguments):
-        hidden, memory, flat = (
-            arguments[:dimensions],
-            arguments[dimensions : 2 * dimensions],
-            arguments[2 * dimensions :],
-        )
-        packed = [DimensionWeights(*one) for one in tf.nest.pack_sequence_as(parts, flat)]
-        grid = _Wavefront(packed, equations, extents, dropout, keep, compilation)
-        leaving, tape = grid.forward(Sides(hidden, memory), keep_tape=True)
+    def differentiable(*arguments: tf.Tensor) -> Any:
+        entering = Sides(arguments[:dimensions], arguments[dimensions : 2 * dimensions])
+        flat_weights = arguments[2 * dimensions :]
+        packed = [DimensionWeights(*one) for one in tf.nest.pack_sequence_as(present, flat_weights)]
+        grid = _Wavefront(packed, equations, extents, dropout_masks, keep, compilation)
+        leaving, residuals = grid.forward(entering, save_residuals=True)
 
-        def gradient(*leaving_gradient):
-            entering, weight_gradients = grid.backward(
-                tape, Sides(leaving_gradient[:dimensions], leaving_gradient[dimensions:])
-            )
-            found = [part for one in weight_gradients for part in one if part is not None]
-            return (*entering.hidden, *entering.memory, *found)
+        def gradient(*d_leaving: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            d_sides = Sides(d_leaving[:dimensions], d_leaving[dimensions:])
+            d_entering, d_weights = grid.backward(residuals, d_sides)
+            d_flat = [part for one in d_weights for part in one if part is not None]
+            return (*d_entering.hidden, *d_entering.memory, *d_flat)
 
         return (*leaving.hidden, *leaving.memory), gradient
 
-    leaving = differentiable(*sides.hidden, *sides.memory, *tf.nest.flatten(parts))
+    leaving = differentiable(*sides.hidden, *sides.memory, *tf.nest.flatten(present))
     return Sides(tuple(leaving[:dimensions]), tuple(leaving[dimensions:]))
 
 
@@ -80,148 +93,162 @@ def grid_inference(
     weights: Sequence[DimensionWeights],
     equations: GridEquations,
     extents: tuple[int | tf.Tensor, ...],
-    dropout: Sequence[tf.Tensor | None] | None = None,
+    dropout_masks: Sequence[tf.Tensor | None] | None = None,
     keep: tf.Tensor | None = None,
     compilation: Compilation = GATES,
 ) -> Sides:
-    """`grid_wavefront` without a gradient, keeping nothing for a backward pass."""
-    if compilation.parts > 1:
-        return _in_parts(
-            grid_inference, sides, weights, equations, extents, dropout, keep, compilation
+    """Computes `grid_wavefront` without a gradient, and saves no residuals.
+
+    The arguments and the result are those of `grid_wavefront`.
+    """
+    if compilation.batch_shards > 1:
+        return _sharded(
+            grid_inference, sides, weights, equations, extents, dropout_masks, keep, compilation
         )
-    grid = _Wavefront(weights, equations, extents, dropout, keep, compilation)
-    return grid.forward(sides, keep_tape=False)[0]
+    grid = _Wavefront(weights, equations, extents, dropout_masks, keep, compilation)
+    return grid.forward(sides, save_residuals=False)[0]
 
 
-def _in_parts(grid, sides, weights, equations, extents, dropout, keep, compilation):
-    """Runs a grid for each group of batch rows; nothing connects them but the weights."""
-    split = Split.of(sides.hidden[0].shape[-2], compilation.parts)
-    hidden, memory = ([split.parts(side, -2) for side in part] for part in sides)
-    masks = None if dropout is None else [split.parts(mask, -2) for mask in dropout]
-    kept = split.parts(keep, -1)
-    alone = compilation._replace(parts=1)
-    leaving = [
-        grid(
-            Sides(tuple(one[at] for one in hidden), tuple(one[at] for one in memory)),
-            weights,
-            equations,
-            extents,
-            None if masks is None else [mask[at] for mask in masks],
-            kept[at],
-            alone,
-        )
-        for at in range(len(split.sizes))
-    ]
-    return Sides(
-        *(
-            tuple(tf.concat(ones, axis=-2) for ones in zip(*parts, strict=True))
-            for parts in zip(*leaving, strict=True)
-        )
-    )
+def _sharded(
+    grid: Callable[..., Sides],
+    sides: Sides,
+    weights: Sequence[DimensionWeights],
+    equations: GridEquations,
+    extents: tuple[int | tf.Tensor, ...],
+    dropout_masks: Sequence[tf.Tensor | None] | None,
+    keep: tf.Tensor | None,
+    compilation: Compilation,
+) -> Sides:
+    """Runs a grid for each shard of the batch."""
+    shards = BatchShards.create(sides.hidden[0].shape[-2], compilation.batch_shards)
+    single = compilation._replace(batch_shards=1)
+
+    def run(sides: Sides, masks: Any, keep: tf.Tensor | None) -> Sides:
+        return grid(sides, weights, equations, extents, masks, keep, single)
+
+    masks = None if dropout_masks is None else list(dropout_masks)
+    return concat_shards(shards.map(run, (sides, -2), (masks, -2), (keep, -1)), axis=-2)
 
 
 class _Wavefront:
-    """The two loops over the hyperplanes of one grid."""
+    """The two loops over the hyperplanes of one grid; the arguments are those of the functions."""
 
-    def __init__(self, weights, equations, extents, dropout, keep, compilation):
+    def __init__(
+        self,
+        weights: Sequence[DimensionWeights],
+        equations: GridEquations,
+        extents: tuple[int | tf.Tensor, ...],
+        dropout_masks: Sequence[tf.Tensor | None] | None,
+        keep: tf.Tensor | None,
+        compilation: Compilation,
+    ):
         self._equations = equations
         self._compilation = compilation
-        self._schedule = choose_schedule(extents, compilation.whole)
-        self._of_blocks = weights, equations, extents, dropout, keep, compilation
+        self._schedule = choose_schedule(extents, padded=compilation.jits_step)
+        self._block_arguments = weights, equations, extents, dropout_masks, keep, compilation
 
-    def _cells(self, dtype):
-        return Blocks(self._schedule, *self._of_blocks, dtype)
+    def _blocks(self, dtype: tf.DType) -> Blocks:
+        return Blocks(self._schedule, *self._block_arguments, dtype)
 
-    def forward(self, sides: Sides, keep_tape: bool) -> tuple[Sides, Tape | tuple[()]]:
-        """What leaves the grid, and per dimension and stage what was kept, over all rows."""
+    def forward(self, sides: Sides, save_residuals: bool) -> tuple[Sides, Residuals | tuple[()]]:
+        """Computes the vectors that leave the grid, and the residuals over all rows."""
         schedule, routes = self._schedule, self._schedule.routes
-        dtype = sides.hidden[0].dtype
-        cells = self._cells(dtype)
-        entering = _each(lambda route, side: route.enter(side), routes, sides)
+        blocks = self._blocks(sides.hidden[0].dtype)
+        entering = _per_side(lambda route, side: route.enter(side), routes, sides)
 
-        def step(d, continuing, leaving, tape):
-            rows = _each(
-                lambda route, fresh, on: route.join(d, route.fresh.of(fresh, d), on),
+        def step(d: tf.Tensor, continuing: Sides, leaving: Sides, residuals: Any) -> tuple:
+            rows = _per_side(
+                lambda route, fresh, moving: route.join(d, route.fresh.slice(fresh, d), moving),
                 routes,
                 entering,
                 continuing,
             )
-            blocks, kept = cells.forward(d, rows)
-            if keep_tape:
-                tape = write(tape, d, kept)
-            gone, on = _both(_each(lambda route, block: route.split(d, block), routes, blocks))
-            return d + 1, on, write(leaving, d, gone), tape
+            new, saved = blocks.forward(d, rows)
+            if save_residuals:
+                residuals = write(residuals, d, saved)
+            pairs = _per_side(lambda route, row: route.split(d, row), routes, new)
+            gone, continuing = _unzip(pairs)
+            return d + 1, continuing, write(leaving, d, gone), residuals
 
-        idle = _each(lambda route, side: _zeros(route.idle, side), routes, entering)
-        records = _each(
-            lambda route, side: record(schedule, route.leaving, side.shape[1:], side.dtype),
+        idle = _per_side(lambda route, side: _zeros(route.idle, side), routes, entering)
+        arrays = _per_side(
+            lambda route, side: hyperplane_array(
+                schedule, route.leaving, side.shape[1:], side.dtype
+            ),
             routes,
             entering,
         )
-        tape = ()
-        if keep_tape:
-            tape = tape_records(schedule, self._equations, sides.hidden[0], sides.memory)
-        _, _, leaving, tape = over_hyperplanes(schedule.hyperplanes, step, (idle, records, tape))
-        rows = _each(lambda route, record: rows_of(record, route.leaving), routes, leaving)
-        return _each(lambda route, side: route.leave(side), routes, rows), tape
+        residuals: Any = ()
+        if save_residuals:
+            residuals = residual_arrays(schedule, self._equations, sides.hidden[0], sides.memory)
+        variables = idle, arrays, residuals
+        *_, leaving, residuals = loop_over_hyperplanes(schedule.hyperplanes, step, variables)
+        rows = _per_side(lambda route, array: concat_rows(array, route.leaving), routes, leaving)
+        return _per_side(lambda route, side: route.leave(side), routes, rows), residuals
 
-    def backward(self, tape, leaving_gradient: Sides):
-        """Gradients of what entered the grid, and of the weights."""
+    def backward(
+        self, residuals: Residuals, d_leaving: Sides
+    ) -> tuple[Sides, list[DimensionWeights]]:
+        """Computes the gradients of the vectors that entered the grid, and of the weights."""
         schedule, routes = self._schedule, self._schedule.routes
-        dtype = leaving_gradient.hidden[0].dtype
-        cells = self._cells(dtype)
-        leaving_gradient = _each(
-            lambda route, side: route.leave_gradient(side), routes, leaving_gradient
-        )
+        dtype = d_leaving.hidden[0].dtype
+        blocks = self._blocks(dtype)
+        d_leaving = _per_side(lambda route, side: route.leave_gradient(side), routes, d_leaving)
 
-        def read(d):
-            return tf.nest.map_structure(lambda record: record.read(d), tape.kept)
+        def read(d: tf.Tensor | int) -> Any:
+            return tf.nest.map_structure(lambda array: array.read(d), residuals.dimensions)
 
-        reading = Reading(read, self._compilation)
+        prefetch = Prefetch(read, self._compilation)
 
-        def step(count, continuing, held, entering, gates):
+        def step(
+            count: tf.Tensor, d_continuing: Sides, fetched: Any, d_entering: Sides, d_gates: Any
+        ) -> tuple:
             d = schedule.hyperplanes - 1 - count
-            blocks = _each(
-                lambda route, gone, on: route.split_gradient(d, route.leaving.of(gone, d), on),
+            d_new = _per_side(
+                lambda route, gone, moving: route.split_gradient(
+                    d, route.leaving.slice(gone, d), moving
+                ),
                 routes,
-                leaving_gradient,
-                continuing,
+                d_leaving,
+                d_continuing,
             )
-            rows, found = cells.backward(d, reading.now(d, held), blocks)
-            held = reading.ahead(tf.maximum(d - 1, 0))
-            fresh, on = _both(_each(lambda route, row: route.join_gradient(d, row), routes, rows))
-            return count + 1, on, held, write(entering, d, fresh), write(gates, d, found)
+            d_rows, d_hyperplane = blocks.backward(d, prefetch.current(d, fetched), d_new)
+            fetched = prefetch.next(tf.maximum(d - 1, 0))
+            pairs = _per_side(lambda route, row: route.join_gradient(d, row), routes, d_rows)
+            d_fresh, d_continuing = _unzip(pairs)
+            d_entering = write(d_entering, d, d_fresh)
+            return count + 1, d_continuing, fetched, d_entering, write(d_gates, d, d_hyperplane)
 
-        idle = _each(lambda route, side: _zeros(route.idle, side), routes, leaving_gradient)
-        records = _each(
-            lambda route, side: record(schedule, route.fresh, side.shape[1:], side.dtype),
+        idle = _per_side(lambda route, side: _zeros(route.idle, side), routes, d_leaving)
+        arrays = _per_side(
+            lambda route, side: hyperplane_array(schedule, route.fresh, side.shape[1:], side.dtype),
             routes,
-            leaving_gradient,
+            d_leaving,
         )
-        gates = gate_records(schedule, self._equations, leaving_gradient.hidden[0])
-        variables = idle, reading.ahead(schedule.hyperplanes - 1), records, gates
-        _, _, _, entering, gates = over_hyperplanes(schedule.hyperplanes, step, variables)
-        rows = _each(lambda route, record: rows_of(record, route.fresh), routes, entering)
-        entering = _each(lambda route, side: route.enter_gradient(side), routes, rows)
-        return entering, cells.weights_gradient(tape, gates)
+        d_gates = gate_gradient_arrays(schedule, self._equations, d_leaving.hidden[0])
+        variables = idle, prefetch.next(schedule.hyperplanes - 1), arrays, d_gates
+        *_, d_entering, d_gates = loop_over_hyperplanes(schedule.hyperplanes, step, variables)
+        rows = _per_side(lambda route, array: concat_rows(array, route.fresh), routes, d_entering)
+        d_entering = _per_side(lambda route, side: route.enter_gradient(side), routes, rows)
+        return d_entering, blocks.weight_gradients(residuals, d_gates)
 
 
-def _each(function, routes, *sides):
-    """Applies a function per dimension to the hidden and to the memory vectors."""
-    return Sides(
-        *(
-            tuple(function(route, *ones) for route, *ones in zip(routes, *parts, strict=True))
-            for parts in zip(*sides, strict=True)
-        )
-    )
+def _per_side(function: Callable[..., Any], routes: Sequence[Route], *sides: Sides) -> Sides:
+    """Calls a function of a route and vectors per dimension, for hidden and memory vectors."""
+    parts = []
+    for vectors in zip(*sides, strict=True):
+        by_dimension = zip(routes, *vectors, strict=True)
+        parts.append(tuple(function(*arguments) for arguments in by_dimension))
+    return Sides(*parts)
 
 
-def _both(pairs: Sides) -> tuple[Sides, Sides]:
-    """Sides of pairs as a pair of sides."""
-    return tuple(
+def _unzip(pairs: Sides) -> tuple[Sides, Sides]:
+    """Returns sides of pairs as a pair of sides."""
+    first, second = (
         Sides(*(tuple(pair[which] for pair in part) for part in pairs)) for which in (0, 1)
     )
+    return first, second
 
 
-def _zeros(rows, like):
+def _zeros(rows: int, like: tf.Tensor) -> tf.Tensor:
     return tf.zeros([rows, *tf.unstack(tf.shape(like))[1:]], like.dtype)

@@ -7,10 +7,10 @@ from conftest import needs_integer_products
 
 from model.decoding.packed_kernels import (
     pack,
-    product_of_any,
     product_of_layer,
+    product_of_unbounded,
     products_of_all,
-    quantized,
+    quantize,
 )
 
 LAYERS, BATCH, UNITS = 3, 5, 24
@@ -32,7 +32,7 @@ def packed_kernel(kernel, precision):
     """The kernel, and what its products are to be multiplied with, `[copies, 1, width]`."""
     kernel, scales = tf.constant(kernel), np.ones([len(kernel), 1, kernel.shape[2]])
     if precision == "int8":
-        kernel, scales = quantized(kernel)
+        kernel, scales = quantize(kernel)
         scales = scales.numpy()[:, None]
     return *pack([kernel], precision), scales
 
@@ -68,7 +68,7 @@ def test_rows_of_any_size_have_a_product(precision, size):
     rows, kernel = rows_and_kernel(LAYERS, 64)
     rows = size * rows[0]
     packed, scales = packed_kernel(kernel, precision)
-    found = tf.function(lambda rows: product_of_any(packed, rows))(rows).numpy() * scales[0]
+    found = tf.function(lambda rows: product_of_unbounded(packed, rows))(rows).numpy() * scales[0]
     if size:
         assert_near(found, rows.astype(np.float64) @ kernel[0], precision)
     else:
@@ -81,7 +81,7 @@ def test_kernels_of_as_many_layers_are_joined(precision):
     _, second = rows_and_kernel(1, 64)
     _, per_layer = rows_and_kernel(LAYERS, 64)
     if precision == "int8":
-        first, second, per_layer = (quantized(one)[0] for one in (first, second, per_layer))
+        first, second, per_layer = (quantize(one)[0] for one in (first, second, per_layer))
     (joined,) = pack([tf.constant(first), tf.constant(second)], precision)
     assert len(pack([tf.constant(first), tf.constant(per_layer)], precision)) == 2
     (alone,) = pack([tf.constant(second)], precision)
@@ -93,7 +93,7 @@ def test_kernels_of_as_many_layers_are_joined(precision):
 def test_integers_are_the_nearest():
     _, kernel = rows_and_kernel(2, 8)
     kernel[1, :, 3] = 0
-    integers, scales = (one.numpy() for one in quantized(tf.constant(kernel)))
+    integers, scales = (one.numpy() for one in quantize(tf.constant(kernel)))
     assert integers.dtype == np.int8 and scales.shape == (2, 8) and scales[1, 3] == 0
     np.testing.assert_array_equal(np.abs(integers).max(axis=1), np.where(scales > 0, 127, 0))
     steps = 127 * scales[:, None].astype(np.float64)
@@ -104,7 +104,7 @@ def test_integers_are_the_nearest():
 def test_what_becomes_of_a_row_does_not_depend_on_the_others():
     rows, kernel = rows_and_kernel(1, 70)
     packed, _ = packed_kernel(kernel, "int8")
-    of_any = tf.function(lambda rows: product_of_any(packed, rows))
+    of_any = tf.function(lambda rows: product_of_unbounded(packed, rows))
     changed = rows[0].copy()
     changed[1:] *= 1e6
     np.testing.assert_array_equal(of_any(changed)[0], of_any(rows[0])[0])

@@ -9,7 +9,7 @@ import pytest
 from tensorflow.python.util import _pywrap_util_port
 
 from model.execution import planner
-from model.execution.planner import SIDE_BY_SIDE, choose, measurements
+from model.execution.planner import Variant, choose, measurements
 
 
 @pytest.mark.parametrize("row", measurements(), ids=str)
@@ -19,34 +19,40 @@ def test_auto_is_the_fastest_that_was_measured(row):
         row.layers,
         row.batch,
         device="cpu",
-        on=row.instruction_set,
+        processor=row.instruction_set,
         architecture=row.architecture,
     )
-    compiled = "whole" if plan.compilation.whole else "gates"
-    if plan.compilation.parts > 1:
-        compiled = SIDE_BY_SIDE[compiled]
-    picked = f"{plan.dtype} {compiled}"
+    compilation = plan.compilation
+    sharded = compilation.batch_shards > 1
+    picked = Variant(dtype=plan.dtype, jit=compilation.jit, sharded=sharded)
     if picked in row.speeds:
         assert row.speeds[picked] == max(row.speeds.values())
     else:
-        assert compiled in SIDE_BY_SIDE.values()
+        assert sharded
         assert "inferred" in plan.reasons[-1]
-    assert plan.compilation.whole != plan.compilation.gates
+    assert compilation.jit in ("step", "gates")
+
+
+def test_the_table_reads_as_it_was_written():
+    for row in measurements():
+        assert planner.Measured.from_json(row.to_json()) == row
 
 
 def test_nothing_runs_side_by_side_on_one_core(monkeypatch):
     monkeypatch.setattr(planner, "_cores", lambda: 1)
     for row in measurements():
         size = row.units, row.layers, row.batch
-        plan = choose(*size, device="cpu", on=row.instruction_set, architecture=row.architecture)
-        assert plan.compilation.parts == 1
-        assert "parts" not in "".join(plan.reasons)
+        plan = choose(
+            *size, device="cpu", processor=row.instruction_set, architecture=row.architecture
+        )
+        assert plan.compilation.batch_shards == 1
+        assert "shard" not in "".join(plan.reasons)
 
 
-@pytest.mark.parametrize("on", ["avx512", "other"])
-def test_a_processor_without_bfloat16_products_gets_float32(on):
+@pytest.mark.parametrize("processor", ["avx512", "other"])
+def test_a_processor_without_bfloat16_products_gets_float32(processor):
     for units in (16, 128, 1000):
-        assert choose(units, 2, 32, device="cpu", on=on).dtype == "float32"
+        assert choose(units, 2, 32, device="cpu", processor=processor).dtype == "float32"
 
 
 @pytest.mark.parametrize(
@@ -65,25 +71,27 @@ def test_a_processor_is_told_by_its_flags(monkeypatch, flags, told):
 
 def test_stacked_nets_go_by_grids_where_none_was_measured():
     measured = {row.instruction_set for row in measurements() if row.architecture == "stacked"}
-    for on in {row.instruction_set for row in measurements()}:
-        plan = choose(128, 2, 16, device="cpu", on=on, architecture="stacked")
+    for processor in {row.instruction_set for row in measurements()}:
+        plan = choose(128, 2, 16, device="cpu", processor=processor, architecture="stacked")
         (why,) = (reason for reason in plan.reasons if "fastest" in reason)
-        assert f"at {'stacked' if on in measured else 'grid'} " in why
+        assert f"at {'stacked' if processor in measured else 'grid'} " in why
 
 
 def test_the_caller_has_the_last_word():
-    assert choose(1000, 6, 50, dtype="float32", device="cpu", on="amx").dtype == "float32"
-    assert choose(8, 1, 1, dtype="bfloat16", device="cpu", on="other").dtype == "bfloat16"
+    assert choose(1000, 6, 50, dtype="float32", device="cpu", processor="amx").dtype == "float32"
+    assert choose(8, 1, 1, dtype="bfloat16", device="cpu", processor="other").dtype == "bfloat16"
     assert choose(1000, 6, 50, "reference", device="cpu").execution == "reference"
-    for whole in (True, False):
-        plan = choose(128, 2, 16, device="cpu", on="other", whole=whole)
-        assert plan.compilation.whole == whole
-        assert plan.compilation.parts == 1 or not whole, "a net alone can only be one program"
+    for jits_step in (True, False):
+        plan = choose(128, 2, 16, device="cpu", processor="other", jits_step=jits_step)
+        assert plan.compilation.jits_step == jits_step
+        assert plan.compilation.batch_shards == 1 or not jits_step, (
+            "a net alone can only be one program"
+        )
 
 
 def test_an_accelerator_compiles_the_whole_step():
     plan = choose(1000, 6, 50, device="accelerator")
-    assert plan.compilation.whole
+    assert plan.compilation.jits_step
     assert plan.dtype == "bfloat16"
 
 
@@ -100,7 +108,7 @@ def test_explain_says_what_and_why():
     assert "was the fastest at grid 6x1000" in shown
     assert "AMX tiles" in shown
     assert "960 MB" in shown  # 32 bytes * 1000 units * 6 layers * 100 steps * 50 rows
-    assert "recompute=10" in shown
+    assert "remat_steps=10" in shown
 
 
 def test_explain_knows_stacked_nets():

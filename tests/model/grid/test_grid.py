@@ -9,18 +9,18 @@ from grids import error, grids, make_grid, norm_error, value_and_gradients
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import sampled_from
 
-from model.config import GridEquations
 from model.errors import InputError
 from model.execution.compilation import Compilation
-from model.grid.checkpointing import grid_recomputed, square_root_piece
+from model.grid.checkpointing import grid_checkpointed, square_root_segment
+from model.grid.equations import GridEquations
 from model.grid.reference import grid_reference
-from model.grid.wavefront.residuals import kept_numbers
+from model.grid.wavefront.residuals import residual_size
 from model.grid.wavefront.wavefront import _Wavefront, grid_inference, grid_wavefront
 
-OPERATIONS = Compilation(whole=False, gates=False)
-GATES = Compilation(whole=False, gates=True)
-WHOLE = Compilation(whole=True, gates=False)
-AHEAD = Compilation(whole=True, gates=False, ahead=True)
+OPERATIONS = Compilation(jit="none")
+GATES = Compilation(jit="gates")
+WHOLE = Compilation(jit="step")
+AHEAD = Compilation(jit="step", prefetch=True)
 
 relaxed = settings(
     max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
@@ -39,7 +39,7 @@ def both(grid, function, *arguments, **options):
 
     compilation = options.get("compilation")
     if compilation not in (None, OPERATIONS):
-        run = tf.function(run, autograph=False, jit_compile=compilation.whole)
+        run = tf.function(run, autograph=False, jit_compile=compilation.jits_step)
     return run(), expected
 
 
@@ -94,22 +94,22 @@ def test_low_precision_is_near_float64(hidden, memory, tolerance, compared, comp
             lambda: grid_wavefront(*grid, compilation=compilation), grid.sources()
         ),
         autograph=False,
-        jit_compile=compilation.whole,
+        jit_compile=compilation.jits_step,
     )
     assert compared(run(), expected) < tolerance
 
 
 @relaxed
 @given(grids(dimensions=(2,)))
-def test_recomputed_equals_reference(grid):
-    piece = square_root_piece(grid.extents[0])
-    assert error(*both(grid, grid_recomputed, piece, compilation=OPERATIONS)) < 1e-10
+def test_checkpointed_equals_reference(grid):
+    piece = square_root_segment(grid.extents[0])
+    assert error(*both(grid, grid_checkpointed, piece, compilation=OPERATIONS)) < 1e-10
 
 
 @pytest.mark.parametrize("compilation,piece", [(GATES, 3), (WHOLE, 4), (AHEAD, 4)])
-def test_recomputed_equals_reference_in_xla(compilation, piece):
+def test_checkpointed_equals_reference_in_xla(compilation, piece):
     grid = make_grid((8, 3), shared=(1,), dropout=(0, 1), keep=(False, True))
-    assert error(*both(grid, grid_recomputed, piece, compilation=compilation)) < 1e-10
+    assert error(*both(grid, grid_checkpointed, piece, compilation=compilation)) < 1e-10
 
 
 def test_gradients_are_those_of_finite_differences():
@@ -220,7 +220,7 @@ def test_a_sequence_equals_its_pieces():
 
 @pytest.mark.parametrize("normalized", [False, True])
 @pytest.mark.parametrize("steps,layers", [(7, 3), (2, 4)])
-def test_the_tape_is_as_long_as_the_formula_says(steps, layers, normalized):
+def test_the_residuals_are_as_many_as_the_formula_says(steps, layers, normalized):
     equations = GridEquations(layer_normalization=normalized)
     units, batch = 16, 2
     grid = make_grid(
@@ -229,23 +229,23 @@ def test_the_tape_is_as_long_as_the_formula_says(steps, layers, normalized):
     padded = (steps + layers - 1) * min(steps, layers)
     for compilation, blocks in ((GATES, steps * layers), (WHOLE, padded)):
         wavefront = _Wavefront(*grid[1:4], None, None, compilation)
-        tape = wavefront.forward(grid.sides, keep_tape=True)[1]
+        residuals = wavefront.forward(grid.sides, save_residuals=True)[1]
         found = {tf.bfloat16: 0, tf.float32: 0}
-        for record in tf.nest.flatten(tape):
+        for array in tf.nest.flatten(residuals):
             for at in range(steps + layers - 1):
-                entry = record.read(at)
+                entry = array.read(at)
                 found[entry.dtype] += int(tf.size(entry))
-        computed, memories = kept_numbers(equations)
+        computed, memories = residual_size(equations)
         scales = 8 * normalized  # one for each gate
         assert found[tf.bfloat16] == computed * units * batch * blocks
         assert found[tf.float32] == (memories * units + scales) * batch * blocks
 
 
-def test_recomputation_keeps_the_square_root():
+def test_checkpointing_stores_the_square_root():
     kept = {}
     for steps in (16, 64, 256):
-        piece = square_root_piece(steps)
-        kept[steps] = piece * sum(kept_numbers(GridEquations())) + 2 * steps // piece
+        piece = square_root_segment(steps)
+        kept[steps] = piece * sum(residual_size(GridEquations())) + 2 * steps // piece
     assert kept[64] < 2.1 * kept[16]
     assert kept[256] < 2.1 * kept[64]
 
@@ -253,11 +253,11 @@ def test_recomputation_keeps_the_square_root():
 @pytest.mark.parametrize(
     "make,said",
     [
-        (lambda: GridEquations(("lstm", "gru")), "transforms is 'gru'"),
+        (lambda: GridEquations(("lstm", "gru")), "cell is 'gru'"),
         (lambda: GridEquations(priority=(2,)), "priority names dimension 2"),
         (lambda: GridEquations(priority=(1, 1)), "priority is (1, 1)"),
         (lambda: GridEquations(output_equation="tanh"), "output_equation is 'tanh'"),
-        (lambda: GridEquations(()), "transforms is empty"),
+        (lambda: GridEquations(()), "cells is empty"),
     ],
 )
 def test_equations_that_contradict_themselves(make, said):
@@ -266,9 +266,9 @@ def test_equations_that_contradict_themselves(make, said):
     assert said in str(caught.value)
 
 
-def test_recomputation_that_cannot_be():
+def test_impossible_checkpointing_is_refused():
     grid = make_grid((7, 2))
-    with pytest.raises(InputError, match="recompute is 3 steps and the sequence 7"):
-        grid_recomputed(*grid[:4], 3, compilation=WHOLE)
+    with pytest.raises(InputError, match="remat_steps is 3 and the sequence 7"):
+        grid_checkpointed(*grid[:4], 3, compilation=WHOLE)
     with pytest.raises(InputError, match="1-D"):
-        grid_recomputed(*make_grid((3,), GridEquations(("lstm",), (0,)))[:4], 1)
+        grid_checkpointed(*make_grid((3,), GridEquations(("lstm",), (0,)))[:4], 1)

@@ -7,23 +7,25 @@ import pytest
 import tensorflow as tf
 from conftest import needs_integer_products
 
-from model.config import ModelConfig
 from model.errors import InputError
 from model.execution.plan import PLAIN
-from model.language_model.character_model import CharacterModel, CharacterState
+from model.language_model.character_model import CharacterModel
+from model.language_model.config import ModelConfig
+from model.language_model.forward import CharacterState
+from model.language_model.frozen import freeze
 from model.language_model.inspection import inspect
 from model.language_model.sampling import (
     MAX_STOP,
-    Choice,
     _uniform,
-    chooser,
     embed,
     generate,
     initial_state,
     read,
+    sampler,
     score,
 )
-from model.text.code_points import PADDING, TextVocabulary
+from model.text.code_points import TextVocabulary
+from model.text.vocabulary import PADDING
 
 TEXTS = ["", "abba", "a"]
 
@@ -44,21 +46,25 @@ def vocabulary():
     return TextVocabulary.of("bytes", b"abc")
 
 
-def choice(batch, temperature=1.0, top_k=0, top_p=1.0, seed=0):
-    return Choice(
-        tf.fill([batch], float(temperature)),
-        tf.fill([batch], top_k),
-        tf.fill([batch], float(top_p)),
-        seed + tf.range(batch, dtype=tf.int64),
-    )
+def choices(batch, temperature=1.0, top_k=0, top_p=1.0):
+    return {
+        "temperature": tf.fill([batch], float(temperature)),
+        "top_k": tf.fill([batch], top_k),
+        "top_p": tf.fill([batch], float(top_p)),
+    }
 
 
-def generate_text(model, vocabulary, prompts, lengths, **arguments):
+def seeds(batch, seed=0):
+    return seed + tf.range(batch, dtype=tf.int64)
+
+
+def generate_text(model, vocabulary, prompts, lengths, seed=0, **arguments):
     generated = generate(
         model,
         vocabulary.encode(tf.constant(prompts)),
         tf.constant(lengths),
-        choice(len(prompts), **arguments),
+        **choices(len(prompts), **arguments),
+        seed=seeds(len(prompts), seed),
     )
     return vocabulary.decode(generated.ids).numpy(), generated
 
@@ -115,7 +121,7 @@ def test_draws_follow_the_distribution():
     uniform = tf.constant(np.random.default_rng().random(draws), tf.float32)
 
     def frequencies(**arguments):
-        ids = chooser(choice(draws, **arguments), 3)(logits, uniform)
+        ids = sampler(**choices(draws, **arguments), size=3)(logits, uniform)
         return np.bincount(ids, minlength=3) / draws
 
     np.testing.assert_allclose(frequencies(), probabilities, atol=0.02)
@@ -129,19 +135,18 @@ def test_draws_follow_the_distribution():
 def test_how_a_row_is_drawn_does_not_depend_on_the_others():
     rows, size = 200, 7
     rng = np.random.default_rng()
-    mixed = Choice(
+    mixed = (
         tf.constant(rng.choice([0.0, 0.5, 1.0], rows), tf.float32),
         tf.constant(rng.choice([0, 2, size], rows), tf.int32),
         tf.constant(rng.choice([0.6, 1.0], rows), tf.float32),
-        tf.zeros([rows], tf.int64),
     )
     logits = tf.constant(rng.normal(size=(rows, size)), tf.float32)
     uniform = tf.constant(rng.random(rows), tf.float32)
-    together = chooser(mixed, size)(logits, uniform)
+    together = sampler(*mixed, size)(logits, uniform)
     for row in range(rows):
         alone = slice(row, row + 1)
-        choose = chooser(Choice(*(part[alone] for part in mixed)), size)
-        assert choose(logits[alone], uniform[alone])[0] == together[row]
+        draw = sampler(*(part[alone] for part in mixed), size)
+        assert draw(logits[alone], uniform[alone])[0] == together[row]
 
 
 PRECISIONS = pytest.mark.parametrize(
@@ -163,20 +168,17 @@ def root_mean_square(values):
 
 
 def assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary=11):
-    """Returns the net that took the steps."""
-    quantize = precision == "int8"
+    """Returns the frozen model that took the steps."""
+    quantized = precision == "int8"
     # Hidden vectors of a new net are small, and integers have steps of 1/127. Where a step tips a
     # gate, that is the largest error by far, so that only the mean of all has a bound.
-    size, scale = (root_mean_square, 1.0) if quantize else (largest, 0.0)
+    size, scale = (root_mean_square, 1.0) if quantized else (largest, 0.0)
     config = dataclasses.replace(config, layers=3, units=20, init_scale=scale)
     model = CharacterModel(config, vocabulary, PLAIN)
     ids = tf.random.uniform([4, 7], 0, vocabulary, tf.int32)
     expected, after = model(ids, model.initial_state(4))
-    dtype = "float32" if quantize else precision
-    frozen = CharacterModel(config, vocabulary, PLAIN._replace(dtype=dtype))
-    frozen.set_weights(model.get_weights())
-    frozen.freeze(quantize)
-    step, state, logits = tf.function(frozen.stepper()), frozen.initial_state(4), []
+    frozen = freeze(model, precision)
+    step, state, logits = tf.function(frozen.decode_step()), frozen.initial_state(4), []
     for position in range(7):
         scores, made = step(state)
         state = CharacterState(ids[:, position], *made.state)
@@ -210,9 +212,9 @@ def test_a_quantized_net_reads_as_it_writes(architecture):
     model = CharacterModel(
         ModelConfig(architecture=architecture, layers=2, units=20, tied="all"), 3
     )
-    model.freeze(quantize=True)
+    model = freeze(model, "int8")
     ids = tf.constant([[0, 1, 2, 0], [2, 1, PADDING, PADDING], [PADDING] * 4])
-    step = tf.function(model.stepper())
+    step = tf.function(model.decode_step())
     state = model.initial_state(3)
     after = [state]
     for position in range(4):
@@ -242,11 +244,18 @@ def test_texts_of_different_lengths_are_read_at_once(model):
             np.testing.assert_allclose(part[:, row], expected[:, 0], atol=1e-6)
 
 
-def generate_pieces(model, prompt, lengths, stop=None, **arguments):
+def generate_pieces(model, prompt, lengths, stop=None, seed=0, **arguments):
     state, pieces = None, []
     for length in lengths:
         piece = generate(
-            model, prompt, tf.constant(length), choice(len(length), **arguments), stop, 2, state
+            model,
+            prompt,
+            tf.constant(length),
+            **choices(len(length), **arguments),
+            seed=seeds(len(length), seed),
+            stop=stop,
+            alternatives=2,
+            state=state,
         )
         state, prompt = piece.state, tf.fill([len(length), 1], PADDING)
         pieces.append(piece)
@@ -297,7 +306,7 @@ def test_inspection_shows_what_the_net_remembers(model):
     ids = tf.constant([[0, 1, 2, 1], [2, 0, PADDING, PADDING]])
     found = inspect(model, ids)
     state = read(model, ids, initial_state(model, 2)).characters
-    _, after = model.stepper()(state)
+    _, after = model.decode_step()(state)
     for row, length in enumerate((4, 2)):
         memory = found.memories[row, length - 1]
         np.testing.assert_allclose(memory, after.state.memory[:, row], rtol=1e-4, atol=1e-6)
@@ -311,7 +320,7 @@ def test_inspection_shows_what_the_net_remembers(model):
 @needs_integer_products
 def test_inspection_of_a_quantized_net_shows_its_gates():
     model = CharacterModel(ModelConfig(layers=2, units=20, tied="all"), 3)
-    model.freeze(quantize=True)
+    model = freeze(model, "int8")
     ids = tf.constant([[0, 1, 2, 1]])
     assert_gates_make_memories(tf.function(lambda: inspect(model, ids))())
 
@@ -337,7 +346,7 @@ def test_one_layer_and_unit_of_an_inspection_are_those_of_the_whole(model):
 def test_an_embedding_is_what_the_whole_text_has_left(model):
     ids = tf.constant([[0, 1, 2], [2, PADDING, PADDING]])
     state = read(model, ids, initial_state(model, 2)).characters
-    _, after = model.stepper()(state)
+    _, after = model.decode_step()(state)
     expected = np.moveaxis(after.state.hidden.numpy(), 1, 0).reshape(2, -1)
     np.testing.assert_allclose(embed(model, ids), expected, rtol=1e-5)
 

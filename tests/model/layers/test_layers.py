@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from grids import error, normal, value_and_gradients
 
-from model.core import State
-from model.decoding.decode_step import pack_stacked, stacked_steps
+from model.core import CoreInputs, State
+from model.decoding.decode_step import pack_stacked, stacked_decode_step
 from model.errors import InputError
 from model.execution.compilation import Compilation
 from model.layers.grid_lstm import GridLSTM
@@ -39,7 +39,7 @@ def test_a_grid_with_a_plain_depth_is_keras_stacked_lstm():
     grid = GridLSTM(
         units,
         layers,
-        transforms=("lstm", "identity"),
+        cells=("lstm", "identity"),
         return_sequences=True,
         project_inputs=False,
     )
@@ -198,9 +198,10 @@ def test_keras_trains_saves_and_loads_it(tmp_path):
 @pytest.mark.parametrize(
     "layer",
     [
-        GridLSTM(4, 2, tied="all", priority=(), dropout=0.2, recompute=3, return_state=True),
-        GridLSTMND(4, 2, transforms=("lstm", "tanh", "lstm"), directions=("forward", "backward")),
+        GridLSTM(4, 2, tied="all", priority=(), dropout=0.2, remat_steps=3, return_state=True),
+        GridLSTMND(4, 2, cells=("lstm", "tanh", "lstm"), directions=("forward", "backward")),
         GridLSTMCell(4, 2, layer_normalization=True, forget_bias=2.0),
+        StackedLSTM(4, 2, dropout=0.1, return_state=True, go_backwards=True, forget_bias=2.0),
     ],
 )
 def test_config_is_all_there_is(layer):
@@ -212,7 +213,7 @@ def test_dropout_masks_by_step_and_by_sequence():
     """Where all steps are alike, only the masks can make them differ."""
     x = np.ones([1, 30, 8], np.float32)
     for masks, distinct in (("step", True), ("sequence", False)):
-        layer = GridLSTMND(8, 1, dropout=0.5, dropout_masks=masks, transforms="identity")
+        layer = GridLSTMND(8, 1, dropout=0.5, dropout_masks=masks, cells="identity")
         layer.build(x.shape)
         _, depth = layer.grid
         depth.kernel.assign(np.eye(16, 8, -8)[None])
@@ -222,64 +223,110 @@ def test_dropout_masks_by_step_and_by_sequence():
     assert error(layer(x), layer(x)) == 0
 
 
-@pytest.mark.parametrize("steps,layers,recompute", [(1, 1, 0), (4, 1, 2), (5, 3, 0), (6, 2, 3)])
+@pytest.mark.parametrize("steps,layers,remat_steps", [(1, 1, 0), (4, 1, 2), (5, 3, 0), (6, 2, 3)])
 @pytest.mark.parametrize(
     "compilation",
     [
-        Compilation(gates=False),
+        Compilation(jit="none"),
         Compilation(),
-        Compilation(whole=True, gates=False),
-        Compilation(whole=True, gates=False, ahead=True),
+        Compilation(jit="step"),
+        Compilation(jit="step", prefetch=True),
     ],
 )
-def test_stacked_lstm_equals_its_columns(steps, layers, recompute, compilation):
+def test_stacked_lstm_equals_its_decode_steps(steps, layers, remat_steps, compilation):
     batch, units = 3, 4
     weights = StackedWeights(normal(layers, 2 * units, 4 * units), normal(layers, 4 * units))
     state = State(normal(layers, batch, units), normal(layers, batch, units))
     hidden = normal(steps, batch, units)
     sources = tf.nest.flatten([hidden, state, weights])
 
-    def by_columns():
-        column = stacked_steps(pack_stacked(weights, tf.float64), weights)
+    def by_decode_steps():
+        decode = stacked_decode_step(pack_stacked(weights, tf.float64), weights)
         outputs, current = [], state
         for step in range(steps):
-            top, current, _ = column(hidden[step], current)
+            top, current, _ = decode(CoreInputs(hidden[step]), current)
             outputs.append(top)
         return tf.stack(outputs), current
 
     def run():
         return value_and_gradients(
             lambda: stacked_lstm(
-                hidden, state, weights, compilation=compilation, recompute=recompute
+                hidden, state, weights, compilation=compilation, remat_steps=remat_steps
             ),
             sources,
         )
 
-    run = tf.function(run, autograph=False, jit_compile=compilation.whole)
-    assert error(run(), value_and_gradients(by_columns, sources)) < 1e-10
+    run = tf.function(run, autograph=False, jit_compile=compilation.jits_step)
+    assert error(run(), value_and_gradients(by_decode_steps, sources)) < 1e-10
 
 
 @pytest.mark.parametrize("plain", ["relu", "identity"])
 def test_integers_are_for_bounded_hidden_vectors(plain):
-    grid = GridLSTM(4, 2, transforms=("lstm", plain))
+    grid = GridLSTM(4, 2, cells=("lstm", plain))
     grid.build((2, 3, 4))
     with pytest.raises(InputError, match=f"{plain}.*within 1 of 0"):
         grid.pack("int8")
 
 
-def test_stacked_layer_is_kerass():
+def test_stacked_lstm_matches_keras_lstm():
     x = inputs(6, 4, 5)
-    ours = StackedLSTM(5, 1)
-    ours.build()
+    ours = StackedLSTM(5, 1, return_sequences=True)
+    ours.build((4, 6, 5))
     theirs = keras.layers.LSTM(5, return_sequences=True)
     theirs.build((4, 6, 5))
     order = np.concatenate([np.arange(5) + 5 * gate for gate in (0, 1, 3, 2)])  # theirs to ours
     kernel, recurrent, bias = theirs.get_weights()
     ours.kernel.assign(np.concatenate([kernel, recurrent])[None, :, order])
     ours.bias.assign(bias[None, order])
-    zeros = tf.zeros([1, 4, 5])
-    actual, _ = ours.over_time(*ours.enter(tf.constant(x)), State(zeros, zeros))
-    assert error(tf.transpose(actual, [1, 0, 2]), theirs(x.transpose(1, 0, 2))) < 1e-5
+    batch_major = x.transpose(1, 0, 2)
+    assert error(ours(batch_major), theirs(batch_major)) < 1e-5
+    mask = np.ones([4, 6], bool)
+    mask[:, 4:] = False
+    assert error(ours(batch_major, mask=mask), theirs(batch_major, mask=mask)) < 1e-5
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_masks_of_a_stacked_lstm_skip_steps(layers):
+    """Outputs, states and gradients are those of the sequence without the masked steps."""
+    layer = StackedLSTM(4, layers, return_sequences=True, return_state=True, dtype="float64")
+    x = inputs(2, 6, 4).astype(np.float64)
+    layer.build(x.shape)
+    keep = np.array([True, False, True, True, False, True])
+    mask = np.tile(keep, [2, 1])
+
+    def skipped():
+        outputs, *state = layer(x[:, keep])
+        return outputs, state
+
+    def masked():
+        outputs, *state = layer(x, mask=mask)
+        return tf.boolean_mask(outputs, keep, axis=1), state
+
+    sources = [variable.value for variable in layer.trainable_variables]
+    actual = value_and_gradients(masked, sources)
+    assert error(actual, value_and_gradients(skipped, sources)) < 1e-10
+
+
+def test_a_stacked_lstm_drops_its_inputs_and_between_its_layers():
+    layer = StackedLSTM(8, 2, dropout=0.5, seed=1)
+    x = inputs(3, 5, 8)
+    assert error(layer(x), layer(x)) == 0
+    assert error(layer(x, training=True), layer(x)) > 1e-3
+    single = StackedLSTM(8, 1, dropout=0.5, seed=1)
+    assert error(single(x, training=True), single(x)) > 1e-3
+
+
+def test_a_stacked_lstm_keeps_its_state_between_batches():
+    layer = StackedLSTM(4, 2, stateful=True)
+    x = inputs(2, 6, 4)
+    whole = StackedLSTM(4, 2)
+    whole.build(x.shape)
+    layer.build(x.shape)
+    whole.set_weights([np.asarray(one) for one in layer.trainable_variables])
+    layer(x[:, :2])
+    assert error(layer(x[:, 2:]), whole(x)) < 1e-5
+    layer.reset_state()
+    assert error(layer(x), whole(x)) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -292,14 +339,14 @@ def test_stacked_layer_is_kerass():
         (lambda: GridLSTM(4, execution="fast"), "execution is 'fast'"),
         (lambda: GridLSTM(4, activation="relu"), "activation is 'relu'"),
         (lambda: GridLSTM(4, priority=(2,)), "priority names dimension 2"),
-        (lambda: GridLSTM(4, transforms=("lstm",)), "transforms names 1 dimensions"),
+        (lambda: GridLSTM(4, cells=("lstm",)), "cells names 1 dimensions"),
         (lambda: GridLSTM(4)(inputs(2, 3)), "[batch, steps, features]"),
         (lambda: GridLSTM(4, project_inputs=False)(inputs(2, 3, 4)), "it must be 8"),
         (lambda: GridLSTM(4)(inputs(2, 3, 4), mask=tf.ones([2, 3, 1], tf.bool)), "mask's shape"),
         (lambda: GridLSTM(4)(inputs(2, 3, 4), [tf.zeros([2, 4])] * 2), "initial_state"),
         (lambda: GridLSTMND(4, directions="up"), "directions names 'up'"),
         (lambda: GridLSTMND(4, directions=["forward"])(inputs(2, 3, 3, 1)), "directions names 1"),
-        (lambda: GridLSTMND(4, transforms=("lstm",) * 3)(inputs(2, 3, 1)), "the grid has 2"),
+        (lambda: GridLSTMND(4, cells=("lstm",) * 3)(inputs(2, 3, 1)), "the grid has 2"),
     ],
 )
 def test_mistakes_are_named(call, said):

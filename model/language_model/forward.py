@@ -1,0 +1,210 @@
+"""The forward pass of a character model, as functions of its weights.
+
+The trained model and the frozen one hold their weights in different forms and share these
+functions.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import tensorflow as tf
+
+from ..core import CoreInputs, DecodeOutput, RecurrentCore, State
+from ..decoding.decode_step import PackedWeights
+from ..grid.dropout import dropout_mask
+from .config import ModelConfig
+
+T = TypeVar("T")
+
+
+class CharacterState(NamedTuple):
+    """The state of a text after some of its characters.
+
+    The character read last has not entered the core yet: it does so with the next step. So the
+    first character of a text is predicted like any other, from the zero state.
+
+    Attributes:
+      previous: The id of the last character, `[batch]`, int32; `vocabulary_size` where there is
+        none.
+      hidden: The hidden vectors of the core, `[layers, batch, units]`.
+      memory: The memory vectors of the core, `[layers, batch, units]`.
+    """
+
+    previous: tf.Tensor
+    hidden: tf.Tensor
+    memory: tf.Tensor
+
+
+class OuterWeights(NamedTuple):
+    """The weights around the core.
+
+    Attributes:
+      embedding: E, `[vocabulary_size + 1, input_width]`; its last row stands for "no known
+        character".
+      output_kernel: W, `[units, vocabulary_size]`.
+      output_bias: b, `[vocabulary_size]`.
+    """
+
+    embedding: tf.Tensor
+    output_kernel: tf.Tensor
+    output_bias: tf.Tensor
+
+
+DecodeCharacter = Callable[..., tuple[tf.Tensor, DecodeOutput]]
+"""A function `(state, gates=False)` that feeds the previous character to the core. It returns the
+logits of the next character, `[batch, vocabulary_size]`, and the output of the core."""
+
+
+class LanguageModel(Protocol):
+    """What `sampling` and `inspection` need of a model, trained or frozen.
+
+    Attributes:
+      config: The architecture.
+      vocabulary_size: The number of distinct characters.
+    """
+
+    config: ModelConfig
+    vocabulary_size: int
+
+    def initial_state(self, batch: int | tf.Tensor) -> CharacterState:
+        """Returns the state of texts of which nothing has been read."""
+        ...
+
+    def __call__(
+        self, ids: tf.Tensor, state: CharacterState, *, keep: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, CharacterState]:
+        """Computes the logits of given characters, and the state after them."""
+        ...
+
+    def decode_step(self) -> DecodeCharacter:
+        """Returns the function that predicts the next character, to be called in a loop."""
+        ...
+
+
+def initial_state(
+    config: ModelConfig, vocabulary_size: int, batch: int | tf.Tensor
+) -> CharacterState:
+    """Returns the state of `batch` texts of which nothing has been read."""
+    zeros = tf.zeros([config.layers, batch, config.units], tf.float32)
+    previous = tf.fill([batch], tf.constant(vocabulary_size))
+    return CharacterState(previous=previous, hidden=zeros, memory=zeros)
+
+
+def predict_sequence(
+    core: RecurrentCore,
+    core_weights: Any,
+    weights: OuterWeights,
+    ids: tf.Tensor,
+    state: CharacterState,
+    training: bool = False,
+    seed: tf.Tensor | None = None,
+    dropout: float = 0.0,
+    keep: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, CharacterState]:
+    """Computes the logits of given characters.
+
+    Args:
+      core: The recurrent core.
+      core_weights: The weights of the core; None for its own.
+      weights: The weights around the core.
+      ids: The characters to predict, `[batch, steps]`, int32, at least one step.
+      state: The state before them.
+      training: Whether a gradient will be taken.
+      seed: The seed of the dropout masks, `[2]`, int32; None for no dropout.
+      dropout: The dropout rate before the output.
+      keep: The mask, `[batch, steps]`, boolean, False after the end of a text, where its state
+        stays as it is; None for texts of the same length.
+
+    Returns:
+      The logits, `[steps, batch, vocabulary_size]`, time-major, where row t has seen the characters
+      before t and not t itself; and the state after the last character.
+    """
+    time_major = tf.transpose(ids)
+    previous = tf.concat([state.previous[None], time_major[:-1]], axis=0)
+    embedded = tf.gather(weights.embedding, previous)
+    outputs, core_state = core.over_time(
+        core.core_inputs(embedded),
+        State(hidden=state.hidden, memory=state.memory),
+        training=training,
+        seed=seed,
+        keep=None if keep is None else tf.transpose(keep),
+        weights=core_weights,
+    )
+    if seed is not None and dropout:
+        top_seed = tf.random.experimental.stateless_fold_in(seed, 1)
+        outputs *= dropout_mask(outputs.shape, dropout, top_seed, outputs.dtype)
+    hidden, memory = (tf.cast(part, tf.float32) for part in core_state)
+    last = time_major[-1]
+    if keep is not None:
+        lengths = tf.reduce_sum(tf.cast(keep, tf.int32), axis=1)
+        with_previous = tf.concat([state.previous[:, None], ids], axis=1)
+        last = tf.gather(with_previous, lengths, batch_dims=1)
+    flat = compute_logits(tf.reshape(outputs, [-1, outputs.shape[-1]]), weights, outputs.dtype)
+    shape = tf.concat([tf.shape(outputs)[:-1], flat.shape[-1:]], axis=0)
+    logits = tf.reshape(flat, shape)
+    return logits, CharacterState(previous=last, hidden=hidden, memory=memory)
+
+
+def decode_characters(
+    core: RecurrentCore,
+    core_weights: Any,
+    packed: PackedWeights,
+    weights: OuterWeights,
+    compute_dtype: str,
+) -> DecodeCharacter:
+    """Returns the function that predicts the next character, to be called in a loop.
+
+    Args:
+      core: The recurrent core.
+      core_weights: The weights of the core, whose kernels are not used; None for its own.
+      packed: The packed kernels of the core.
+      weights: The weights around the core.
+      compute_dtype: The dtype of the product with the output kernel.
+    """
+    step = core.decode_step(packed, core_weights)
+
+    def decode(state: CharacterState, gates: bool = False) -> tuple[tf.Tensor, DecodeOutput]:
+        inputs = decode_inputs(core, tf.gather(weights.embedding, state.previous))
+        if packed.table:
+            inputs = inputs._replace(hidden=state.previous)
+        output = step(inputs, State(hidden=state.hidden, memory=state.memory), gates)
+        return compute_logits(output.hidden, weights, compute_dtype), output
+
+    return decode
+
+
+def decode_inputs(core: RecurrentCore, embedded: tf.Tensor) -> CoreInputs:
+    """Returns what enters the bottom of a core in a decode step, in the dtype of its memories."""
+    inputs = core.core_inputs(embedded)
+    return CoreInputs(*(None if part is None else tf.cast(part, tf.float32) for part in inputs))
+
+
+def compute_logits(hidden: tf.Tensor, weights: OuterWeights, dtype: Any) -> tf.Tensor:
+    """Computes `[rows, vocabulary_size]` logits from hidden vectors `[rows, units]`.
+
+    Args:
+      hidden: The hidden vectors at the top.
+      weights: The weights around the core.
+      dtype: The dtype of the product; the logits are float32.
+    """
+    product = tf.matmul(tf.cast(hidden, dtype), tf.cast(weights.output_kernel, dtype))
+    return tf.cast(product, tf.float32) + weights.output_bias
+
+
+def choose_rows(chosen: tf.Tensor, new: T, old: T) -> T:
+    """Chooses, row by row, between two states of the same structure.
+
+    Parts of rank 3 have the layers before the batch; all others begin with the batch.
+
+    Args:
+      chosen: Whether each row is the new one, `[batch]`, boolean.
+      new: The new state.
+      old: The old state.
+    """
+
+    def choose(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+        rows = [1] * len(new.shape)
+        rows[1 if len(new.shape) == 3 else 0] = -1
+        return tf.where(tf.reshape(chosen, rows), new, old)
+
+    return tf.nest.map_structure(choose, new, old)

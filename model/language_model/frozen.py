@@ -1,0 +1,135 @@
+"""A frozen character model: weights stored for serving, in the precision of the products."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from ..config import Precision
+from ..core import RecurrentCore
+from ..execution.plan import PLAIN
+from ..layers.grid_layer import stored_variable
+from .character_model import CharacterModel
+from .config import ModelConfig
+from .forward import (
+    CharacterState,
+    DecodeCharacter,
+    OuterWeights,
+    choose_rows,
+    decode_characters,
+    decode_inputs,
+    initial_state,
+    predict_sequence,
+)
+
+
+class FrozenCharacterModel:
+    """A character model that is no longer trained; `freeze` makes one.
+
+    It predicts as the `CharacterModel` that it was made of does in the given precision. The kernels
+    of the core are stored in the precision of the products and packed for `decode_step`. With
+    "int8" there are no other kernels than the packed ones, so texts are read step by step.
+
+    Attributes:
+      config: The architecture.
+      vocabulary_size: The number of distinct characters.
+      precision: The precision of the kernels of the core, and of what enters products with them.
+      packed: The packed kernels, as variables.
+    """
+
+    def __init__(self, model: CharacterModel, precision: Precision):
+        self.config: ModelConfig = model.config
+        self.vocabulary_size: int = model.vocabulary_size
+        self.precision = precision
+        self._compute_dtype = dtype = "float32" if precision == "int8" else precision
+        # Variables of a model trained by a strategy are mirrored; a plain model's are not.
+        plain = CharacterModel(model.config, model.vocabulary_size, PLAIN._replace(dtype=dtype))
+        plain.set_weights(model.get_weights())
+        self._core: RecurrentCore = plain.core
+        entering = decode_inputs(plain.core, tf.convert_to_tensor(plain.embedding)).hidden
+        self.packed = tf.nest.map_structure(stored_variable, plain.core.pack(precision, entering))
+        self._core_weights = plain.core.stored_weights(None if precision == "int8" else dtype)
+        self._outer_weights = OuterWeights(
+            embedding=stored_variable(plain.embedding),
+            output_kernel=stored_variable(plain.output_kernel, dtype),
+            output_bias=stored_variable(plain.output_bias),
+        )
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """All variables of the model."""
+        stored = tf.nest.flatten((self._core_weights, self._outer_weights, self.packed))
+        return [variable for variable in stored if variable is not None]
+
+    def initial_state(self, batch: int | tf.Tensor) -> CharacterState:
+        """Returns the state of `batch` texts of which nothing has been read."""
+        return initial_state(self.config, self.vocabulary_size, batch)
+
+    def __call__(
+        self, ids: tf.Tensor, state: CharacterState, *, keep: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, CharacterState]:
+        """Computes the predictions of given characters; see `CharacterModel.call`."""
+        if self.precision == "int8":
+            return self._predict_by_steps(ids, state, keep)
+        return predict_sequence(
+            self._core,
+            _tensors(self._core_weights),
+            _tensors(self._outer_weights),
+            ids,
+            state,
+            keep=keep,
+        )
+
+    def _predict_by_steps(
+        self, ids: tf.Tensor, state: CharacterState, keep: tf.Tensor | None
+    ) -> tuple[tf.Tensor, CharacterState]:
+        """Computes the predictions by decode steps, the only products with 8-bit kernels."""
+        decode = self.decode_step()
+
+        def step(at: tf.Tensor, state: CharacterState, logits: tf.TensorArray) -> tuple:
+            scores, output = decode(state)
+            new = CharacterState(ids[:, at], *output.state)
+            if keep is not None:
+                new = choose_rows(keep[:, at], new, state)
+            return at + 1, new, logits.write(at, scores)
+
+        steps = tf.shape(ids)[1]
+        logits = tf.TensorArray(tf.float32, steps, element_shape=[None, self.vocabulary_size])
+        _, state, logits = tf.while_loop(
+            lambda at, *_: at < steps, step, (0, CharacterState(*state), logits)
+        )
+        return logits.stack(), state
+
+    def decode_step(self) -> DecodeCharacter:
+        """Returns the function that predicts the next character, to be called in a loop."""
+        return decode_characters(
+            self._core,
+            _tensors(self._core_weights),
+            _tensors(self.packed),
+            _tensors(self._outer_weights),
+            self._compute_dtype,
+        )
+
+
+def freeze(model: CharacterModel, precision: Precision = "float32") -> FrozenCharacterModel:
+    """Returns a frozen copy of a trained model.
+
+    >>> model = CharacterModel(ModelConfig(layers=1, units=8), vocabulary_size=5)
+    >>> freeze(model, "bfloat16").precision
+    'bfloat16'
+
+    Args:
+      model: The trained model.
+      precision: The precision of the kernels of the core, and of what enters products with them.
+        With "int8" all else is float32, and texts are read step by step. Default "float32".
+
+    Raises:
+      InputError: For "int8", if a cell's hidden vectors are not bounded by 1.
+    """
+    return FrozenCharacterModel(model, precision)
+
+
+def _tensors(structure: Any) -> Any:
+    """Converts the variables of a structure to tensors; None stays None."""
+    return tf.nest.map_structure(
+        lambda one: None if one is None else tf.convert_to_tensor(one), structure
+    )

@@ -1,0 +1,61 @@
+"""The seed of the dropout of a layer, and dropout of its inputs."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from ..grid.dropout import dropout_mask
+from ..shapes import shape_of
+
+
+class SeededLayer(keras.layers.Layer):
+    """A layer whose dropout masks derive from one seed per call.
+
+    Args:
+      dropout: The dropout rate of the inputs. Default 0.
+      recurrent_dropout: The dropout rate within the layer, which also needs the seed. Default 0.
+      dropout_masks: "step" for a new mask at each step, "sequence" for one per sequence.
+      seed: The seed; None for one drawn at random.
+      **kwargs: Arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        dropout_masks: Literal["step", "sequence"] = "step",
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.dropout_masks = dropout_masks
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def _next_seed(self, training: bool) -> tf.Tensor | None:
+        """Returns a new seed, `[2]`, int32, or None where nothing is dropped."""
+        if not training or not (self.dropout or self.recurrent_dropout):
+            return None
+        return tf.bitcast(tf.cast(self.seed_generator.next(), tf.uint32), tf.int32)
+
+    def _drop_inputs(
+        self, inputs: tf.Tensor, seed: tf.Tensor | None, shared_axes: Iterable[int]
+    ) -> tf.Tensor:
+        """Applies dropout to the input features.
+
+        Args:
+          inputs: The inputs.
+          seed: The seed of the call; None for no dropout.
+          shared_axes: The axes along which the masks of "sequence" are shared.
+        """
+        if seed is None or not self.dropout:
+            return inputs
+        shape = shape_of(inputs)
+        if self.dropout_masks == "sequence":
+            shape = [1 if axis in shared_axes else size for axis, size in enumerate(shape)]
+        seed = tf.random.experimental.stateless_fold_in(seed, -1)
+        return inputs * dropout_mask(shape, self.dropout, seed, inputs.dtype)

@@ -1,0 +1,183 @@
+"""Sequence handling in the manner of `keras.layers.LSTM`, for layers that are recurrent cores."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from ..core import CoreInputs, State
+from ..errors import InputError
+from ..shapes import shape_of
+from .seeded import SeededLayer
+
+
+class SequenceLayer(SeededLayer):
+    """Runs a recurrent core over batch-major sequences: masks, states, direction and dropout.
+
+    A subclass sets `units` and `layers`, and implements `core_inputs` and `over_time` of
+    `core.RecurrentCore`. States are hidden and memory, both `[batch, layers, units]`. A masked step
+    leaves the state as it is and repeats the output before it (zeros before the first).
+
+    Args:
+      return_sequences: Whether to return the outputs of all steps rather than of the last. Default
+        False.
+      return_state: Whether to return the final states after the outputs. Default False.
+      go_backwards: Whether to read the sequence from its end, and return outputs in that order.
+        Default False.
+      stateful: Whether a batch begins with the final states of the batch before. Default False.
+      **kwargs: Arguments of the class that holds the weights.
+    """
+
+    units: int
+    layers: int
+
+    if TYPE_CHECKING:  # a definition here would hide that of the class that holds the weights
+
+        def core_inputs(self, embedded: tf.Tensor) -> CoreInputs: ...
+
+        def over_time(
+            self,
+            inputs: CoreInputs,
+            state: State,
+            training: bool = False,
+            seed: tf.Tensor | None = None,
+            keep: tf.Tensor | None = None,
+            weights: Any = None,
+        ) -> tuple[tf.Tensor, State]: ...
+
+    def __init__(
+        self,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
+        self.stateful = stateful
+        self.supports_masking = True
+        self.states: list | None = None
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates the weights, and the states of a stateful layer."""
+        if len(input_shape) != 3:
+            raise InputError(
+                f"the input's shape is {tuple(input_shape)}; a {type(self).__name__} needs "
+                f"[batch, steps, features]"
+            )
+        if self.stateful and input_shape[0] is None:
+            raise InputError(
+                "the batch size is unknown; a stateful layer needs it, as in "
+                "Input(batch_shape=(32, None, 8))"
+            )
+        super().build(input_shape)
+        if self.stateful:
+            shape = (input_shape[0], self.layers, self.units)
+            self.states = [
+                self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
+                for name in ("hidden", "memory")
+            ]
+
+    def call(
+        self,
+        sequences: tf.Tensor,
+        initial_state: Sequence[tf.Tensor] | None = None,
+        mask: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor | tuple[tf.Tensor, ...]:
+        """Computes the outputs of a batch of sequences.
+
+        Args:
+          sequences: The sequences, `[batch, steps, features]`.
+          initial_state: The initial hidden and memory, `[batch, layers, units]` each; None for
+            zeros, or for the final state of the batch before in a stateful layer.
+          mask: The mask, `[batch, steps]`, boolean, False for steps to skip; None for no mask.
+          training: Whether dropout applies and a gradient will be taken. Default False.
+
+        Returns:
+          `[batch, units]`, or `[batch, steps, units]` with return_sequences; with return_state
+          followed by the final hidden and memory.
+        """
+        if sequences.shape.rank != 3:
+            raise InputError(
+                f"the input's shape is {sequences.shape}; expected [batch, steps, features]"
+            )
+        batch = shape_of(sequences)[0]
+        seed = self._next_seed(training)
+        inputs = self._drop_inputs(tf.convert_to_tensor(sequences), seed, shared_axes=(1,))
+        keep = None if mask is None else tf.cast(tf.transpose(_require_mask(mask)), tf.bool)
+        if self.go_backwards:
+            inputs = tf.reverse(inputs, [1])
+            keep = None if keep is None else tf.reverse(keep, [0])
+        entering = self.core_inputs(inputs)
+        time_major = CoreInputs(
+            *(None if part is None else tf.transpose(part, [1, 0, 2]) for part in entering)
+        )
+        state = self._initial_state(initial_state, batch)
+        outputs, final = self.over_time(time_major, state, training, seed, keep)
+        if keep is not None:
+            outputs = _repeat_where_masked(outputs, keep)
+        final = [tf.transpose(part, [1, 0, 2]) for part in final]
+        if self.stateful:
+            for variable, value in zip(self.states, final, strict=True):
+                variable.assign(tf.cast(value, variable.dtype))
+        returned = tf.transpose(outputs, [1, 0, 2]) if self.return_sequences else outputs[-1]
+        return (returned, *final) if self.return_state else returned
+
+    def _initial_state(self, given: Sequence[tf.Tensor] | None, batch: int | tf.Tensor) -> State:
+        """Returns the state before the first step, `[layers, batch, units]`."""
+        if given is None:
+            given = self.states
+        if given is None:
+            shape = [self.layers, batch, self.units]
+            return State(
+                hidden=tf.zeros(shape, self.compute_dtype),
+                memory=tf.zeros(shape, self.variable_dtype),
+            )
+        given = list(given)
+        expected = (self.layers, self.units)
+        if len(given) != 2 or any(tuple(one.shape[1:]) != expected for one in given):
+            raise InputError(
+                f"initial_state has the shapes {[tuple(one.shape) for one in given]}; expected two "
+                f"of [batch, {self.layers}, {self.units}]"
+            )
+        return State(*(tf.transpose(tf.convert_to_tensor(one), [1, 0, 2]) for one in given))
+
+    def reset_state(self) -> None:
+        """Resets the states of a stateful layer to zeros."""
+        for variable in self.states or ():
+            variable.assign(tf.zeros_like(variable))
+
+    def compute_mask(self, _: Any, mask: Any = None) -> Any:
+        """Passes the mask on with the sequences."""
+        through = mask if self.return_sequences else None
+        return [through, None, None] if self.return_state else through
+
+    def compute_output_shape(self, sequences_shape: Sequence, *_: Any, **__: Any) -> Any:
+        """Returns the shapes of what `call` returns."""
+        batch, steps = sequences_shape[:2]
+        outputs = (batch, steps, self.units) if self.return_sequences else (batch, self.units)
+        state = (batch, self.layers, self.units)
+        return (outputs, state, state) if self.return_state else outputs
+
+    def get_config(self) -> dict:
+        """Returns the arguments that create an equal layer."""
+        names = ("return_sequences", "return_state", "go_backwards", "stateful")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _require_mask(mask: tf.Tensor) -> tf.Tensor:
+    if len(mask.shape) != 2:
+        raise InputError(f"the mask's shape is {tuple(mask.shape)}; expected [batch, steps]")
+    return mask
+
+
+def _repeat_where_masked(outputs: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+    """Replaces the output of each masked step by that of the last kept step before it."""
+    steps, batch, units = shape_of(outputs)
+    last = tf.scan(tf.maximum, tf.where(keep, tf.range(1, steps + 1)[:, None], 0))  # 0 for none
+    padded = tf.reshape(tf.pad(outputs, [[1, 0], [0, 0], [0, 0]]), [-1, units])
+    return tf.gather(padded, last * batch + tf.range(batch))
