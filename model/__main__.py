@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    top = Parser(prog="python -m model", description="Facts about the model.")
+    top = Parser(prog=f"python -m {__package__}", description="Facts about the model.")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     explain_parser = commands.add_parser(
         "explain",
