@@ -12,8 +12,8 @@ from benchmarks.contenders import THIS, Contender
 from benchmarks.problem import Size
 from benchmarks.train_step import measure
 from common import command_line
+from model.config import Architecture
 from model.execution import planner
-from model.language_model.config import Architecture
 
 SIZES = [
     Size("grid", 2, 32, 16, 64),

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size, pieces
+from model.config import ModelConfig
 from model.execution.planner import variant_plan
-from model.language_model.config import ModelConfig
 from pipeline.settings import TrainingConfig
 from pipeline.training.learner import Learner
 
@@ -49,7 +49,7 @@ def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
 
 
 def _assign(model, size, problem):
-    net = model.core
+    net = model.net
     if size.model == "grid":
         for one, kernel, bias in zip(net.grid, problem.kernels, problem.biases, strict=True):
             one.kernel.assign(kernel[None])

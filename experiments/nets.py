@@ -76,7 +76,7 @@ def _layers(net, across, plan):
         width = net.units
     else:
         options = {
-            "cells": net.architecture if net.architecture in ("tanh", "relu") else "lstm",
+            "transforms": net.architecture if net.architecture in ("tanh", "relu") else "lstm",
             "tied": "all" if net.tied else "none",
             "recurrent_initializer": None if net.architecture == "grid" else "glorot_uniform",
             "project_inputs": False,
@@ -90,7 +90,7 @@ def _layers(net, across, plan):
     if net.architecture != "highway":
         layers[0].plan = plan
         # Keras compiles a step as one program if all layers let it.
-        layers[0].supports_jit = plan.compilation.jits_step
+        layers[0].supports_jit = plan.compilation.whole
     return layers, width
 
 

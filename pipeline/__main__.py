@@ -6,7 +6,7 @@ import os
 import click
 
 from common import command_line
-from model.language_model.config import ModelConfig
+from model.config import ModelConfig
 from pipeline import options
 from pipeline.settings import DataConfig, TrainingConfig, load_preset
 from pipeline.stages import names

@@ -7,9 +7,8 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from model.config import CharacterUnit, Execution, require_range
+from model.config import CharacterUnit, Execution, ModelConfig, require_range
 from model.errors import InputError
-from model.language_model.config import ModelConfig
 
 CORPUS_HELP = (
     "a file, a directory, a glob (plain, .gz, .bz2, .xz or .zip), an http(s) URL, "

@@ -19,8 +19,7 @@ import tensorflow as tf
 
 from common import files
 from common.progress import progress_bar
-from model.config import Precision
-from model.decoding.packed_kernels import has_integer_products
+from model.decoding.packed_kernels import Precision, has_integer_products
 from model.errors import InputError
 from model.language_model import sampling
 from model.text.code_points import NormalizedTextVocabulary, TextVocabulary

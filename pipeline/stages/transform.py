@@ -189,9 +189,9 @@ def run(
 def _write_graph(directory, data):
     import tensorflow as tf
 
-    from model.text.normalization import TextNormalization
+    from model.text.normalization import TextTransform
 
-    graph = TextNormalization(data.normalize, data.lowercase)
+    graph = TextTransform(data.normalize, data.lowercase)
     tf.saved_model.save(graph, os.path.join(directory, TRANSFORM_FN))
 
 

@@ -7,12 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from model.config import ModelConfig
 from model.execution.compilation import Split
 from model.execution.plan import Plan
 from model.execution.planner import choose
-from model.language_model.character_model import CharacterModel
-from model.language_model.config import ModelConfig
-from model.language_model.forward import CharacterState
+from model.language_model.character_model import CharacterModel, CharacterState
 from model.language_model.losses import character_losses
 from pipeline.data.windows import read_ahead
 from pipeline.settings import TrainingConfig
@@ -131,9 +130,9 @@ class Learner:
         )
         self.plan = plan._replace(recompute=config.recompute)
         compilation = self.plan.compilation
-        whole = compilation.jits_step
+        whole = compilation.whole
         # The parts of an XLA program are programs, which this class runs; others are up to the net.
-        self._split = Split.of(self.replica_batch, compilation.batch_shards if whole else 1)
+        self._split = Split.of(self.replica_batch, compilation.parts if whole else 1)
         if whole:
             compilation = compilation._replace(parts=1)
         self._forward_backward = tf.function(
@@ -218,7 +217,7 @@ class Learner:
     def _norms(self, gradients):
         """The global norm, and that of each layer's own weights."""
         layers = self.model.config.layers
-        own = {v.path for v in self.model.core.trainable_variables if v.shape[0] == layers}
+        own = {v.path for v in self.model.net.trainable_variables if v.shape[0] == layers}
         everything, by_layer = tf.zeros([]), tf.zeros([layers])
         for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
             squares = tf.reduce_sum(gradient**2, axis=range(1, gradient.shape.rank))

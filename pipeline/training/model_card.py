@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from model.language_model.config import ModelConfig
+from model.config import ModelConfig
 from model.text.code_points import TextVocabulary
 from pipeline.data.corpus import LICENSES
 

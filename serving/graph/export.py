@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from model.config import Precision
+from model.decoding.packed_kernels import Precision
 from model.execution.plan import PLAIN
 from model.language_model.character_model import CharacterModel
 from model.text.code_points import TextVocabulary

@@ -8,11 +8,9 @@ import tensorflow as tf
 
 from model.decoding.packed_kernels import integer_products_are_exact
 from model.language_model import inspection, sampling
-from model.language_model.character_model import CharacterModel
-from model.language_model.forward import CharacterState
+from model.language_model.character_model import CharacterModel, CharacterState
 from model.language_model.losses import character_losses
-from model.text.code_points import TextVocabulary
-from model.text.vocabulary import PADDING
+from model.text.code_points import PADDING, TextVocabulary
 from serving.graph import text_state
 from serving.graph.batching import Batching
 from serving.graph.checks import (
@@ -299,7 +297,7 @@ class ServedModel(tf.Module):
         model = self._model
         ids = self._vocabulary.encode(text)
         state = sampling.read(model, ids, sampling.initial_state(model, tf.shape(ids)[0]))
-        logits, _ = model.decode_step()(state.characters)
+        logits, _ = model.stepper()(state.characters)
         scores, order = tf.math.top_k(tf.nn.softmax(logits), min(CLASSES, logits.shape[1]))
         return [self._vocabulary.decode_each(order), scores]
 

@@ -17,10 +17,9 @@ import hashlib
 import numpy as np
 import tensorflow as tf
 
-from model.language_model.character_model import CharacterModel
-from model.language_model.forward import CharacterState
+from model.language_model.character_model import CharacterModel, CharacterState
 from model.language_model.sampling import MAX_STOP, TextState, initial_state
-from model.text.vocabulary import PADDING
+from model.text.code_points import PADDING
 from serving.graph.checks import Check, for_rows
 
 _EXACT = 2**24

@@ -6,8 +6,7 @@ import tensorflow as tf
 from model.language_model import sampling
 from model.language_model.character_model import CharacterModel
 from model.shapes import shape_of
-from model.text.code_points import TextVocabulary
-from model.text.vocabulary import PADDING
+from model.text.code_points import PADDING, TextVocabulary
 from serving.graph import text_state
 from serving.graph.batching import Batching
 

@@ -11,13 +11,12 @@ import tensorflow as tf
 from conftest import LETTERS, inputs, needs_integer_products
 from tensorflow_serving.apis import prediction_log_pb2
 
+from model.config import ModelConfig
 from model.decoding.packed_kernels import has_integer_products
 from model.errors import InputError
 from model.language_model import sampling
 from model.language_model.character_model import CharacterModel
-from model.language_model.config import ModelConfig
-from model.text.code_points import TextVocabulary
-from model.text.vocabulary import PADDING
+from model.text.code_points import PADDING, TextVocabulary
 from serving.graph.batching import Batching, rebatch
 from serving.graph.export import WARM_UP, export
 from serving.server.servable import Servable
