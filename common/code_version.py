@@ -1,10 +1,11 @@
-"""The version of the code that makes an artifact: a digest of a module's sources, and the commit."""
+"""The version of the code that makes an artifact: a digest of its sources, and the commit."""
 
 import ast
 import functools
 import hashlib
 import pathlib
 import subprocess
+from collections.abc import Iterator
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("model", "common", "serving", "pipeline", "benchmarks", "experiments")
@@ -24,7 +25,7 @@ def imports_of(path: pathlib.Path) -> frozenset[str]:
     """Returns the modules of this project that a source file imports, wherever in it."""
     package = path.resolve().relative_to(PROJECT).parent.parts
     modules = set()
-    for node in ast.walk(_code(path)):
+    for node in _blocks(_code(path)):
         if isinstance(node, ast.Import):
             modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -62,8 +63,7 @@ def source_digest(module: str) -> str:
             waiting.extend(_packages_with_code(name))
     digest = hashlib.sha256()
     for name in sorted(seen):
-        code = ast.dump(_code(module_path(name)))
-        digest.update(name.encode() + b"\0" + code.encode() + b"\0")
+        digest.update(name.encode() + b"\0" + _dump(module_path(name)) + b"\0")
     return digest.hexdigest()
 
 
@@ -75,15 +75,29 @@ def _packages_with_code(module: str) -> list[str]:
 
 
 @functools.cache
+def _dump(path: pathlib.Path) -> bytes:
+    """Returns the code of a source file, without positions, as bytes to take a digest of."""
+    return ast.dump(_code(path)).encode()
+
+
+@functools.cache
 def _code(path: pathlib.Path) -> ast.Module:
-    """Returns the syntax tree of a source file without docstrings and other strings by themselves."""
+    """Returns the syntax tree of a source file without docstrings and other lone strings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in _blocks(tree):
         for field in ("body", "orelse", "finalbody"):
             statements = getattr(node, field, None)
-            if isinstance(statements, list):
+            if statements:
                 statements[:] = [one for one in statements if not _is_string(one)]
     return tree
+
+
+def _blocks(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yields a node and all statements within it; expressions, most nodes by far, are left out."""
+    yield tree
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for statement in getattr(tree, field, ()):
+            yield from _blocks(statement)
 
 
 def _is_string(statement: ast.AST) -> bool:
