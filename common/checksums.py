@@ -39,7 +39,7 @@ def of_file(path: str, algorithm: str = ALGORITHM) -> str:
     return found.checksum
 
 
-def holds(path: str, checksum: str) -> bool:
-    """Whether a file has a checksum, of whichever algorithm that is known."""
+def matches(path: str, checksum: str) -> bool:
+    """Returns whether a file has a checksum, of any algorithm that is known."""
     algorithm = checksum.partition(":")[0]
     return algorithm in _ALGORITHMS and of_file(path, algorithm) == checksum

@@ -11,12 +11,10 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, NamedTuple
 
-import requests
-
 from common import files
 from model.errors import InputError
 from pipeline.settings import CORPUS_HELP, MixUntil
-from pipeline.store.artifacts import fingerprint_of
+from pipeline.store.manifest import fingerprint_of
 
 BLOCK = 1 << 20
 
@@ -219,7 +217,9 @@ def _is_text(source):
         return b"\0" not in file.read(8000)
 
 
-def _at_url(url):
+def _at_url(url: str) -> Corpus:
+    import requests
+
     try:
         response = requests.head(url, allow_redirects=True, timeout=30)
         response.raise_for_status()
@@ -246,6 +246,8 @@ def download(corpus: Corpus, directory: str, progress: Callable[[int, int], None
     Raises:
       InputError: if it cannot be fetched whole.
     """
+    import requests
+
     name = os.path.basename(corpus.url.split("?")[0]) or "corpus"
     path = os.path.join(directory, name)
     done = 0

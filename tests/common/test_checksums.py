@@ -35,10 +35,10 @@ def test_a_file_is_held_against_the_checksum_that_was_written(tmp_path):
     path.write_bytes(b"as it was")
     earlier = f"sha256:{hashlib.sha256(b'as it was').hexdigest()}"
     written = checksums.of_file(str(path))
-    assert checksums.holds(str(path), earlier) and checksums.holds(str(path), written)
+    assert checksums.matches(str(path), earlier) and checksums.matches(str(path), written)
     path.write_bytes(b"as it is")
-    assert not checksums.holds(str(path), earlier) and not checksums.holds(str(path), written)
-    assert not checksums.holds(str(path), "crc0:1")
+    assert not checksums.matches(str(path), earlier) and not checksums.matches(str(path), written)
+    assert not checksums.matches(str(path), "crc0:1")
 
 
 def test_an_index_of_an_earlier_version_is_read(tmp_path):

@@ -17,7 +17,7 @@ from conftest import PROJECT, contents, words
 
 from common import checksums, files
 from model.errors import InputError
-from pipeline.data import corpus, layout
+from pipeline.data import corpus, layout, sharding
 from pipeline.data.records import read_index
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, schema_gen, statistics_gen
@@ -109,7 +109,7 @@ def test_a_source_that_changes_while_it_is_read(tmp_path, change, message):
     assert_nothing_visible(root)
     path.write_text(words(1, 3_000_000))
     (made,) = make(root, path, 1)
-    assert made.manifest.counters["bytes"] == 3_000_000
+    assert example_gen.Properties.read(made).bytes == 3_000_000
 
 
 def test_two_runs_at_once_on_one_root(text, undisturbed, tmp_path):
@@ -129,7 +129,7 @@ def test_two_workers_that_write_the_same_shard(text, tmp_path):
     os.mkdir(tmp_path / "Split-train")
 
     def write(_):
-        return list(example_gen.WriteShard(str(tmp_path)).process(plan))
+        return list(sharding.WriteShard("ExampleGen", str(tmp_path)).process(plan))
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         first, second = pool.map(write, range(2))
@@ -153,7 +153,7 @@ def test_a_file_that_several_write_at_once_is_one_of_theirs(tmp_path):
 
 
 def test_a_worker_that_died_leaves_nothing(text, undisturbed, tmp_path, monkeypatch):
-    original = example_gen.WriteShard.process
+    original = sharding.WriteShard.process
 
     def process(self, plan):
         if plan.split == "train" and plan.index == 3:
@@ -161,7 +161,7 @@ def test_a_worker_that_died_leaves_nothing(text, undisturbed, tmp_path, monkeypa
             (directory / "data_tfrecord-00003-of-00008.dead.tmp").write_bytes(b"half")
         yield from original(self, plan)
 
-    monkeypatch.setattr(example_gen.WriteShard, "process", process)
+    monkeypatch.setattr(sharding.WriteShard, "process", process)
     make(tmp_path, text)
     assert contents(tmp_path) == undisturbed
 

@@ -105,7 +105,7 @@ def test_a_mixture_has_the_shares_of_its_weights(store, tmp_path, until):
     data = DataConfig(train_fraction=0.9, shards=7)
     artifact = example_gen.run(store, mixture, data)
     read = records_of(artifact, "train")
-    assert artifact.manifest.counters["corpus"] == "large-small"
+    assert example_gen.Properties.read(artifact).corpus == "large-small"
     sizes = np.zeros(2)
     texts = {"0-large/": b"", "1-small/": b""}
     for record in read:

@@ -18,7 +18,7 @@ from conftest import PROJECT, text_of, words, write_folder
 from model.errors import InputError
 from pipeline.data import corpus, runners
 from pipeline.settings import DataConfig
-from pipeline.stages import example_gen, names, statistics_gen, transform
+from pipeline.stages import example_gen, statistics_gen, transform
 from pipeline.store.artifacts import Store
 
 TRANSFORMED = DataConfig(normalize=True)
@@ -121,7 +121,7 @@ def test_worker_processes_write_the_same(tmp_path):
         for root in roots
     )
     assert one == two and len(one) == 2 * (5 + 1 + 2)
-    transformed = Store(str(roots[1])).latest(names.TRANSFORM)
+    transformed = Store(str(roots[1])).latest(transform.NAME)
     whole = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
     train, evaluation = (text_of(transformed, split) for split in ("train", "eval"))
     assert train + evaluation == whole.lower()

@@ -12,7 +12,7 @@ from servers import wait_until
 
 from model.text.code_points import TextVocabulary
 from pipeline.data import corpus, layout
-from pipeline.data.windows import Split
+from pipeline.data.windows import StreamedSplit
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen
 
@@ -34,7 +34,7 @@ def examples_of(store, directory, size, shards, unit):
         )
     codes = list(text.encode()) if unit == "bytes" else list(map(ord, text))
     vocabulary = TextVocabulary.of(unit, codes)
-    split = Split.open(artifact.path, "train", vocabulary)
+    split = StreamedSplit.open(artifact.path, "train", vocabulary)
     return np.searchsorted(vocabulary.code_points, codes[: split.total]), split
 
 
@@ -85,7 +85,7 @@ def test_remote_streams_are_asked_for_at_the_same_time(tmp_path):
     """Who opens a pipe waits for the other side, as who reads from afar does."""
     pipes = [tmp_path / f"shard-{number}" for number in range(5)]
     list(map(os.mkfifo, pipes))
-    split = Split(
+    split = StreamedSplit(
         tuple(f"file://{pipe}" for pipe in pipes),
         tuple(range(0, 500, 100)),
         500,

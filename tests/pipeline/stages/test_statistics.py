@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 
 from model.errors import InputError
 from pipeline.data import corpus
+from pipeline.data import statistics as split_statistics
 from pipeline.data.records import Record, shard_paths
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, example_validator, schema_gen, statistics_gen
@@ -76,7 +77,7 @@ def test_statistics_are_those_of_the_text(private_store, tmp_path, character_uni
     examples, statistics = make(private_store, tmp_path, text, character_unit)
     train = text_of(examples, "train")
     symbols = list(train) if character_unit == "bytes" else [ord(c) for c in train.decode()]
-    read = statistics_gen.read(statistics.path, "train")
+    read = split_statistics.read(statistics.path, "train")
     counts = Counter(symbols)
     assert (read.occurrences, read.unit) == (counts, character_unit)
 
@@ -114,7 +115,7 @@ def validate(store, tmp_path, text):
 
 def test_a_usual_text_is_valid(private_store, tmp_path):
     schema, anomalies = validate(private_store, tmp_path, words(3, 50_000).encode())
-    assert anomalies.manifest.counters["report"] == []
+    assert example_validator.Properties.read(anomalies).report == []
     example_validator.require_valid(anomalies)
     with open(schema.file("schema.pbtxt")) as file:
         domain = text_format.Parse(file.read(), schema_pb2.Schema()).feature[0].string_domain
@@ -132,7 +133,9 @@ def test_a_usual_text_is_valid(private_store, tmp_path):
 def test_anomalies(private_store, tmp_path, tail, problem, severity):
     text = words(4, 50_000).encode()
     _, anomalies = validate(private_store, tmp_path, text[: -len(tail)] + tail)
-    (line,) = [line for line in anomalies.manifest.counters["report"] if problem in line]
+    (line,) = [
+        line for line in example_validator.Properties.read(anomalies).report if problem in line
+    ]
     assert line.startswith(severity)
     proto = anomalies_pb2.Anomalies()
     with open(anomalies.file("Split-eval", "SchemaDiff.pb"), "rb") as file:

@@ -13,7 +13,7 @@ from model.errors import InputError
 from model.language_model.character_model import CharacterModel
 from model.text.code_points import NormalizedTextVocabulary, TextVocabulary
 from model.text.normalization import TextTransform
-from pipeline.data import corpus
+from pipeline.data import corpus, text_transform
 from pipeline.data.records import read_index
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, transform
@@ -59,7 +59,7 @@ def test_the_text_is_that_of_the_whole_transformed_at_once(store, tmp_path, blan
     transformed = transform.run(store, examples, data)
     assert text_of(transformed, "train") == b"".join(at_once(t, data) for t in texts[:2])
     assert text_of(transformed, "eval") == at_once(texts[2], data)
-    assert transformed.manifest.counters["corpus"] == "texts"
+    assert transform.Properties.read(transformed).corpus == "texts"
     shards = [shard for shard in read_index(transformed.path, "train") if shard.records]
     for before, after in itertools.pairwise(shards):
         assert before.last in (after.first, ("0.txt", len(texts[0])))
@@ -80,14 +80,14 @@ def test_composition_is_that_of_unicode(store, tmp_path):
 def test_nothing_is_done_where_nothing_is_asked(store, corpus_file):
     examples = example_gen.run(store, corpus.resolve(str(corpus_file)))
     assert transform.run(store, examples, DataConfig()) == examples
-    assert transform.load(examples.path) is None
+    assert text_transform.load(examples.path) is None
 
 
 def test_text_that_is_not_utf8_is_placed(store, tmp_path):
     (tmp_path / "text.txt").write_bytes(b"word " * 20_000 + b"\xff" + b" word" * 20_000)
     data = DataConfig(normalize=True)
     examples = example_gen.run(store, corpus.resolve(str(tmp_path / "text.txt")), data)
-    with pytest.raises(InputError, match=r"text\.txt, byte 100000; mend .* --normalize"):
+    with pytest.raises(InputError, match=r"text\.txt, byte 100000; fix .* --normalize"):
         transform.run(store, examples, data)
 
 
@@ -99,7 +99,7 @@ def test_the_graph_is_in_the_served_model(store, tmp_path):
     symbols = sorted(set(text_of(transformed, "train").decode()))
     assert "Ä" not in symbols and "ä" in symbols
     vocabulary = NormalizedTextVocabulary(
-        "unicode", tuple(map(ord, symbols)), transform.load(transformed.path)
+        "unicode", tuple(map(ord, symbols)), text_transform.load(transformed.path)
     )
     model = CharacterModel(ModelConfig(layers=1, units=8), vocabulary.size)
     export(model, vocabulary, str(tmp_path / "1"))

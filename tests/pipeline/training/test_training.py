@@ -234,7 +234,7 @@ def trained(store, examples, schema):
 
 def test_training_learns_and_writes_what_tensorboard_shows(trained):
     uniform = np.log(17)
-    assert trained.manifest.counters["validation_nats"] < 0.8 * uniform
+    assert trainer.Properties.read(trained).validation_nats < 0.8 * uniform
     tags = {}
     for kind in ("train", "validation"):
         for path in tf.io.gfile.glob(trained.file("logs", kind, "*")):
@@ -251,7 +251,7 @@ def test_training_learns_and_writes_what_tensorboard_shows(trained):
 def test_training_starts_from_given_weights(store, examples, schema, trained):
     again = run_trainer(store, examples, schema, init_from=trained.path)
     assert again.fingerprint != trained.fingerprint
-    losses = [artifact.manifest.counters["validation_nats"] for artifact in (trained, again)]
+    losses = [trainer.Properties.read(artifact).validation_nats for artifact in (trained, again)]
     assert losses[1] < losses[0]
 
 
@@ -286,5 +286,5 @@ def test_early_stop(store, examples, schema):
         again = trainer.run(
             store, examples, schema, Settings(DataConfig(), MODEL, config), devices=["cpu:0"]
         )
-    assert artifact.manifest.counters["steps"] < 200
-    assert again.manifest.counters == artifact.manifest.counters
+    assert trainer.Properties.read(artifact).steps < 200
+    assert again.manifest.properties == artifact.manifest.properties

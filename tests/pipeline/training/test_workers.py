@@ -17,7 +17,7 @@ from commands import run_module
 from conftest import PROJECT, words
 from servers import PATIENCE
 
-from pipeline.stages import names
+from pipeline.stages import trainer
 from pipeline.store.artifacts import Store
 
 OPTIONS = (
@@ -78,7 +78,7 @@ def train_by_two(root):
         for process in processes:
             _, errors = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, errors
-    return Store(str(root)).latest(names.TRAINER)
+    return Store(str(root)).latest(trainer.NAME)
 
 
 def weights(artifact):
@@ -89,11 +89,11 @@ def weights(artifact):
 def test_two_processes_are_one_with_both_halves_of_the_batch(prepared, by_two):
     one = run_module("pipeline", "trainer", "--root", prepared, *OPTIONS)
     assert one.returncode == 0, one.stderr
-    by_one = Store(str(prepared)).latest(names.TRAINER)
+    by_one = Store(str(prepared)).latest(trainer.NAME)
     assert by_one.manifest.parameters["replicas"] == 1
     assert by_two.manifest.parameters["replicas"] == 2
     for name in ("steps", "characters", "epochs"):
-        assert by_two.manifest.counters[name] == by_one.manifest.counters[name]
+        assert by_two.manifest.properties[name] == by_one.manifest.properties[name]
     for ours, theirs in zip(weights(by_two), weights(by_one), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-3)
 
@@ -108,7 +108,7 @@ def lose(root, victim, checkpoint):
         _, errors = processes[1 - victim].communicate(timeout=PATIENCE)
         assert processes[1 - victim].returncode == 2, errors
         assert "another worker of this training was lost; start all of them again" in errors
-    assert Store(str(root)).all(names.TRAINER) == []
+    assert Store(str(root)).all(trainer.NAME) == []
 
 
 def test_lost_workers_go_on_from_the_last_checkpoint(prepared, by_two, tmp_path):
