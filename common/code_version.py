@@ -13,9 +13,15 @@ PACKAGES = ("model", "common", "serving", "pipeline", "benchmarks", "experiments
 
 def module_path(module: str) -> pathlib.Path | None:
     """Returns the source file of a module of this project; None for any other module."""
-    path = PROJECT.joinpath(*module.split("."))
+    return _module_path(PROJECT, module)
+
+
+@functools.cache
+def _module_path(project: pathlib.Path, module: str) -> pathlib.Path | None:
+    package, *_ = parts = module.split(".")
+    path = project.joinpath(*parts)
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if module.split(".")[0] in PACKAGES and candidate.is_file():
+        if package in PACKAGES and candidate.is_file():
             return candidate
     return None
 

@@ -1,4 +1,4 @@
-"""One training step and one evaluation step, on every replica of a distribution strategy."""
+"""The training step and the evaluation step, on every replica of a distribution strategy."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -18,11 +18,20 @@ from pipeline.settings import TrainingConfig
 from pipeline.training.workers import this_worker
 
 STREAMS = CharacterState(previous=0, hidden=1, memory=1)
-"""Which axis of a state is that of the streams."""
+"""The axis of the streams in each part of a state."""
 
 
 class EpochDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """rate * decay_rate ** max(0, epoch - decay_after), epochs counted from 0."""
+    """A schedule that decays per epoch.
+
+    learning_rate = rate * decay_rate ** max(0, epoch - decay_after), epochs counted from 0.
+
+    Args:
+      rate: Learning rate of the first epochs.
+      decay_rate: Factor per epoch.
+      decay_after: Epochs before the decay begins.
+      steps_per_epoch: Steps of an epoch.
+    """
 
     def __init__(self, rate: float, decay_rate: float, decay_after: int, steps_per_epoch: int):
         self.rate = rate
@@ -30,7 +39,7 @@ class EpochDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.decay_after = decay_after
         self.steps_per_epoch = steps_per_epoch
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         epoch = tf.cast(step, tf.int64) // self.steps_per_epoch
         decays = tf.maximum(epoch - self.decay_after, 0)
         return self.rate * self.decay_rate ** tf.cast(decays, tf.float32)
@@ -39,7 +48,13 @@ class EpochDecay(keras.optimizers.schedules.LearningRateSchedule):
 def make_optimizer(
     config: TrainingConfig, steps_per_epoch: int, steps: int
 ) -> keras.optimizers.Optimizer:
-    """The Keras optimizer that a configuration describes, without clipping."""
+    """Returns the Keras optimizer that a configuration describes, without clipping.
+
+    Args:
+      config: Configuration of the training.
+      steps_per_epoch: Steps of an epoch, for the epoch schedule.
+      steps: Steps of the training, for the cosine schedule.
+    """
     rate = config.learning_rate
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
@@ -59,13 +74,13 @@ def make_optimizer(
 
 
 class StepResult(NamedTuple):
-    """What one training step reports; scalars, over all replicas.
+    """The result of one training step, over all replicas.
 
     Attributes:
-      loss: nats per character.
-      gradient_norm: global norm before clipping.
-      layer_gradient_norms: `[layers]`, likewise of the weights that are each layer's own; zeros
-        where the layers share all of them.
+      loss: Mean loss in nats per character, a scalar.
+      gradient_norm: Global norm of the gradient before clipping, a scalar.
+      layer_gradient_norms: The same for the weights of each layer, `[layers]`; zeros if the layers
+        share all weights.
     """
 
     loss: tf.Tensor
@@ -74,12 +89,12 @@ class StepResult(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What one evaluation window adds up; scalars, over all replicas.
+    """The sums of one evaluation window, scalars over all replicas.
 
     Attributes:
-      nats: sum of -ln p.
-      correct: characters that were the likeliest.
-      characters: characters that count.
+      nats: Sum of -ln p.
+      correct: Number of characters that were the most likely ones.
+      characters: Number of characters that count.
     """
 
     nats: tf.Tensor
@@ -91,7 +106,7 @@ class Learner:
     """A model and its optimizer, mirrored on the replicas of a strategy.
 
     Forward and backward pass are compiled per replica as the plan says: on accelerators as one XLA
-    program, on a CPU maybe as one for each group of its streams. Gradients are then summed over the
+    program, on a CPU possibly as one per batch shard. Gradients are then summed over the
     replicas, clipped as a whole, and applied outside of XLA, which cannot write variables of
     several devices; so n replicas take the same step as one with the whole batch.
     """
@@ -109,13 +124,13 @@ class Learner:
         """Builds the model on every replica.
 
         Args:
-          strategy: where.
-          model_config: the architecture.
-          vocabulary_size: number of distinct characters.
-          config: how to train.
-          steps_per_epoch: for schedules that count epochs.
-          steps: in all, for schedules that end.
-          plan: how to execute the net; None for what the configuration leads to here.
+          strategy: Strategy that places the replicas on devices.
+          model_config: Architecture of the model.
+          vocabulary_size: Number of distinct characters.
+          config: Configuration of the training.
+          steps_per_epoch: Steps of an epoch, for schedules that count epochs.
+          steps: Steps of the training, for schedules that end.
+          plan: Plan of the execution; None (the default) for the fastest on this device.
         """
         self.strategy = strategy
         self.config = config
@@ -167,19 +182,22 @@ class Learner:
 
     @tf.function(autograph=False)
     def initial_state(self) -> CharacterState:
-        """The zero state of all streams, each replica's on its device."""
+        """Returns the zero state of all streams, each replica's on its device."""
         return self.strategy.run(lambda: self.model.initial_state(self.replica_batch))
 
     @tf.function(autograph=False)
     def train(
         self, ids: tf.Tensor, state: CharacterState, step: tf.Tensor
     ) -> tuple[StepResult, CharacterState]:
-        """One step on the next window of every stream.
+        """Takes one step on the next window of every stream.
 
         Args:
-          ids: `[replica_batch, window]`, int32, per replica.
-          state: what the window before left, per replica.
-          step: int64, decides the dropout masks.
+          ids: Character ids per replica, `[replica_batch, window]`, int32.
+          state: State after the window before, per replica.
+          step: Number of the step, int64, which decides the dropout masks.
+
+        Returns:
+          The result, and the state after this window.
         """
         result, state = self.strategy.run(self._train_replica, (ids, state, step))
         first = self.strategy.experimental_local_results
@@ -199,7 +217,7 @@ class Learner:
         return (loss, norm, layer_norms), state
 
     def _side_by_side(self, program, ids, state, *seed):
-        """Sums and the new state, from a program that runs for each group of streams."""
+        """Runs a program for each batch shard; returns the sums and the new state."""
         if len(self._split.sizes) == 1:
             return program(ids, state, *seed)
         states = zip(*map(self._split.parts, state, STREAMS), strict=True)
@@ -215,7 +233,7 @@ class Learner:
         return tf.nest.map_structure(lambda *ones: tf.add_n(ones), *sums), state
 
     def _norms(self, gradients):
-        """The global norm, and that of each layer's own weights."""
+        """Returns the global norm, and that of the weights of each layer."""
         layers = self.model.config.layers
         own = {v.path for v in self.model.net.trainable_variables if v.shape[0] == layers}
         everything, by_layer = tf.zeros([]), tf.zeros([layers])
@@ -227,7 +245,7 @@ class Learner:
         return tf.sqrt(everything), tf.sqrt(by_layer)
 
     def _forward_backward(self, ids, state, seed):
-        """Loss and gradients as this replica's share of the mean over the whole batch."""
+        """Returns loss and gradients as this replica's share of the mean over the whole batch."""
         with tf.GradientTape() as tape:
             logits, state = self.model(ids, state, training=True, seed=seed)
             losses, _ = character_losses(logits, ids)
@@ -258,13 +276,22 @@ class Learner:
 
     @tf.function(autograph=False)
     def evaluate(self, ids: tf.Tensor, state: CharacterState) -> tuple[Sums, CharacterState]:
-        """Adds up the losses of a window; arguments as for `train`."""
+        """Sums the losses of a window.
+
+        Args:
+          ids: Character ids per replica, `[replica_batch, window]`, int32; negative ones do not
+            count.
+          state: State after the window before, per replica.
+
+        Returns:
+          The sums, and the state after this window.
+        """
         sums, state = self.strategy.run(self._evaluate_replica, (ids, state))
         reduce = self.strategy.reduce
         return Sums(*(reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in sums)), state
 
     def _evaluate_replica(self, ids, state):
-        # Only a function that is called from within a replica is traced once for each.
+        # Only a function that is called from within a replica is traced once per replica.
         return self._side_by_side(self._forward, ids, state)
 
     def _forward(self, ids, state):
@@ -274,27 +301,27 @@ class Learner:
         return Sums(tf.reduce_sum(losses), tf.reduce_sum(hits), tf.reduce_sum(counted)), state
 
     def spread(self, windows: tf.data.Dataset) -> Iterator[tf.Tensor]:
-        """Windows `[rows, window]`, each cut into the parts of this worker's replicas, in order.
+        """Yields windows `[rows, window]`, each split among this worker's replicas, in order.
 
-        `experimental_distribute_dataset` would do the same, but its iterator has malloc give freed
-        memory back at once (a remedy for a leak of Python 3.11). XLA's buffers are then mapped anew
-        for every step, which costs as much as the step.
+        `experimental_distribute_dataset` would do the same, but its iterator makes malloc return
+        freed memory at once (a remedy for a leak of Python 3.11). XLA's buffers are then mapped
+        again for every step, which takes as long as the step.
         """
         first, replicas = self._first_replica, self._local_replicas
 
-        def replica_parts(ids):
+        def replica_parts(ids: np.ndarray) -> tf.Tensor:
             parts = np.split(ids, replicas)
             return self.strategy.experimental_distribute_values_from_function(
                 lambda context: tf.constant(parts[context.replica_id_in_sync_group - first])
             )
 
-        # Between steps Python's code leaves the processor's caches: handing over one window takes
-        # some percent of a small net's step, and each further one a tenth of that.
+        # Between steps the processor's caches lose Python's code: distributing one window takes a
+        # few percent of a small net's step, and each further one a tenth of that.
         for several in read_ahead(windows):
             yield from [replica_parts(ids) for ids in several]
 
     def validate(self, windows: tf.data.Dataset) -> float:
-        """The mean loss over windows, in nats per character, state carried through."""
+        """Returns the mean loss over windows in nats per character; carries the state over."""
         state = self.initial_state()
         nats = characters = 0.0
         for ids in self.spread(windows):
@@ -304,11 +331,11 @@ class Learner:
         return nats / max(characters, 1.0)
 
     def learning_rate(self) -> tf.Tensor:
-        """The rate of the next step."""
+        """Returns the learning rate of the next step."""
         return tf.convert_to_tensor(self.optimizer.learning_rate)
 
     def weight_norm(self) -> tf.Tensor:
-        """Global norm of all weights."""
+        """Returns the global norm of all weights."""
         return tf.linalg.global_norm([v.value for v in self.model.trainable_variables])
 
 
