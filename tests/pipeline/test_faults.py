@@ -1,4 +1,4 @@
-"""What goes wrong around a run: nothing is lost or half visible, and a rerun mends it."""
+"""Faults around a run: nothing is lost or half visible, and a rerun repairs it."""
 
 import concurrent.futures
 import contextlib
@@ -49,7 +49,7 @@ def make(root, path, stages=3):
 
 @pytest.fixture(scope="module")
 def undisturbed(text, tmp_path_factory):
-    """What a run writes that nothing happens to."""
+    """The files that an undisturbed run writes."""
     root = tmp_path_factory.mktemp("undisturbed")
     make(root, text)
     return contents(root)
@@ -246,7 +246,9 @@ def test_a_clock_that_jumps(text, tmp_path, monkeypatch):
     assert store.latest("ExampleGen") == again
     assert again.manifest.seconds < 60
     monkeypatch.undo()
-    status = run_module("pipeline", "status", "--root", tmp_path)
+    command = ["status", "--root", tmp_path, "--corpus", text, "--shards", "9"]
+    status = run_module("pipeline", *command)
+    assert "ExampleGen        complete" in status.stdout
     assert status.returncode == 0 and " -" not in status.stdout, status.stdout
 
 
@@ -275,13 +277,13 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_damaged_afterwards_is_named_and_mended(text, undisturbed, tmp_path, damage):
+def test_later_damage_is_named_and_repaired(text, undisturbed, tmp_path, damage):
     inflict, stage, message = DAMAGES[damage]
     examples, statistics, schema = make(tmp_path, text)
     inflict(tmp_path / "ExampleGen" / examples.fingerprint / "Split-train" / (
         read_index(examples.path, "train")[2].name
     ))  # fmt: skip
-    # What the stage has made already would be handed on.
+    # The artifacts of the stage itself would be returned as cached.
     for artifact in (statistics, schema)[stage == "schema_gen" :]:
         files.remove(artifact.file("manifest.json"))
     named = run_module("pipeline", stage, "--root", tmp_path)
@@ -292,7 +294,7 @@ def test_what_is_damaged_afterwards_is_named_and_mended(text, undisturbed, tmp_p
     assert contents(tmp_path) == undisturbed
 
 
-def test_a_damaged_manifest_is_mended(text, undisturbed, tmp_path):
+def test_a_damaged_manifest_is_repaired(text, undisturbed, tmp_path):
     examples, *_ = make(tmp_path, text)
     manifest = examples.file("manifest.json")
     content = json.loads(files.read_text(manifest))

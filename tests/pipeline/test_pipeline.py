@@ -1,4 +1,4 @@
-"""All stages by the command line: killed in each, run again, found cached, and asked about."""
+"""All stages by the command line: killed in each, run again, cached, and inspected."""
 
 import json
 import os
@@ -113,7 +113,7 @@ def test_a_second_run_is_cached(finished_run):
 
 def test_status_and_lineage(finished_run):
     root, *_ = finished_run
-    status = run_module("pipeline", "status", "--root", root).stdout
+    status = run_module("pipeline", "status", *finished_run[2][1:]).stdout
     for stage in STAGES:
         assert any(line.split()[:2] == [stage, "complete"] for line in status.splitlines())
     lineage = run_module("pipeline", "lineage", "--root", root).stdout
@@ -200,10 +200,11 @@ def test_text_is_transformed_in_training_and_serving(tmp_path):
     for stage in ("transform --lowercase", "statistics_gen --lowercase", "evaluator"):
         alone = run_module("pipeline", *stage.split(), "--root", root)
         assert alone.returncode == 0, alone.stderr
-    assert "Transform " in run_module("pipeline", "status", "--root", root).stdout
+    command = ("status", "--corpus", corpus, "--root", root, *options)
+    assert "Transform         complete" in run_module("pipeline", *command).stdout
 
 
-def test_damage_is_found_named_and_mended(finished_run, tmp_path):
+def test_damage_is_found_named_and_repaired(finished_run, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(finished_run[0], root)
     assert run_module("pipeline", "verify", "--root", root).stdout.endswith("0 damaged\n")
@@ -222,7 +223,7 @@ def test_damage_is_found_named_and_mended(finished_run, tmp_path):
     told = f"{shard} is not what was written: record {records - 1} (counted from 0) is damaged"
     for line in (told, f"{report} is missing", f"{manifest} is damaged"):
         assert line in found.stdout
-    refused = run_module("pipeline", "status", "--root", root)
+    refused = run_module("pipeline", "status", *finished_run[2][1:], "--root", root)
     assert refused.returncode == 2 and f"{manifest} is damaged" in refused.stderr
 
     removed = run_module("pipeline", "verify", "--remove", "--root", root)
@@ -235,11 +236,11 @@ def test_damage_is_found_named_and_mended(finished_run, tmp_path):
     assert run_module("pipeline", "verify", "--root", root).stdout.endswith("0 damaged\n")
 
 
-def test_a_manifest_of_a_later_version_is_said_to_be_one(finished_run, tmp_path):
+def test_a_manifest_of_a_later_version_is_refused(finished_run, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(finished_run[0] / "SchemaGen", root / "SchemaGen")
     (manifest,) = root.glob("SchemaGen/*/manifest.json")
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**content, "format": content["format"] + 1, "new": 1}))
-    refused = run_module("pipeline", "status", "--root", root)
+    refused = run_module("pipeline", "status", *finished_run[2][1:], "--root", root)
     assert refused.returncode == 2 and "is of a later version" in refused.stderr
