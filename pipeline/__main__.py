@@ -1,6 +1,7 @@
 """The command line: `python -m pipeline run`, a command per stage, `status` and others."""
 
 import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,9 +10,12 @@ from pipeline import options
 from pipeline.stages import graph
 from pipeline.stages.graph import STAGES, Stage
 
+if TYPE_CHECKING:
+    from pipeline.stages.context import RunContext
+
 
 @click.group(context_settings=command_line.CONTEXT)
-def commands():
+def commands() -> None:
     """Train a character model on a corpus, from raw text to a served model.
 
     Each stage reuses its last output while its inputs, parameters and code are unchanged. A stage
@@ -21,10 +25,11 @@ def commands():
 
 @commands.command("run")
 @options.context_of(options.all_options(STAGES), takes_corpus=True)
-def run(context):
+def run(context: "RunContext") -> None:
     """Run every stage, serve the model, and print a text that it generates.
 
-    Options for Beam follow after `--`, as in `run -- --runner=FlinkRunner`.
+    Options for Beam follow after `--`, as in `run -- --runner=FlinkRunner`. Options win over the
+    preset, and the preset over the defaults given here.
     """
     command_line.import_tensorflow()
     from pipeline import orchestration
@@ -45,7 +50,7 @@ def _add_command_of(stage: Stage) -> None:
     @options.context_of(
         stage.options, takes_corpus="corpus" in stage.options, every_worker=stage.every_worker
     )
-    def run_stage(context):
+    def run_stage(context: "RunContext") -> None:
         if stage.tensorflow:
             command_line.import_tensorflow()
         from pipeline import orchestration
@@ -61,7 +66,7 @@ for _stage in STAGES:
 @commands.command("example_validator", help=graph.named(graph.EXAMPLE_VALIDATOR).help)
 @click.option("--corpus", "new_corpus", default="", help="New corpus. Default: the eval split.")
 @options.context_of((), takes_corpus=False)
-def example_validator(context, new_corpus):
+def example_validator(context: "RunContext", new_corpus: str) -> None:
     from pipeline import orchestration
     from pipeline.reports.report import print_anomalies
     from pipeline.stages import example_validator as stage
@@ -81,7 +86,7 @@ def example_validator(context, new_corpus):
 @commands.command("statistics")
 @options.root
 @click.option("--html", required=True, type=click.Path(dir_okay=False), help="The page to write.")
-def statistics(root, html):
+def statistics(root: str, html: str) -> None:
     """Write the statistics as a page: frequencies, entropy, lines, scripts and drift."""
     from pipeline.reports import statistics_page
     from pipeline.store.artifacts import Store
@@ -92,7 +97,7 @@ def statistics(root, html):
 
 @commands.command("status")
 @options.context_of(options.all_options(STAGES), takes_corpus=True, lock=False)
-def status(context):
+def status(context: "RunContext") -> None:
     """Print the state of each stage in a run with the same options.
 
     A stage is complete if the artifact that such a run would use exists. Nothing is run.
@@ -104,7 +109,7 @@ def status(context):
 
 
 @commands.command("graph")
-def print_graph():
+def print_graph() -> None:
     """Print the graph of the stages in the DOT language."""
     from pipeline.reports.graph_picture import to_dot
 
@@ -114,7 +119,7 @@ def print_graph():
 @commands.command("verify")
 @click.option("--remove/--keep", default=False, help="Whether to remove damaged artifacts.")
 @options.context_of((), takes_corpus=False)
-def verify(context, remove):
+def verify(context: "RunContext", remove: bool) -> None:
     """Compare every artifact with the checksums of its manifest."""
     from pipeline.data.records import describe_damage
     from pipeline.store import verification
@@ -125,7 +130,7 @@ def verify(context, remove):
 @commands.command("lineage")
 @click.option("--version", default=0, help="Number of a pushed version; 0 for the newest.")
 @options.context_of(("model_name", "serving_dir"), takes_corpus=False, lock=False)
-def lineage(context, version):
+def lineage(context: "RunContext", version: int) -> None:
     """Print the corpus, records, checkpoint and metrics that a pushed version came from."""
     from pipeline.reports.report import print_lineage
     from pipeline.store.lineage import ancestors, find_version

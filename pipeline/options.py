@@ -56,7 +56,7 @@ def context_of(
             others = {name: given.pop(name) for name in _OTHERS if name in given}
             others["devices"] = tuple(filter(None, others.pop("devices", "").split(",")))
             beam_options = given.pop("beam_options", ())
-            own = {name: given.pop(name) for name in [*given] if not _is_setting(name)}
+            extra = {name: given.pop(name) for name in [*given] if not _is_setting(name)}
             context = RunContext(
                 store=Store(root, report, is_chief),
                 settings=_settings(preset, given),
@@ -65,11 +65,11 @@ def context_of(
                 **others,
             )
             if not lock:
-                return command(context, **own)
+                return command(context, **extra)
             if takes_corpus:
                 _ = context.text  # a mistake is reported before the root is created
             with context.store.writing():
-                return command(context, **own)
+                return command(context, **extra)
 
         for option in reversed(options):
             wrapper = _add(option, wrapper)

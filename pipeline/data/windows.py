@@ -7,6 +7,7 @@ continues row b of the window before it, so a recurrent state carries over.
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -116,11 +117,11 @@ class StreamedSplit:
             last = tf.minimum((number + 1) * length, self.total)
             shard = tf.searchsorted(starts, first[None], side="right")[0] - 1
 
-            def place(position, text):
+            def place(position: tf.Tensor, text: tf.Tensor) -> tuple[tf.Tensor, Any]:
                 end = position + tf.cast(tf.strings.length(text, unit), tf.int64)
                 return end, (position, end, text)
 
-            def cut(position, end, text):
+            def cut(position: tf.Tensor, end: tf.Tensor, text: tf.Tensor) -> tf.Tensor:
                 low, high = (
                     tf.clip_by_value(one, position, end) - position for one in (first, last)
                 )

@@ -1,13 +1,13 @@
 """The training step and the evaluation step, on every replica of a distribution strategy."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from model.config import ModelConfig
+from model.config import Device, ModelConfig
 from model.execution.compilation import Split
 from model.execution.plan import Plan
 from model.execution.planner import choose
@@ -173,11 +173,11 @@ class Learner:
         return range(first, first + self._local_replicas * self.replica_batch)
 
     @property
-    def _local_replicas(self):
+    def _local_replicas(self) -> int:
         return len(self.strategy.extended.worker_devices)
 
     @property
-    def _first_replica(self):
+    def _first_replica(self) -> int:
         return this_worker().index * self._local_replicas
 
     @tf.function(autograph=False)
@@ -203,48 +203,54 @@ class Learner:
         first = self.strategy.experimental_local_results
         return StepResult(*(first(value)[0] for value in result)), state
 
-    def _train_replica(self, ids, state, step):
+    def _train_replica(
+        self, ids: tf.Tensor, state: CharacterState, step: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, ...], CharacterState]:
         context = tf.distribute.get_replica_context()
         replica = context.replica_id_in_sync_group
         seed = tf.random.experimental.stateless_fold_in(
             tf.stack([self.config.seed, replica]), tf.cast(step, tf.int32)
         )
-        (loss, *gradients), state = self._side_by_side(self._forward_backward, ids, state, seed)
+        (loss, *gradients), state = self._over_shards(self._forward_backward, ids, state, seed)
         loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *gradients])
         norm, layer_norms = self._norms(gradients)
         gradients = self._clip(gradients, norm)
         context.merge_call(self._apply, args=(gradients,))
         return (loss, norm, layer_norms), state
 
-    def _side_by_side(self, program, ids, state, *seed):
+    def _over_shards(
+        self, program: Callable[..., Any], ids: tf.Tensor, state: CharacterState, *seed: tf.Tensor
+    ) -> tuple[Any, CharacterState]:
         """Runs a program for each batch shard; returns the sums and the new state."""
         if len(self._split.sizes) == 1:
             return program(ids, state, *seed)
         states = zip(*map(self._split.parts, state, STREAMS), strict=True)
         fold_in = tf.random.experimental.stateless_fold_in
-        found = [
+        results = [
             program(ids, CharacterState(*state), *(fold_in(one, number) for one in seed))
             for number, (ids, state) in enumerate(
                 zip(self._split.parts(ids, 0), states, strict=True)
             )
         ]
-        sums, states = zip(*found, strict=True)
+        sums, states = zip(*results, strict=True)
         state = CharacterState(*map(tf.concat, zip(*states, strict=True), STREAMS))
         return tf.nest.map_structure(lambda *ones: tf.add_n(ones), *sums), state
 
-    def _norms(self, gradients):
+    def _norms(self, gradients: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the global norm, and that of the weights of each layer."""
         layers = self.model.config.layers
-        own = {v.path for v in self.model.net.trainable_variables if v.shape[0] == layers}
-        everything, by_layer = tf.zeros([]), tf.zeros([layers])
+        per_layer = {v.path for v in self.model.net.trainable_variables if v.shape[0] == layers}
+        total, by_layer = tf.zeros([]), tf.zeros([layers])
         for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
             squares = tf.reduce_sum(gradient**2, axis=range(1, gradient.shape.rank))
-            everything += tf.reduce_sum(squares)
-            if variable.path in own:
+            total += tf.reduce_sum(squares)
+            if variable.path in per_layer:
                 by_layer += squares
-        return tf.sqrt(everything), tf.sqrt(by_layer)
+        return tf.sqrt(total), tf.sqrt(by_layer)
 
-    def _forward_backward(self, ids, state, seed):
+    def _forward_backward(
+        self, ids: tf.Tensor, state: CharacterState, seed: tf.Tensor
+    ) -> tuple[list[tf.Tensor], CharacterState]:
         """Returns loss and gradients as this replica's share of the mean over the whole batch."""
         with tf.GradientTape() as tape:
             logits, state = self.model(ids, state, training=True, seed=seed)
@@ -253,7 +259,7 @@ class Learner:
         gradients = tape.gradient(loss, [v.value for v in self.model.trainable_variables])
         return [loss, *map(tf.convert_to_tensor, gradients)], state
 
-    def _clip(self, gradients, norm):
+    def _clip(self, gradients: list[tf.Tensor], norm: tf.Tensor) -> list[tf.Tensor]:
         if self.config.clip_value:
             limit = self.config.clip_value
             gradients = [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]
@@ -262,7 +268,7 @@ class Learner:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, norm)
         return gradients
 
-    def _apply(self, strategy, gradients):
+    def _apply(self, strategy: tf.distribute.Strategy, gradients: list[tf.Tensor]) -> None:
         # `Optimizer.apply` would sum the gradients over the replicas once more.
         rate = self.learning_rate()
         for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
@@ -271,7 +277,7 @@ class Learner:
             )
         self.optimizer.iterations.assign_add(1)
 
-    def _update(self, variable, gradient, rate):
+    def _update(self, variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor) -> None:
         self.optimizer.update_step(gradient, variable, rate)
 
     @tf.function(autograph=False)
@@ -290,11 +296,13 @@ class Learner:
         reduce = self.strategy.reduce
         return Sums(*(reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in sums)), state
 
-    def _evaluate_replica(self, ids, state):
+    def _evaluate_replica(
+        self, ids: tf.Tensor, state: CharacterState
+    ) -> tuple[Sums, CharacterState]:
         # Only a function that is called from within a replica is traced once per replica.
-        return self._side_by_side(self._forward, ids, state)
+        return self._over_shards(self._forward, ids, state)
 
-    def _forward(self, ids, state):
+    def _forward(self, ids: tf.Tensor, state: CharacterState) -> tuple[Sums, CharacterState]:
         logits, state = self.model(tf.maximum(ids, 0), state)
         losses, counted = character_losses(logits, ids)
         hits = tf.cast(tf.argmax(logits, -1, tf.int32) == tf.transpose(ids), losses.dtype) * counted
@@ -339,6 +347,6 @@ class Learner:
         return tf.linalg.global_norm([v.value for v in self.model.trainable_variables])
 
 
-def _device(strategy):
+def _device(strategy: tf.distribute.Strategy) -> Device:
     devices = strategy.extended.worker_devices
     return "cpu" if all("CPU" in device.upper() for device in devices) else "accelerator"

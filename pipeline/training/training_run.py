@@ -117,7 +117,7 @@ class TrainingRun:
         return Outcome(properties, f"{best:.4f} nats per character in validation, {done:,} steps")
 
     def _export(self, properties: TrainerProperties) -> None:
-        """Exports the model in every precision that is asked for."""
+        """Exports the model in every precision that the settings request."""
         card = model_card.documents(
             self._settings.model, self._vocabulary, self._corpus, properties
         )

@@ -3,16 +3,19 @@
 import inspect
 import subprocess
 import sys
+import types
 
 import pytest
 from conftest import PROJECT
 
+from pipeline import orchestration
 from pipeline.__main__ import commands
 from pipeline.reports.graph_picture import to_dot
 from pipeline.settings import load_preset
 from pipeline.stages import graph
-from pipeline.store.artifacts import command_of
-from pipeline.store.manifest import Properties
+from pipeline.stages.context import RunContext
+from pipeline.store.artifacts import Outcome, Store, command_of
+from pipeline.store.manifest import CacheKey, Properties
 
 
 @pytest.mark.parametrize("stage", graph.STAGES, ids=lambda stage: stage.run)
@@ -63,6 +66,29 @@ def test_stages_are_planned_without_tensorflow_and_beam():
     )
     finished = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_a_stage_that_is_declared_is_run_planned_and_drawn(monkeypatch, tmp_path, corpus_file):
+    def plan(context, schema):
+        return CacheKey.of("Toy", "pipeline.stages.context", {"schema": schema}, {})
+
+    def execute(context, schema):
+        key = plan(context, schema)
+        return context.store.produce(key, lambda _: Outcome(Properties(), "made"))
+
+    module = types.ModuleType("pipeline.stages.toy")
+    module.plan, module.execute = plan, execute
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    toy = graph.Stage("Toy", "toy", "Play.", inputs={"schema": graph.SCHEMA_GEN})
+    monkeypatch.setattr(graph, "STAGES", (*graph.STAGES[:4], toy))
+    settings = load_preset("demo", {"corpus": (str(corpus_file),)})
+    context = RunContext(store=Store(str(tmp_path)), settings=settings)
+    assert [state.state for state in orchestration.states(context)] == ["missing"] * 4
+    with context.store.writing():
+        orchestration.run_all(context)
+    assert [state.state for state in orchestration.states(context)] == ["complete"] * 4
+    assert context.store.latest("Toy").manifest.figure == "made"
+    assert "schema_gen -> toy" in to_dot(graph.STAGES)
 
 
 def test_options_and_check_hooks_are_spelled_right():
