@@ -1,4 +1,4 @@
-"""Every stage that needs no server, on a filesystem that has no directories to rename."""
+"""Every stage that needs no server, on a filesystem without directories to rename."""
 
 import contextlib
 
@@ -75,7 +75,7 @@ def run_stages(events):
         model = trainer.run(store, examples, schema, settings, devices=["cpu:0"])
         evaluation = evaluator.run(store, model, examples, statistics, None, 4)
         assert blessing.objection(evaluation) == ""
-        # No server can read this memory; the evaluation stands for the blessing of one.
+        # No server can read this memory; the evaluation takes the place of its blessing.
         pusher.run(store, model, evaluation, evaluation, "ram://served/words")
 
 

@@ -36,7 +36,7 @@ def text(tmp_path_factory):
 
 
 def make(root, path, stages=3):
-    """The artifacts of the first stages."""
+    """Returns the artifacts of the first stages."""
     store = Store(str(root))
     with store.writing():
         made = [example_gen.run(store, corpus.resolve(str(path)), DataConfig(shards=8))]
@@ -139,7 +139,7 @@ def test_two_workers_that_write_the_same_shard(text, tmp_path):
     assert first[0][1].checksum == checksums.of_file(path)
 
 
-def test_a_file_that_several_write_at_once_is_one_of_theirs(tmp_path):
+def test_a_file_written_by_several_at_once_is_complete(tmp_path):
     path = tmp_path / "latest"
 
     def write(name):

@@ -32,7 +32,7 @@ STAGES = [stage.name for stage in graph.stages_of(load_preset("demo"))]
 
 pytestmark = pytest.mark.timeout(1800)  # one fixture is nine runs
 
-# Kills the process with the artifact of one stage written, but not yet published.
+# Kills the process when the artifact of one stage is written, but not yet published.
 KILLER = """
 import os, runpy, signal, sys
 from pipeline.store import artifacts
@@ -62,7 +62,7 @@ def finished_run(corpus_file, tmp_path_factory):
     return root, run_module("pipeline", *command), command
 
 
-def test_killed_in_every_stage_and_finished(finished_run):
+def test_a_run_killed_in_every_stage_finishes(finished_run):
     root, finished, _ = finished_run
     assert finished.returncode == 0, finished.stderr
     for stage in STAGES:
@@ -73,7 +73,7 @@ def test_killed_in_every_stage_and_finished(finished_run):
     assert len(text.removesuffix("\n")) == 40
 
 
-def test_the_payloads_are_where_tfx_has_them(finished_run):
+def test_payloads_have_the_paths_of_tfx(finished_run):
     root, *_ = finished_run
     for pattern in (
         "ExampleGen/*/Split-train/data_tfrecord-00000-of-00001",

@@ -1,4 +1,4 @@
-"""Statistics, schema and validation against plain Python."""
+"""Statistics, schema and validation, compared with plain Python."""
 
 import itertools
 import math
@@ -72,7 +72,7 @@ def test_code_points_are_never_cut(private_store, tmp_path):
 
 
 @pytest.mark.parametrize("character_unit", ["bytes", "unicode"])
-def test_statistics_are_those_of_the_text(private_store, tmp_path, character_unit):
+def test_statistics_match_the_text(private_store, tmp_path, character_unit):
     text = (words(None, 150_000) + "é漢\n\n\nlast").replace("r", "ü").encode()
     examples, statistics = make(private_store, tmp_path, text, character_unit)
     train = text_of(examples, "train")
@@ -100,7 +100,7 @@ def test_statistics_are_those_of_the_text(private_store, tmp_path, character_uni
     np.testing.assert_allclose([lines.mean, lines.std_dev], [np.mean(lengths), np.std(lengths)])
 
 
-def test_invalid_utf8_is_placed(private_store, tmp_path):
+def test_the_position_of_invalid_utf8_is_named(private_store, tmp_path):
     text = words(2, 100_000).encode()
     with pytest.raises(InputError, match=r"text\.txt, byte 70001;"):
         make(private_store, tmp_path, text[:70_001] + b"\xff" + text[70_001:], "unicode")
@@ -113,7 +113,7 @@ def validate(store, tmp_path, text):
     return schema, example_validator.run(store, statistics, schema)
 
 
-def test_a_usual_text_is_valid(private_store, tmp_path):
+def test_a_text_like_the_training_text_is_valid(private_store, tmp_path):
     schema, anomalies = validate(private_store, tmp_path, words(3, 50_000).encode())
     assert example_validator.Properties.read(anomalies).report == []
     example_validator.require_valid(anomalies)
