@@ -1,11 +1,12 @@
 # Every target does its own set-up; `make help` lists them.
 
 PYTHON ?= python3.11
-CORPUS ?= stdlib
+# By default the corpus of the preset.
+CORPUS ?=
 PRESET ?= demo
 ROOT   ?= runs
 # A model is called after the file name of its corpus.
-MODEL  ?= $(firstword $(subst ., ,$(notdir $(CORPUS:/=))))
+MODEL  ?= $(or $(firstword $(subst ., ,$(notdir $(CORPUS:/=)))),stdlib)
 ARGS   ?=
 
 VENV   := .venv
@@ -19,11 +20,11 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .PHONY: help run test test-flink lint format tensorboard serve bench clean
 
 help: ## List the targets and the variables
-	@echo "make TARGET [CORPUS=$(CORPUS)] [PRESET=$(PRESET)] [ROOT=$(ROOT)] [ARGS=\"--steps 100\"]"
+	@echo "make TARGET [CORPUS=$(or $(CORPUS),stdlib)] [PRESET=$(PRESET)] [ROOT=$(ROOT)] [ARGS=\"--steps 100\"]"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
 run: $(READY) ## Run every stage on CORPUS with PRESET, serve the model, print a text it wrote
-	@$(BIN)/python -m pipeline run --corpus "$(CORPUS)" --preset "$(PRESET)" --root "$(ROOT)" $(ARGS)
+	@$(BIN)/python -m pipeline run $(if $(CORPUS),--corpus "$(CORPUS)") --preset "$(PRESET)" --root "$(ROOT)" $(ARGS)
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
@@ -35,7 +36,7 @@ lint: $(READY) ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(READY) ## Mend style and format
+format: $(READY) ## Fix style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -83,14 +83,13 @@ def bare(corpus: str, directory: str) -> dict:
 
 def windows(root: str, streams: str, window: str, seconds: str) -> dict:
     """Characters per second that tf.data brings into windows, as a training takes them."""
-    from pipeline.data.windows import Split, read_ahead
-    from pipeline.stages import trainer
-    from pipeline.stages.names import EXAMPLE_GEN, SCHEMA_GEN
+    from pipeline.data.windows import StreamedSplit, read_ahead
+    from pipeline.stages import example_gen, schema_gen, trainer
     from pipeline.store.artifacts import Store
 
     store = Store(root)
-    vocabulary = trainer.read_text_vocabulary(store.latest(SCHEMA_GEN))
-    split = Split.open(store.latest(EXAMPLE_GEN).path, "train", vocabulary)
+    vocabulary = trainer.read_text_vocabulary(store.latest(schema_gen.NAME))
+    split = StreamedSplit.open(store.latest(example_gen.NAME).path, "train", vocabulary)
     read = read_ahead(split.training_windows(int(streams), int(window)).repeat())
     next(read)
     start, taken, count = time.perf_counter(), 0.0, 0

@@ -1,4 +1,4 @@
-"""Work in a second thread, for what holds no lock while it computes."""
+"""A second thread for functions that release the interpreter's lock while they compute."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -6,28 +6,32 @@ from typing import Any
 
 
 class Background:
-    """A thread that is handed one call at a time."""
+    """A thread that runs one call at a time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
         self._last: Future | None = None
 
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Waits for the call before, and hands over this one.
+        """Waits for the call before, and starts this one.
+
+        Args:
+          function: Function to call in the thread.
+          *arguments: Arguments of the call.
 
         Raises:
-          Exception: whatever the call before has raised.
+          Exception: If the call before raised it.
         """
         self._wait()
         self._last = self._thread.submit(function, *arguments)
 
     def end(self) -> None:
-        """Ends the thread after the last call, and raises what that has raised."""
+        """Ends the thread after the last call, and raises the exception of that call, if any."""
         try:
             self._wait()
         finally:
             self._thread.shutdown()
 
-    def _wait(self):
+    def _wait(self) -> None:
         if self._last:
             self._last.result()

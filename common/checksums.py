@@ -1,4 +1,4 @@
-"""Checksums of files, as manifests and indexes have them: `algorithm:hexadecimal digits`."""
+"""Checksums of files, written as `algorithm:hexadecimal digits`."""
 
 import hashlib
 
@@ -9,29 +9,29 @@ from common import files
 ALGORITHM = "blake3"
 BLOCK = 1 << 20
 
-# Manifests that earlier versions wrote have SHA-256, which takes three to ten times as long.
+# Manifests of earlier versions have SHA-256, which takes three to ten times as long.
 _ALGORITHMS = {ALGORITHM: blake3.blake3, "sha256": hashlib.sha256}
 
 
 class Hash:
-    """Takes the checksum of content that comes in pieces."""
+    """A checksum of content that arrives in pieces."""
 
     def __init__(self, algorithm: str = ALGORITHM):
         self._algorithm = algorithm
         self._digest = _ALGORITHMS[algorithm]()
 
     def update(self, content: bytes | bytearray) -> None:
-        """Takes the next piece; many at once are faster than as many small ones."""
+        """Adds the next piece; few large pieces are faster than many small ones."""
         self._digest.update(content)
 
     @property
     def checksum(self) -> str:
-        """Of all pieces so far."""
+        """The checksum of all pieces so far."""
         return f"{self._algorithm}:{self._digest.hexdigest()}"
 
 
 def of_file(path: str, algorithm: str = ALGORITHM) -> str:
-    """The checksum of a file."""
+    """Computes the checksum of a file."""
     found = Hash(algorithm)
     with files.open_file(path, "rb") as file:
         while block := file.read(BLOCK):
@@ -39,7 +39,7 @@ def of_file(path: str, algorithm: str = ALGORITHM) -> str:
     return found.checksum
 
 
-def holds(path: str, checksum: str) -> bool:
-    """Whether a file has a checksum, of whichever algorithm that is known."""
+def matches(path: str, checksum: str) -> bool:
+    """Returns whether a file has a checksum, of any algorithm that is known."""
     algorithm = checksum.partition(":")[0]
     return algorithm in _ALGORITHMS and of_file(path, algorithm) == checksum

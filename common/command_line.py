@@ -1,12 +1,13 @@
-"""What the command lines of this project have in common: one-line errors, and typed options."""
+"""The parts that all command lines share: errors in one line, and options from dataclasses."""
 
 import contextlib
 import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import click
 import docstring_parser
@@ -14,15 +15,15 @@ import docstring_parser
 from common.errors import UserError
 from model.errors import InputError
 
-# TensorFlow's and Beam's notices of what they did not find are no news to the users of a command
-# line. This is read when TensorFlow is imported, which the commands do when they run.
+# Users of a command line need no notices of what TensorFlow and Beam did not find. TensorFlow reads
+# these variables at its import, which happens when a command runs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 logging.disable(logging.WARNING)
-logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # it raises what it logs
+logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # its errors are raised as well
 
 CONTEXT = {
-    # Options are spelled as TensorFlow's own tools spell them; dashes are accepted, too.
+    # Options are spelled as those of TensorFlow's own tools; dashes are accepted as well.
     "token_normalize_func": lambda token: token.replace("-", "_"),
     "help_option_names": ["--help", "-h"],
     "max_content_width": 100,
@@ -30,26 +31,27 @@ CONTEXT = {
 
 
 class Command(click.Command):
-    """A command that uses TensorFlow, which is imported when it runs and not for its help."""
+    """A command that imports TensorFlow when it runs, and not for its help."""
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: click.Context) -> Any:
         import_tensorflow()
         return super().invoke(ctx)
 
 
 class Commands(click.Group):
-    """A group of such commands."""
+    """A group of commands that import TensorFlow."""
 
     command_class = Command
 
 
-def import_tensorflow():
-    """Imports TensorFlow without the notices it writes before it can be told not to.
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the notices that it writes before it can be told not to.
 
-    Nor is Keras to find what it would wrap: that takes a quarter of the time.
+    Keras is kept from finding matplotlib and scikit-learn, whose import takes a quarter of the
+    time.
     """
     stderr = os.dup(2)
-    with open(os.devnull, "wb") as nowhere, _missing("matplotlib", "sklearn"):
+    with open(os.devnull, "wb") as nowhere, _hidden("matplotlib", "sklearn"):
         os.dup2(nowhere.fileno(), 2)
         try:
             import tensorflow  # noqa: F401
@@ -60,8 +62,8 @@ def import_tensorflow():
 
 
 @contextlib.contextmanager
-def _missing(*modules):
-    """Lets the modules not be found that are not imported yet."""
+def _hidden(*modules: str) -> Iterator[None]:
+    """Makes modules that are not imported yet impossible to find."""
     hidden = [module for module in modules if module not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))
     try:
@@ -72,10 +74,10 @@ def _missing(*modules):
 
 
 def main(command: click.Command) -> NoReturn:
-    """Runs a command line and exits.
+    """Runs a command line and exits the process.
 
-    A user's mistake, whether in the arguments or in what they name, ends in one line on standard
-    error and exit status 2; so does a filesystem that is full or refuses to be written.
+    Invalid user input, in the arguments or in the files they name, ends in one line on standard
+    error and exit status 2; so does a filesystem that is full or read-only.
     """
     try:
         sys.exit(command.main(standalone_mode=False) or 0)
@@ -87,7 +89,7 @@ def main(command: click.Command) -> NoReturn:
     except (InputError, UserError) as error:
         _fail(str(error))
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; the same command goes on from here", err=True)
+        click.echo("interrupted; the same command resumes from here", err=True)
         sys.exit(130)
     except OSError as error:
         _fail(_file_problem(error.strerror or str(error), error.filename))
@@ -103,15 +105,15 @@ def _fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def _file_problem(problem, path=None):
+def _file_problem(problem: str, path: str | None = None) -> str:
     where = f"{path}: " if path else ""
     full = "no space left" in problem.lower()
     remedy = "free some, or choose another --root" if full else "check the path and its permissions"
     return f"{where}{problem}; {remedy}"
 
 
-def _filesystem_problem(error):
-    """What TensorFlow or Beam, which wrap such errors in their own, say of the filesystem."""
+def _filesystem_problem(error: Exception) -> str | None:
+    """Returns the problem of the filesystem in an error that TensorFlow or Beam wrapped."""
     for line in reversed(str(error).splitlines()):
         lowered = line.lower()
         for problem in ("No space left on device", "Permission denied", "Read-only file system"):
@@ -120,10 +122,15 @@ def _filesystem_problem(error):
     return None
 
 
-def options_of(config: type) -> Callable[[Callable], Callable]:
-    """Options for the fields of a dataclass, with their help from its docstring.
+def options_of(config: type, only: Sequence[str] | None = None) -> Callable[[Callable], Callable]:
+    """Returns a decorator that adds an option per field of a dataclass to a command.
 
-    An option that is not given is None, so that a preset's value can stand.
+    The help of each option comes from the docstring of the dataclass. An option that is not given
+    is None, or an empty tuple if it may be given several times, so that a preset's value applies.
+
+    Args:
+      config: Dataclass whose docstring describes its fields under `Attributes:`.
+      only: Names of the fields to add options for; None (the default) for all.
     """
     documentation = docstring_parser.parse(config.__doc__ or "")
     helps = {parameter.arg_name: parameter.description for parameter in documentation.params}
@@ -131,9 +138,13 @@ def options_of(config: type) -> Callable[[Callable], Callable]:
 
     def decorate(command: Callable) -> Callable:
         for field in reversed(dataclasses.fields(config)):
+            if only is not None and field.name not in only:
+                continue
+            hint = hints[field.name]
             command = click.option(
-                _declaration(field.name, hints[field.name]),
-                type=_parameter_type(hints[field.name]),
+                _declaration(field.name, hint),
+                type=_parameter_type(hint),
+                multiple=get_origin(hint) is tuple,
                 default=None,
                 help=" ".join((helps.get(field.name) or "").split()),
             )(command)
@@ -142,11 +153,13 @@ def options_of(config: type) -> Callable[[Callable], Callable]:
     return decorate
 
 
-def _declaration(name, hint):
+def _declaration(name: str, hint: Any) -> str:
     return f"--{name}/--no_{name}" if hint is bool else f"--{name}"
 
 
 def _parameter_type(hint: Any) -> click.ParamType | type:
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint))
+    if get_origin(hint) in (tuple, Union, types.UnionType):  # tuple[X, ...] or X | None
+        return get_args(hint)[0]
     return hint

@@ -1,8 +1,8 @@
-"""Errors that a command line reports in one line."""
+"""The errors that a command line reports in one line."""
 
 
 class UserError(Exception):
-    """An error that the user can fix, raised where `model.errors.InputError` is out of reach.
+    """An error that the user can fix, for modules that do not import `model.errors.InputError`.
 
     The message is one line that names the problem and the remedy. Clients of a server raise
     subclasses of it, as they import nothing of the model.

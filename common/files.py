@@ -1,8 +1,8 @@
-"""Files and directories of any filesystem, under the names that tf.io.gfile gives their functions.
+"""Functions on files of any filesystem, named as those of tf.io.gfile.
 
-Local ones are reached by the standard library. Others are reached by tf.io.gfile, which is imported
-when the first is asked for: TensorFlow takes seconds and half a gigabyte, which a worker that reads
-and writes records has no use for.
+Local files are accessed by the standard library, others by tf.io.gfile, which is imported at the
+first such access: TensorFlow takes seconds and half a gigabyte, which workers that read and write
+records do not need.
 
 Every function raises OSError, whatever the filesystem.
 """
@@ -18,11 +18,11 @@ from typing import IO, Any, NamedTuple
 
 
 class Stat(NamedTuple):
-    """What is known of a file.
+    """The status of a file.
 
     Attributes:
-      length: in bytes.
-      mtime_nsec: time of its last change, in nanoseconds since 1970.
+      length: Size of the file, in bytes.
+      mtime_nsec: Time of its last change, in nanoseconds since 1970.
     """
 
     length: int
@@ -30,12 +30,17 @@ class Stat(NamedTuple):
 
 
 def is_local(path: str) -> bool:
-    """Whether a path is on a filesystem of this machine."""
+    """Returns whether a path is on a filesystem of this machine."""
     return "://" not in path
 
 
 def open_file(path: str, mode: str = "r") -> IO[Any]:
-    """Opens a file, UTF-8 without translation of line ends where it is text."""
+    """Opens a file; text is UTF-8, without translation of line ends.
+
+    Args:
+      path: Path of the file.
+      mode: Mode, as for `open`. Default "r".
+    """
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     if is_local(path):
         return open(path, mode, **text)
@@ -45,27 +50,27 @@ def open_file(path: str, mode: str = "r") -> IO[Any]:
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file or directory."""
+    """Returns whether there is such a file or directory."""
     return os.path.exists(path) if is_local(path) else _remote("exists", path)
 
 
 def isdir(path: str) -> bool:
-    """Whether there is such a directory."""
+    """Returns whether there is such a directory."""
     return os.path.isdir(path) if is_local(path) else _remote("isdir", path)
 
 
 def glob(pattern: str) -> list[str]:
-    """The files and directories that match a pattern, sorted."""
+    """Returns the files and directories that match a pattern, sorted."""
     return sorted(local_glob.glob(pattern) if is_local(pattern) else _remote("glob", pattern))
 
 
 def walk(top: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Directories, from the top down, with the names of their directories and files."""
+    """Yields directories, from the top down, with the names of their directories and files."""
     return os.walk(top) if is_local(top) else _remote("walk", top)
 
 
 def stat(path: str) -> Stat:
-    """Size and time of change of a file."""
+    """Returns the size of a file and the time of its last change."""
     if not is_local(path):
         found = _remote("stat", path)
         return Stat(found.length, found.mtime_nsec)
@@ -74,7 +79,7 @@ def stat(path: str) -> Stat:
 
 
 def makedirs(path: str) -> None:
-    """Makes a directory and those above it, where they are missing."""
+    """Creates a directory and those above it, unless they exist."""
     if is_local(path):
         os.makedirs(path, exist_ok=True)
     else:
@@ -90,7 +95,7 @@ def remove(path: str) -> None:
 
 
 def rmtree(path: str) -> None:
-    """Removes a directory with all that is in it."""
+    """Removes a directory with its content."""
     if is_local(path):
         shutil.rmtree(path)
     else:
@@ -98,7 +103,7 @@ def rmtree(path: str) -> None:
 
 
 def rename(source: str, destination: str) -> None:
-    """Renames a file or directory; a file that has the new name goes."""
+    """Renames a file or directory; a file of the new name is replaced."""
     if is_local(source):
         os.replace(source, destination)
     else:
@@ -106,7 +111,7 @@ def rename(source: str, destination: str) -> None:
 
 
 def copy(source: str, destination: str) -> None:
-    """Copies a file; one that has the new name goes."""
+    """Copies a file; a file of the new name is replaced."""
     if is_local(source) and is_local(destination):
         shutil.copyfile(source, destination)
     else:
@@ -115,10 +120,14 @@ def copy(source: str, destination: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str, mode: str) -> Iterator[IO[Any]]:
-    """Opens a file that takes its place when it is whole, and is never seen half-written there.
+    """Opens a file for writing that appears under its path only when it is complete.
 
-    Any number may do so at once. A writer that fails or dies leaves a file with a name of its own,
-    which ends in `.tmp`.
+    Any number of writers may do so at once. One that fails or dies leaves a file with a unique name
+    that ends in `.tmp`.
+
+    Args:
+      path: Path of the file.
+      mode: Mode, as for `open_file`.
     """
     unfinished = f"{path}.{uuid.uuid4().hex}.tmp"
     with open_file(unfinished, mode) as file:
@@ -127,25 +136,25 @@ def replacing(path: str, mode: str) -> Iterator[IO[Any]]:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a small text file so that it is never seen half-written, by any number at once."""
+    """Writes a small text file, which any number of writers may do at once; see `replacing`."""
     with replacing(path, "w") as file:
         file.write(text)
 
 
 def read_text(path: str) -> str:
-    """Reads a small text file."""
+    """Reads a small text file; returns its content."""
     with open_file(path) as file:
         return file.read()
 
 
 def reason(error: Exception) -> str:
-    """Why a file operation failed, in a few words."""
+    """Returns why a file operation failed, in a few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(getattr(error, "message", error)).splitlines()[0].rsplit("; ", 1)[-1]
 
 
-def _remote(function, *arguments, **options):
+def _remote(function: str, *arguments: Any, **options: Any) -> Any:
     """Calls a function of tf.io.gfile."""
     import tensorflow as tf
 
@@ -154,8 +163,8 @@ def _remote(function, *arguments, **options):
 
 
 @contextlib.contextmanager
-def _os_errors():
-    """Has TensorFlow's errors raised as those of the operating system."""
+def _os_errors() -> Iterator[None]:
+    """Raises TensorFlow's errors as those of the operating system."""
     import tensorflow as tf
 
     try:
@@ -167,45 +176,45 @@ def _os_errors():
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file of tf.io.gfile as one of Python's."""
+    """A file of tf.io.gfile with the interface of Python's."""
 
-    def __init__(self, path, mode):
+    def __init__(self, path: str, mode: str):
         self._mode = mode
         self._file = _remote("GFile", path, mode)
         with _os_errors():
             if self.readable():
                 self._file.size()  # the file is opened at its first use
 
-    def readable(self):
+    def readable(self) -> bool:
         return "r" in self._mode
 
-    def writable(self):
+    def writable(self) -> bool:
         return not self.readable()
 
-    def seekable(self):
+    def seekable(self) -> bool:
         return self.readable()
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         with _os_errors():
             content = self._file.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
 
-    def write(self, content):
+    def write(self, content: Any) -> int:
         with _os_errors():
             self._file.write(bytes(content))
         return len(content)
 
-    def seek(self, offset, whence=io.SEEK_SET):
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         with _os_errors():
             self._file.seek(offset, whence)
             return self._file.tell()
 
-    def tell(self):
+    def tell(self) -> int:
         with _os_errors():
             return self._file.tell()
 
-    def close(self):
+    def close(self) -> None:
         if not self.closed:
             super().close()
             with _os_errors():

@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""A description of the machine that a measurement was made on."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import platform
 
 
 def machine() -> str:
-    """The processor and how many of its cores there are."""
+    """Returns the processor and its number of cores."""
     name = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

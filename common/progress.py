@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""The progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
 import sys
@@ -10,7 +10,7 @@ import rich.progress
 
 SECONDS_BETWEEN_LINES = 10.0
 
-# Where no terminal sets a width, nothing is to be cut off.
+# Without a terminal, which would set a width, lines are not to be cut off.
 console = rich.console.Console(
     highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240
 )
@@ -18,15 +18,15 @@ console = rich.console.Console(
 
 @contextlib.contextmanager
 def progress_bar(description: str, unit: str) -> Iterator[Callable[..., None]]:
-    """Shows how far some work is.
+    """Shows the progress of some work.
 
     Args:
-      description: what is being done.
-      unit: what is counted.
+      description: Name of the work.
+      unit: Unit that is counted, in the plural.
 
     Yields:
-      `progress(done, total, note="")`, to be called as often as one likes; a total of 0 is an
-      unknown one, and the note is shown behind the time left.
+      `progress(done, total, note="")`, which may be called as often as one likes; a total of 0
+      stands for an unknown one, and the note is shown after the time left.
     """
     if not console.is_terminal:
         yield _lines(description, unit)
@@ -51,7 +51,7 @@ def progress_bar(description: str, unit: str) -> Iterator[Callable[..., None]]:
         yield progress
 
 
-def _lines(description, unit):
+def _lines(description: str, unit: str) -> Callable[..., None]:
     rate = _Rate()
     printed = time.monotonic()
 
@@ -69,7 +69,7 @@ def _lines(description, unit):
     return progress
 
 
-def _speed(per_second, unit):
+def _speed(per_second: float, unit: str) -> str:
     if not per_second:
         return ""
     if per_second >= 1:
@@ -78,12 +78,12 @@ def _speed(per_second, unit):
 
 
 class _Rate:
-    """Units per second since the first call, which may not be at 0 when work is resumed."""
+    """The units per second since the first call, which is not at 0 if work is resumed."""
 
-    def __init__(self):
-        self._start = None
+    def __init__(self) -> None:
+        self._start: tuple[float, int] | None = None
 
-    def __call__(self, done):
+    def __call__(self, done: int) -> float:
         now = time.monotonic()
         if self._start is None:
             self._start = now, done

@@ -20,8 +20,8 @@ from experiments.probing import DIMENSIONS, GATES, KINDS, SHOWN, probe
 from experiments.scale import Scale
 from pipeline.data.corpus import Mixture
 from pipeline.settings import Settings
-from pipeline.stages import trainer
 from pipeline.store.artifacts import Store
+from pipeline.training.exports import saved_models
 
 PIECES = {"tiny": 2, "small": 40, "full": 200}
 """Pieces of the eval split that are read, of `language_models.PIECE` each."""
@@ -59,7 +59,7 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
 
 def _of_training(store: Store, text: Mixture, settings: Settings, pieces: int) -> Measured:
     examples, model = language_models.train(store, text, settings)
-    path = trainer.saved_models(model)["float32"]
+    path = saved_models(model)["float32"]
     return Measured(
         probe(path, language_models.text_of(examples, "eval"), pieces), model.manifest.seconds
     )

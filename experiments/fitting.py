@@ -22,6 +22,7 @@ from experiments.task import UNCOUNTED, Task
 from model.config import require_range
 from pipeline.data.windows import untuned
 from pipeline.store.artifacts import Artifact, Outcome, Store
+from pipeline.store.manifest import CacheKey, Properties
 
 STAGE = "Fitting"
 HISTORY = "history.csv"
@@ -80,6 +81,29 @@ class FitConfig:
         return self.tests * self.steps_per_test
 
 
+@dataclasses.dataclass(frozen=True)
+class FittingProperties(Properties):
+    """The properties of a fit: its last test, and the size of the net.
+
+    Attributes:
+      examples: Number of examples seen.
+      seconds: Seconds of training.
+      training_loss: Loss on the examples since the test before.
+      loss: Loss on the held-out examples.
+      exact: Share of the held-out examples that are right in every label.
+      labels: Share of their labels that are right.
+      parameters: Number of trainable parameters of the net.
+    """
+
+    examples: float
+    seconds: float
+    training_loss: float
+    loss: float
+    exact: float
+    labels: float
+    parameters: int
+
+
 def run(store: Store, task: Task, net: Net, config: FitConfig) -> Artifact:
     """Fits a net to a task; a fit that was interrupted goes on after its last test."""
 
@@ -95,17 +119,18 @@ def run(store: Store, task: Task, net: Net, config: FitConfig) -> Artifact:
         "net": dataclasses.asdict(net),
         "fit": dataclasses.asdict(config),
     }
-    return store.produce(STAGE, __name__, {}, parameters, write, resumable=True)
+    key = CacheKey.of(STAGE, __name__, {}, parameters)
+    return store.produce(key, write, resumable=True)
 
 
 def measure(store: Store, task: Task, net: Net, config: FitConfig) -> Measured:
     """Fits a net; the table `tests` has a row per test, `nets` one of what came of it."""
     artifact = run(store, task, net, config)
-    counters = artifact.manifest.counters
+    properties = FittingProperties.read(artifact)
     rows = history(artifact)
     # The manifest has the time of the last attempt, the history that of all training.
     seconds = max(artifact.manifest.seconds, rows[-1]["seconds"])
-    return Measured({"tests": rows, "nets": [dict(counters)]}, seconds)
+    return Measured({"tests": rows, "nets": [dataclasses.asdict(properties)]}, seconds)
 
 
 def has_failed(measured: Tables) -> bool:
@@ -175,8 +200,8 @@ def _fit(directory, task, net, config):
             )
     files.rmtree(folder)
     last = tests.rows[-1]
-    counters = {**last, "parameters": model.count_params()}
-    return Outcome(counters, f"{last['exact']:.1%} right after {last['examples']:,.0f} examples")
+    properties = FittingProperties(**last, parameters=model.count_params())
+    return Outcome(properties, f"{last['exact']:.1%} right after {last['examples']:,.0f} examples")
 
 
 def _hyperparameters(task, net, config):

@@ -18,6 +18,7 @@ from pipeline.data.records import read_records, shard_paths
 from pipeline.settings import DataConfig, Settings
 from pipeline.stages import example_gen, schema_gen, statistics_gen, trainer
 from pipeline.store.artifacts import Artifact, Store, copy_tree
+from pipeline.training.exports import saved_models
 from pipeline.training.training_log import LAYER_GRADIENT, LOSS, SPEED, read_scalars
 from serving.graph.batching import rebatch
 from serving.graph.export import read_text_vocabulary
@@ -55,7 +56,7 @@ def measure(store: Store, text: Mixture, settings: Settings, pieces: int = 64) -
       of each layer's over steps), classes (loss by class of character) and models (one row).
     """
     examples, model = train(store, text, settings)
-    export = Export.load(trainer.saved_models(model)["float32"])
+    export = Export.load(saved_models(model)["float32"])
     return Measured(
         {
             **_logged(model, settings),
@@ -90,11 +91,11 @@ def _logged(model, settings):
 
 
 def _facts(model, export) -> Row:
-    counters = model.manifest.counters
+    properties = trainer.Properties.read(model)
     return {
-        "loss": counters["validation_nats"],
-        "parameters": counters["parameters"],
-        "characters": counters["characters"],
+        "loss": properties.validation_nats,
+        "parameters": properties.parameters,
+        "characters": properties.characters,
         "seconds": model.manifest.seconds,
         "text": export.sample(),
     }

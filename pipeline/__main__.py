@@ -1,271 +1,142 @@
-"""The command line: `python -m pipeline run`, a command per stage, `status` and `lineage`."""
+"""The command line: `python -m pipeline run`, a command per stage, `status` and others."""
 
 import datetime
-import os
+from typing import TYPE_CHECKING
 
 import click
 
 from common import command_line
-from model.config import ModelConfig
 from pipeline import options
-from pipeline.settings import DataConfig, TrainingConfig, load_preset
-from pipeline.stages import names
+from pipeline.stages import graph
+from pipeline.stages.graph import STAGES, Stage
 
-PROMPT_LENGTH = 500
+if TYPE_CHECKING:
+    from pipeline.stages.context import RunContext
 
 
 @click.group(context_settings=command_line.CONTEXT)
-def commands():
-    """From a raw corpus to a served character model, in names.
+def commands() -> None:
+    """Train a character model on a corpus, from raw text to a served model.
 
-    Each stage reuses its last output while its inputs, parameters and code stand. A stage run by
-    itself takes the newest artifacts of the stages before it.
+    Each stage reuses its last output while its inputs, parameters and code are unchanged. A stage
+    run by itself takes the newest artifacts of the stages before it.
     """
-
-
-def _listed(text):
-    return [part for part in text.split(",") if part]
 
 
 @commands.command("run")
-@options.corpus
-@options.preset(DataConfig, ModelConfig, TrainingConfig)
-@options.train
-@options.serving
-@click.option("--eval_streams", default=64, show_default=True, help="Streams of the evaluation.")
-@click.option("--prompt", default="", help="What the sample at the end continues.")
-@click.option(
-    "--sample_characters", default=PROMPT_LENGTH, show_default=True, help="0 for no sample."
-)
-@options.batching
-@options.beam
-@options.stage
-def run(
-    store,
-    text,
-    preset,
-    init_from,
-    devices,
-    model_name,
-    serving_dir,
-    eval_streams,
-    prompt,
-    sample_characters,
-    batching,
-    beam_options,
-    **overrides,
-):
-    """Run every stage, serve the model, and print a text it has written.
+@options.context_of(options.all_options(STAGES), takes_corpus=True)
+def run(context: "RunContext") -> None:
+    """Run every stage, serve the model, and print a text that it generates.
 
-    Options for Beam follow after `--`, as in `run -- --runner=FlinkRunner`.
+    Options for Beam follow after `--`, as in `run -- --runner=FlinkRunner`. Options win over the
+    preset, and the preset over the defaults given here.
     """
-    settings = load_preset(preset, overrides)
     command_line.import_tensorflow()
     from pipeline import orchestration
     from pipeline.reports.report import print_warning
     from pipeline.reports.sample import print_sample
 
-    served = orchestration.run_all(
-        store,
-        text,
-        settings,
-        serving_dir or os.path.join(store.root, "serving"),
-        model_name,
-        eval_streams,
-        init_from,
-        _listed(devices),
-        batching,
-        beam_options,
-    )
+    served = orchestration.run_all(context)
     if served.not_blessed:
         print_warning(f"not pushed: {served.not_blessed}")
-    if sample_characters:
-        print_sample(served, prompt, sample_characters)
+    if context.settings.run.sample_characters:
+        print_sample(served, context.settings.run.prompt, context.settings.run.sample_characters)
 
 
-@commands.command("example_gen")
-@options.corpus
-@options.preset(DataConfig)
-@options.beam
-@options.stage
-def example_gen(store, text, preset, beam_options, **overrides):
-    """Shard a corpus into TFRecords, split in two."""
-    from pipeline.stages import example_gen as stage
+def _add_command_of(stage: Stage) -> None:
+    """Adds the command that runs one stage by itself."""
 
-    stage.run(store, text, load_preset(preset, overrides).data, beam_options)
+    @commands.command(stage.run, help=stage.help)
+    @options.context_of(
+        stage.options, takes_corpus="corpus" in stage.options, every_worker=stage.every_worker
+    )
+    def run_stage(context: "RunContext") -> None:
+        if stage.tensorflow:
+            command_line.import_tensorflow()
+        from pipeline import orchestration
 
-
-@commands.command("transform")
-@options.preset(DataConfig)
-@options.beam
-@options.stage
-def transform(store, preset, beam_options, **overrides):
-    """Normalise the text of the examples, where --normalize or --lowercase asks for it."""
-    data = load_preset(preset, overrides).data
-    examples = store.latest(names.EXAMPLE_GEN)
-    command_line.import_tensorflow()
-    from pipeline.stages import transform as stage
-
-    stage.run(store, examples, data, beam_options)
+        orchestration.run_alone(stage, context)
 
 
-@commands.command("statistics_gen")
-@options.preset(DataConfig)
-@options.beam
-@options.stage
-def statistics_gen(store, preset, beam_options, **overrides):
-    """Count characters, pairs and line lengths."""
-    from pipeline.stages import statistics_gen as stage
+for _stage in STAGES:
+    if _stage.name != graph.EXAMPLE_VALIDATOR:
+        _add_command_of(_stage)
 
-    data = load_preset(preset, overrides).data
-    examples = store.latest(names.TRANSFORM if data.transforms else names.EXAMPLE_GEN)
-    stage.run(store, examples, data.character_unit, beam_options)
+
+@commands.command("example_validator", help=graph.named(graph.EXAMPLE_VALIDATOR).help)
+@click.option("--corpus", "new_corpus", default="", help="New corpus. Default: the eval split.")
+@options.context_of((), takes_corpus=False)
+def example_validator(context: "RunContext", new_corpus: str) -> None:
+    from pipeline import orchestration
+    from pipeline.reports.report import print_anomalies
+    from pipeline.stages import example_validator as stage
+
+    inputs = orchestration.newest_inputs(graph.named(graph.EXAMPLE_VALIDATOR), context)
+    splits = stage.SPLITS
+    if new_corpus:
+        inputs["statistics"] = stage.statistics_of_corpus(
+            context.store, new_corpus, inputs["schema"]
+        )
+        splits = ("train", "eval")
+    anomalies = stage.run(context.store, inputs["statistics"], inputs["schema"], splits)
+    print_anomalies(anomalies)
+    stage.require_valid(anomalies)
 
 
 @commands.command("statistics")
 @options.root
 @click.option("--html", required=True, type=click.Path(dir_okay=False), help="The page to write.")
-def statistics(root, html):
+def statistics(root: str, html: str) -> None:
     """Write the statistics as a page: frequencies, entropy, lines, scripts and drift."""
     from pipeline.reports import statistics_page
     from pipeline.store.artifacts import Store
 
-    statistics_page.write(Store(root).latest(names.STATISTICS_GEN), html)
+    statistics_page.write(Store(root).latest(graph.STATISTICS_GEN), html)
     click.echo(html)
 
 
-@commands.command("schema_gen")
-@options.stage
-def schema_gen(store):
-    """Derive schema and vocabulary from the training statistics."""
-    from pipeline.stages import schema_gen as stage
-
-    stage.run(store, store.latest(names.STATISTICS_GEN))
-
-
-@commands.command("example_validator")
-@click.option("--corpus", default="", help="A new corpus to validate; default: the eval split.")
-@options.stage
-def example_validator(store, corpus):
-    """Hold the eval split, or a new corpus, against the schema."""
-    from pipeline.reports.report import print_anomalies
-    from pipeline.stages import example_validator as stage
-
-    schema = store.latest(names.SCHEMA_GEN)
-    statistics = store.latest(names.STATISTICS_GEN)
-    splits = ("eval",)
-    if corpus:
-        statistics, splits = stage.statistics_of_corpus(store, corpus, schema), ("train", "eval")
-    anomalies = stage.run(store, statistics, schema, splits)
-    print_anomalies(anomalies)
-    stage.require_valid(anomalies)
-
-
-@commands.command("trainer")
-@options.preset(ModelConfig, TrainingConfig)
-@options.train
-@options.stage
-def trainer(store, preset, init_from, devices, **overrides):
-    """Train a model and export it; go on where an interrupted training stopped."""
-    settings = load_preset(preset, overrides)
-    schema = store.latest(names.SCHEMA_GEN)
-    command_line.import_tensorflow()
-    from pipeline.stages import trainer as stage
-
-    examples = store.ancestor(schema, "statistics", "examples")
-    stage.run(store, examples, schema, settings, init_from, _listed(devices))
-
-
-def _base_path(store, serving_dir, model_name):
-    """Where the newest model is served, or is to be."""
-    name = model_name or store.latest(names.EXAMPLE_GEN).manifest.counters["corpus"]
-    return os.path.join(serving_dir or os.path.join(store.root, "serving"), name)
-
-
-@commands.command("evaluator")
-@options.serving
-@click.option("--eval_streams", default=64, show_default=True, help="Streams of the evaluation.")
-@options.stage
-def evaluator(store, serving_dir, model_name, eval_streams):
-    """Measure the exported model on the eval split, against the one pushed last."""
-    model = store.latest(names.TRAINER)
-    command_line.import_tensorflow()
-    from pipeline.stages import evaluator as stage
-    from pipeline.store.lineage import pushed_before
-
-    baseline = pushed_before(_base_path(store, serving_dir, model_name), model)
-    examples = store.ancestor(model, "examples")
-    statistics = store.ancestor(model, "schema", "statistics")
-    stage.run(store, model, examples, statistics, baseline, eval_streams)
-
-
-@commands.command("infra_validator")
-@options.stage
-def infra_validator(store):
-    """Start a server on the exported model and ask it."""
-    model = store.latest(names.TRAINER)
-    command_line.import_tensorflow()
-    from pipeline.stages import infra_validator as stage
-
-    stage.run(store, model)
-
-
-@commands.command("pusher")
-@options.serving
-@options.batching
-@options.stage
-def pusher(store, serving_dir, model_name, batching):
-    """Copy the blessed model into the serving directory, as its next version."""
-    model = store.latest(names.TRAINER)
-    evaluation = store.latest(names.EVALUATOR)
-    infra_blessing = store.latest(names.INFRA_VALIDATOR)
-    command_line.import_tensorflow()
-    from pipeline.stages import pusher as stage
-
-    stage.require_blessed(model, evaluation, infra_blessing)
-    base_path = _base_path(store, serving_dir, model_name)
-    stage.run(store, model, evaluation, infra_blessing, base_path, batching)
-
-
 @commands.command("status")
-@options.root
-def status(root):
-    """Print the stages with state, age, time taken and main figure."""
-    from pipeline.reports.report import print_status
-    from pipeline.store.artifacts import Store
+@options.context_of(options.all_options(STAGES), takes_corpus=True, lock=False)
+def status(context: "RunContext") -> None:
+    """Print the state of each stage in a run with the same options.
 
-    store = Store(root)
-    shown = list(names.ALWAYS)
-    if store.paths(names.TRANSFORM):
-        shown.insert(1, names.TRANSFORM)
-    print_status(store, shown, datetime.datetime.now(datetime.UTC))
+    A stage is complete if the artifact that such a run would use exists. Nothing is run.
+    """
+    from pipeline import orchestration
+    from pipeline.reports.report import print_status
+
+    print_status(orchestration.states(context), datetime.datetime.now(datetime.UTC))
+
+
+@commands.command("graph")
+def print_graph() -> None:
+    """Print the graph of the stages in the DOT language."""
+    from pipeline.reports.graph_picture import to_dot
+
+    click.echo(to_dot(STAGES), nl=False)
 
 
 @commands.command("verify")
-@click.option("--remove/--keep", default=False, help="Remove what is damaged; a run makes it anew.")
-@options.stage
-def verify(store, remove):
-    """Hold every artifact against the checksums of its manifest."""
+@click.option("--remove/--keep", default=False, help="Whether to remove damaged artifacts.")
+@options.context_of((), takes_corpus=False)
+def verify(context: "RunContext", remove: bool) -> None:
+    """Compare every artifact with the checksums of its manifest."""
     from pipeline.data.records import describe_damage
     from pipeline.store import verification
 
-    verification.verify(store, remove, describe_damage)
+    verification.verify(context.store, remove, describe_damage)
 
 
 @commands.command("lineage")
-@options.root
-@options.serving
-@click.option("--version", default=0, help="A pushed version; 0 for the newest.")
-def lineage(root, serving_dir, model_name, version):
-    """Say which corpus, records, checkpoint and metrics a pushed version came from."""
-    command_line.import_tensorflow()
+@click.option("--version", default=0, help="Number of a pushed version; 0 for the newest.")
+@options.context_of(("model_name", "serving_dir"), takes_corpus=False, lock=False)
+def lineage(context: "RunContext", version: int) -> None:
+    """Print the corpus, records, checkpoint and metrics that a pushed version came from."""
     from pipeline.reports.report import print_lineage
-    from pipeline.store.artifacts import Store
     from pipeline.store.lineage import ancestors, find_version
 
-    store = Store(root)
-    pushed = find_version(_base_path(store, serving_dir, model_name), version)
-    print_lineage(pushed, ancestors(store, pushed))
+    pushed = find_version(context.base_path, version)
+    print_lineage(pushed, ancestors(context.store, pushed))
 
 
 if __name__ == "__main__":

@@ -1,143 +1,141 @@
-"""Options that several commands of the pipeline share, as decorators."""
+"""The options of the pipeline's commands, as decorators; most are fields of the settings."""
 
+import dataclasses
 import functools
-from typing import get_args
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import click
 
 from common import command_line
-from pipeline.settings import CORPUS_HELP, MixUntil, preset_names
+from pipeline.settings import RunConfig, Settings, load_preset, preset_names
+from pipeline.stages.graph import Stage
 
 DEFAULT_ROOT = "runs"
 DEFAULT_PRESET = "demo"
-DEFAULT_CORPUS = "stdlib"
+
+Command = Callable[..., Any]
+
+_RUN_OPTIONS = tuple(field.name for field in dataclasses.fields(RunConfig))
+_OTHERS = {
+    "serving_dir": "Directory that models are pushed to. Default: `serving` under the root.",
+    "init_from": "Trainer artifact whose weights to start from. Default: random weights.",
+    "devices": "Comma-separated devices, such as gpu:0,gpu:1. Default: all GPUs, or the CPU.",
+}
+"""Options that are no settings, as they depend on the machine."""
 
 
-def root(command):
-    """--root, where all artifacts are."""
+def root(command: Command) -> Command:
+    """Adds --root, the directory of all artifacts."""
     return click.option(
         "--root", default=DEFAULT_ROOT, show_default=True, help="Directory of all artifacts."
     )(command)
 
 
-def serving(command):
-    """--model_name and --serving_dir, where models are pushed to."""
-    for option in (
-        click.option("--model_name", default="", help="Default: the name of the corpus."),
-        click.option("--serving_dir", default="", help="Default: `serving` under the root."),
-    ):
-        command = option(command)
-    return command
+def context_of(
+    options: Iterable[type | str], takes_corpus: bool, every_worker: bool = False, lock: bool = True
+) -> Callable[[Command], Command]:
+    """Gives a command the context that its options describe, as its first argument.
 
+    Args:
+      options: Dataclasses of settings, and names of single options; as in `Stage.options`.
+      takes_corpus: Whether the command reads a corpus itself.
+      every_worker: Whether all workers of a cluster run the command, and not only the chief.
+      lock: Whether the command writes the root, and so locks it.
+    """
+    options = _ordered(options)
 
-def batching(command):
-    """How a pushed model is to merge requests, where that is to be otherwise than exported."""
-    helps = {
-        "num_batch_threads": (1, "Merged batches that run at once; as exported by default."),
-        "batch_timeout_micros": (0, "How long a row waits for others; as exported by default."),
-        "max_batch_size": (1, "Most rows of a merged batch of requests; as exported by default."),
-    }
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapper(root: str, preset: str = DEFAULT_PRESET, **given: Any) -> Any:
+            from pipeline.reports.report import report
+            from pipeline.stages.context import RunContext
+            from pipeline.store.artifacts import Store
 
-    @functools.wraps(command)
-    def wrapper(*arguments, **options):
-        given = {name: options.pop(name) for name in helps}
-        batching = {name: value for name, value in given.items() if value is not None}
-        return command(*arguments, batching=batching, **options)
+            is_chief = _require_chief(every_worker or not lock)
+            others = {name: given.pop(name) for name in _OTHERS if name in given}
+            others["devices"] = tuple(filter(None, others.pop("devices", "").split(",")))
+            beam_options = given.pop("beam_options", ())
+            extra = {name: given.pop(name) for name in [*given] if not _is_setting(name)}
+            context = RunContext(
+                store=Store(root, report, is_chief),
+                settings=_settings(preset, given),
+                takes_corpus=takes_corpus,
+                beam_options=tuple(beam_options),
+                **others,
+            )
+            if not lock:
+                return command(context, **extra)
+            if takes_corpus:
+                _ = context.text  # a mistake is reported before the root is created
+            with context.store.writing():
+                return command(context, **extra)
 
-    for name, (least, help_text) in helps.items():
-        wrapper = click.option(f"--{name}", type=click.IntRange(least), help=help_text)(wrapper)
-    return wrapper
-
-
-def corpus(command):
-    """Gives a command the mixture that its options describe."""
-
-    @functools.wraps(command)
-    def wrapper(corpus, weights, mix_until, **options):
-        from pipeline.data.corpus import resolve_mixture
-
-        return command(text=resolve_mixture(corpus, weights, mix_until), **options)
-
-    for option in (
-        click.option(
-            "--mix_until",
-            type=click.Choice(get_args(MixUntil)),
-            default=get_args(MixUntil)[0],
-            show_default=True,
-            help="Whether a mixture ends with the first corpus that ends, or with the last, those "
-            "that end earlier beginning anew.",
-        ),
-        click.option(
-            "--weights",
-            multiple=True,
-            type=float,
-            help="The share of each --corpus in the mixture, in any unit; equal by default.",
-        ),
-        click.option(
-            "--corpus",
-            multiple=True,
-            default=[DEFAULT_CORPUS],
-            show_default=True,
-            help=f"The text: {CORPUS_HELP}. Given several times, a mixture.",
-        ),
-    ):
-        wrapper = option(wrapper)
-    return wrapper
-
-
-def beam(command):
-    """Arguments after `--`, for Beam."""
-    return click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)(command)
-
-
-def preset(*configs):
-    """--preset, and an option for every parameter of the given parts of one."""
-
-    def decorate(command):
-        for config in reversed(configs):
-            command = command_line.options_of(config)(command)
-        return click.option(
-            "--preset",
-            default=DEFAULT_PRESET,
-            show_default=True,
-            help=f"One of {', '.join(preset_names())}, or a .toml file.",
-        )(command)
+        for option in reversed(options):
+            wrapper = _add(option, wrapper)
+        if any(option not in _OTHERS and option != "beam_options" for option in options):
+            wrapper = _preset(wrapper)
+        return root(wrapper)
 
     return decorate
 
 
-def stage(command):
-    """Gives a command the store of its --root, with a report of every artifact."""
-
-    @functools.wraps(command)
-    def wrapper(root, **options):
-        from model.errors import InputError
-        from pipeline.reports.report import report
-        from pipeline.store.artifacts import Store
-        from pipeline.training.workers import this_worker
-
-        worker = this_worker()
-        if not (worker.is_chief or command.__name__ == "trainer"):
-            raise InputError(
-                f"this is worker {worker.index} of a training, and only its first one runs other "
-                "stages than trainer"
-            )
-        store = Store(root, report, leads=worker.is_chief)
-        with store.writing():
-            return command(store, **options)
-
-    return root(wrapper)
+def all_options(stages: Iterable[Stage]) -> list[type | str]:
+    """Returns the options of a command that runs several stages."""
+    return _ordered([*_RUN_OPTIONS, *(option for stage in stages for option in stage.options)])
 
 
-def train(command):
-    """What a training begins with, and where it runs."""
-    for option in (
-        click.option("--init_from", default="", help="Trainer artifact to take weights from."),
-        click.option(
-            "--devices",
-            default="",
-            help="Comma-separated devices, such as gpu:0,gpu:1; all GPUs or the CPU by default.",
-        ),
-    ):
-        command = option(command)
-    return command
+def _ordered(options: Iterable[type | str]) -> list[type | str]:
+    """Returns options without repetitions, the arguments for Beam last."""
+    return sorted(dict.fromkeys(options), key=lambda option: option == "beam_options")
+
+
+def _is_setting(name: str) -> bool:
+    return any(name in config.__dataclass_fields__ for config in Settings.__annotations__.values())
+
+
+def _settings(preset: str, given: dict[str, Any]) -> Settings:
+    """Reads a preset; options that are given take precedence over it."""
+    # An option that may be given several times is an empty tuple if it is not given.
+    overrides = {name: value for name, value in given.items() if value not in (None, ())}
+    if "corpus" in overrides:
+        overrides.setdefault("weights", ())  # those of a preset are for its own corpora
+    return load_preset(preset, overrides)
+
+
+def _require_chief(every_worker: bool) -> bool:
+    """Returns whether this worker is the chief.
+
+    Raises:
+      InputError: If it is not, and the command is for the chief alone.
+    """
+    from model.errors import InputError
+    from pipeline.training.workers import this_worker
+
+    worker = this_worker()
+    if not (worker.is_chief or every_worker):
+        raise InputError(
+            f"this is worker {worker.index} of a training, and only its first one runs other "
+            "stages than trainer"
+        )
+    return worker.is_chief
+
+
+def _preset(command: Command) -> Command:
+    return click.option(
+        "--preset",
+        default=DEFAULT_PRESET,
+        show_default=True,
+        help=f"One of {', '.join(preset_names())}, or a .toml file.",
+    )(command)
+
+
+def _add(option: type | str, command: Command) -> Command:
+    """Adds an option, or the options of a dataclass, to a command."""
+    if isinstance(option, type):
+        return command_line.options_of(option)(command)
+    if option in _OTHERS:
+        return click.option(f"--{option}", default="", help=_OTHERS[option])(command)
+    if option == "beam_options":
+        return click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)(command)
+    return command_line.options_of(RunConfig, only=(option,))(command)

@@ -1,34 +1,21 @@
-"""All stages after one another."""
+"""The run of all stages, the run of one stage by itself, and the state of each before a run."""
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from pipeline.data.corpus import Mixture
-from pipeline.settings import Settings
-from pipeline.stages import (
-    evaluator,
-    example_gen,
-    example_validator,
-    infra_validator,
-    pusher,
-    schema_gen,
-    statistics_gen,
-    trainer,
-    transform,
-)
-from pipeline.store import lineage
-from pipeline.store.artifacts import Store
-from pipeline.training.checkpoints import InitialWeights
+from pipeline.stages import graph
+from pipeline.stages.context import RunContext
+from pipeline.stages.graph import Stage
+from pipeline.store import blessing
+from pipeline.store.artifacts import Artifact, ArtifactMissingError, ExpectedArtifact
 
 
 class Served(NamedTuple):
-    """What a run leaves to be served.
+    """The model that a run leaves in the serving directory.
 
     Attributes:
-      model_name: the model.
-      base_path: where its versions are.
-      not_blessed: why the new model was not pushed; empty if it was.
+      model_name: Name of the model.
+      base_path: Directory of its versions.
+      not_blessed: Reason why the new model was not pushed; empty if it was.
     """
 
     model_name: str
@@ -36,50 +23,119 @@ class Served(NamedTuple):
     not_blessed: str
 
 
-def run_all(
-    store: Store,
-    text: Mixture,
-    settings: Settings,
-    serving_dir: str,
-    model_name: str = "",
-    eval_streams: int = 64,
-    init_from: str = "",
-    devices: Sequence[str] = (),
-    batching: Mapping[str, int] = {},
-    beam_options: Sequence[str] = (),
-) -> Served:
-    """Runs every stage whose artifact is not there yet.
+class StageState(NamedTuple):
+    """The state of a stage in a run that has not begun.
 
-    Args:
-      store: where artifacts are.
-      text: what to train on.
-      settings: the preset.
-      serving_dir: where models are pushed to.
-      model_name: what the model is called; empty for the name of the corpus.
-      eval_streams: see `evaluator.run`.
-      init_from: see `trainer.run`.
-      devices: see `trainer.run`.
-      batching: see `pusher.run`.
-      beam_options: see `example_gen.run`.
+    Attributes:
+      stage: Name of the stage.
+      state: "complete" if the artifact that the run would use exists, "interrupted" if its writing
+        was, "missing" if it never began, "blocked" if another artifact keeps the stage from
+        running, and "waiting" if its fingerprint depends on an artifact that does not exist.
+      by: Name of the stage that blocks this one, or that it is waiting for; otherwise empty.
+      artifact: Artifact of a complete stage; otherwise None.
+    """
+
+    stage: str
+    state: Literal["complete", "interrupted", "missing", "blocked", "waiting"]
+    by: str = ""
+    artifact: Artifact | None = None
+
+
+def run_all(context: RunContext) -> Served:
+    """Runs every stage whose artifact does not exist yet.
 
     Raises:
-      InputError: for what a user must mend.
+      InputError: On invalid user input.
     """
-    if init_from:
-        InitialWeights(init_from)  # a mistake is said before the work begins, not after
-    examples = example_gen.run(store, text, settings.data, beam_options)
-    examples = transform.run(store, examples, settings.data, beam_options)
-    statistics = statistics_gen.run(store, examples, settings.data.character_unit, beam_options)
-    schema = schema_gen.run(store, statistics)
-    trainer.require_enough_text(examples, schema, settings)
-    example_validator.require_valid(example_validator.run(store, statistics, schema))
-    model = trainer.run(store, examples, schema, settings, init_from, devices)
-    name = model_name or text.name
-    base_path = os.path.join(serving_dir, name)
-    baseline = lineage.pushed_before(base_path, model)
-    evaluation = evaluator.run(store, model, examples, statistics, baseline, eval_streams)
-    if not evaluator.blessed(evaluation):
-        return Served(name, base_path, evaluation.manifest.counters["not_blessed"])
-    infra_blessing = infra_validator.run(store, model)
-    pusher.run(store, model, evaluation, infra_blessing, base_path, batching)
-    return Served(name, base_path, "")
+    stages = graph.stages_of(context.settings)
+    for stage in stages:
+        if check := getattr(stage.module, "check_options", None):
+            check(context)
+    artifacts: dict[str, Artifact] = {}
+    for stage in stages:
+        artifact = stage.module.execute(context, **_inputs(stage, context, artifacts))
+        artifacts[stage.name] = artifact
+        if stage.may_stop and (objection := blessing.objection(artifact)):
+            return Served(context.model_name, context.base_path, objection)
+        _check_inputs_from(stage, stages, context, artifacts)
+    return Served(context.model_name, context.base_path, "")
+
+
+def _check_inputs_from(
+    finished: Stage, stages: list[Stage], context: RunContext, artifacts: dict[str, Artifact]
+) -> None:
+    """Checks the inputs of the stages that had to wait for one stage alone."""
+    for stage in stages:
+        producers = set(graph.producers(stage, context.settings).values())
+        check = getattr(stage.module, "check_inputs", None)
+        if check and finished.name in producers and producers <= artifacts.keys():
+            check(context, **_inputs(stage, context, artifacts))
+
+
+def _inputs(
+    stage: Stage, context: RunContext, artifacts: dict[str, Artifact]
+) -> dict[str, Artifact]:
+    producers = graph.producers(stage, context.settings)
+    return {role: artifacts[name] for role, name in producers.items()}
+
+
+def run_alone(stage: Stage, context: RunContext) -> Artifact:
+    """Runs one stage, on the newest artifacts of the stages before it.
+
+    Raises:
+      InputError: On invalid user input, or if an input does not exist.
+    """
+    return stage.module.execute(context, **newest_inputs(stage, context))
+
+
+def newest_inputs(stage: Stage, context: RunContext) -> dict[str, Artifact]:
+    """Returns the newest inputs of a stage that fit together.
+
+    Raises:
+      InputError: If one of them does not exist.
+    """
+    found: dict[str, Artifact] = {}
+    for role, name in graph.producers(stage, context.settings).items():
+        if role not in stage.ancestry:
+            found[role] = context.store.latest(name)
+    for role, (first, *others) in stage.ancestry.items():
+        found[role] = context.store.ancestor(found[first], *others)
+    return found
+
+
+def states(context: RunContext) -> list[StageState]:
+    """Returns the state of each stage in the run that the context describes; runs nothing.
+
+    Raises:
+      InputError: On invalid user input.
+    """
+    found: dict[str, StageState] = {}
+    expected: dict[str, Artifact | ExpectedArtifact] = {}
+    for stage in graph.stages_of(context.settings):
+        found[stage.name] = _state(stage, context, found, expected)
+    return list(found.values())
+
+
+def _state(
+    stage: Stage,
+    context: RunContext,
+    found: dict[str, StageState],
+    expected: dict[str, Artifact | ExpectedArtifact],
+) -> StageState:
+    """Returns the state of a stage, and adds its artifact to those expected."""
+    producers = graph.producers(stage, context.settings)
+    for name in (*producers.values(), *stage.after):
+        before = found[name]
+        if before.state in ("blocked", "waiting"):
+            return StageState(stage.name, before.state, before.by)
+        if before.artifact and graph.named(name).may_stop and blessing.objection(before.artifact):
+            return StageState(stage.name, "blocked", name)
+    try:
+        inputs = {role: expected[name] for role, name in producers.items()}
+        key = stage.module.plan(context, **inputs)
+    except ArtifactMissingError as error:
+        return StageState(stage.name, "waiting", error.stage)
+    artifact = expected[stage.name] = context.store.expect(key)
+    if isinstance(artifact, ExpectedArtifact):
+        return StageState(stage.name, context.store.state(key))
+    return StageState(stage.name, "complete", artifact=artifact)

@@ -1,4 +1,4 @@
-"""Corpora: where the text comes from, and how it is read whatever it is packed in."""
+"""Corpora: the sources of text, and how they are downloaded and unpacked."""
 
 import bz2
 import gzip
@@ -9,14 +9,15 @@ import sysconfig
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, NamedTuple
-
-import requests
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from common import files
 from model.errors import InputError
 from pipeline.settings import CORPUS_HELP, MixUntil
-from pipeline.store.artifacts import fingerprint_of
+from pipeline.store.manifest import fingerprint_of
+
+if TYPE_CHECKING:
+    import requests
 
 BLOCK = 1 << 20
 
@@ -30,17 +31,17 @@ LICENSES = {
     "enwik8": "the GNU Free Documentation License and, since 2009, Creative Commons "
     "Attribution-ShareAlike 3.0 (SPDX: GFDL-1.2-or-later, CC-BY-SA-3.0)",
 }
-"""Licences of the corpora that have a name of their own."""
+"""Licences of the corpora that have a name."""
 
 
 class Source(NamedTuple):
     """One file of a corpus.
 
     Attributes:
-      name: what the records call it; relative to the directory where the corpus is one.
-      path: where it is read from.
-      size: bytes of the file.
-      modified: time of its last change, in nanoseconds; 0 where unknown.
+      name: Name of the file in the records; if the corpus is a directory, relative to it.
+      path: Path of the file.
+      size: Size of the file, in bytes.
+      modified: Time of its last change, in nanoseconds; 0 (the default) if unknown.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Source(NamedTuple):
 
     @property
     def packing(self) -> str:
-        """The suffix that says how it is compressed; empty for plain text."""
+        """The suffix that names its compression; empty for plain text."""
         suffix = os.path.splitext(self.path)[1].lower()
         return suffix if suffix in _OPENERS else ""
 
@@ -59,12 +60,12 @@ class Corpus(NamedTuple):
     """A sequence of sources, read one after the other.
 
     Attributes:
-      name: what a model of it is called.
-      sources: the files.
-      url: where it is downloaded from; `sources` is empty until then.
-      size: bytes of the text that it must have after unpacking; 0 for any.
-      sha1: the SHA-1 it must have after unpacking; empty for any.
-      version: what tells one state of a URL from another.
+      name: Name of the corpus, which a model of it has by default.
+      sources: Files, in order.
+      url: URL that it is downloaded from, in which case `sources` is empty.
+      size: Size of the text after unpacking, in bytes; 0 (the default) for any.
+      sha1: SHA-1 of the text after unpacking; empty (the default) for any.
+      version: Version of the content of the URL.
     """
 
     name: str
@@ -76,19 +77,19 @@ class Corpus(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """Changes with any file's name, size or time of change, as TFX's ExampleGen has it."""
+        """A fingerprint that changes with any file's name, size or time of change, as in TFX."""
         sources = [[source.name, source.size, source.modified] for source in self.sources]
         return fingerprint_of([self.name, sources, self.url, self.size, self.sha1, self.version])
 
 
 class Mixture(NamedTuple):
-    """Several corpora, read in turns.
+    """A mixture of corpora, which are read in turns.
 
     Attributes:
-      corpora: the corpora.
-      weights: the share of each, in any unit.
-      until: whether the text ends with the first corpus that ends, or with the last, those that end
-        earlier beginning anew.
+      corpora: Corpora of the mixture.
+      weights: Share of each corpus, in any unit.
+      until: End of the text: with the first corpus that ends (the default), or with the last, where
+        those that end earlier begin again.
     """
 
     corpora: tuple[Corpus, ...]
@@ -97,24 +98,24 @@ class Mixture(NamedTuple):
 
     @classmethod
     def of(cls, corpus: Corpus) -> "Mixture":
-        """One corpus by itself."""
+        """Returns the mixture of a single corpus."""
         return cls((corpus,), (1.0,))
 
     @property
     def name(self) -> str:
-        """What a model of it is called."""
+        """The name of the mixture, which a model of it has by default."""
         return "-".join(corpus.name for corpus in self.corpora)
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """What the names of each corpus' sources begin with, so that no two are the same."""
+        """The prefixes of the names of each corpus' sources, which keep these distinct."""
         if len(self.corpora) == 1:
             return ("",)
         return tuple(f"{number}-{corpus.name}/" for number, corpus in enumerate(self.corpora))
 
     @property
     def fingerprint(self) -> str:
-        """Changes with any corpus; of one alone, its own."""
+        """A fingerprint that changes with any corpus; that of the corpus itself if it is alone."""
         if len(self.corpora) == 1:
             return self.corpora[0].fingerprint
         parts = [corpus.fingerprint for corpus in self.corpora]
@@ -124,15 +125,15 @@ class Mixture(NamedTuple):
 def resolve_mixture(
     texts: Sequence[str], weights: Sequence[float] = (), until: MixUntil = "first_exhausted"
 ) -> Mixture:
-    """The mixture of corpora that a user names.
+    """Returns the mixture of corpora that a user names.
 
     Args:
-      texts: what `resolve` takes.
-      weights: the share of each corpus; none for equal ones.
-      until: see `Mixture`.
+      texts: Corpora, each as for `resolve`.
+      weights: Share of each corpus; empty (the default) for equal shares.
+      until: End of the text; see `Mixture`.
 
     Raises:
-      InputError: if there is no such corpus, or the weights do not fit.
+      InputError: If there is no such corpus, or the weights do not fit.
     """
     weights = weights or [1.0] * len(texts)
     if len(weights) != len(texts):
@@ -146,10 +147,13 @@ def resolve_mixture(
 
 
 def resolve(text: str) -> Corpus:
-    """The corpus that a user names.
+    """Returns the corpus that a user names.
+
+    Args:
+      text: Path, glob or URL of a corpus, "stdlib" or "enwik8".
 
     Raises:
-      InputError: if there is no such corpus, or no text in it.
+      InputError: If there is no such corpus, or no text in it.
     """
     if text == "stdlib":
         return _standard_library()
@@ -174,18 +178,18 @@ def resolve(text: str) -> Corpus:
     return Corpus(_model_name(text), tuple(sources))
 
 
-def _model_name(text):
-    """A name for a model of this corpus: the last part of its path without suffixes."""
+def _model_name(text: str) -> str:
+    """Returns the name of a corpus: the last part of its path without suffixes."""
     base = os.path.basename(text.rstrip("/").split("?")[0]).split(".")[0]
     kept = "".join(c if c.isalnum() or c in "-_" else "_" for c in base).strip("_")
     return kept or "corpus"
 
 
-def _source(name, path):
+def _source(name: str, path: str) -> Source:
     return Source(name, path, *files.stat(path))
 
 
-def _standard_library():
+def _standard_library() -> Corpus:
     root = sysconfig.get_path("stdlib")
     sources = []
     for folder, folders, names in os.walk(root):
@@ -201,7 +205,7 @@ def _standard_library():
     return Corpus("stdlib", tuple(sorted(sources)))
 
 
-def _in_directory(root):
+def _in_directory(root: str) -> list[Source]:
     sources = []
     for folder, _, names in files.walk(root):
         for name in names:
@@ -211,41 +215,48 @@ def _in_directory(root):
     return sorted(source for source in sources if source.size and _is_text(source))
 
 
-def _is_text(source):
-    """Whether a file is packed, or has no NUL byte at its beginning, which is git's rule."""
+def _is_text(source: Source) -> bool:
+    """Returns whether a file is packed, or has no NUL byte at its beginning (git's rule)."""
     if source.packing:
         return True
     with files.open_file(source.path, "rb") as file:
         return b"\0" not in file.read(8000)
 
 
-def _at_url(url):
+def _at_url(url: str) -> Corpus:
+    import requests
+
     try:
         response = requests.head(url, allow_redirects=True, timeout=30)
         response.raise_for_status()
     except requests.RequestException as error:
-        raise InputError(f"{url} cannot be had ({_network_reason(error)}); check it") from error
+        raise InputError(f"{url} is unreachable ({_network_reason(error)}); check it") from error
     version = response.headers.get("ETag") or response.headers.get("Last-Modified", "")
     return Corpus(_model_name(url), url=url, version=version)
 
 
-def _network_reason(error):
+def _network_reason(error: "requests.RequestException") -> str:
     if error.response is not None:
         return f"HTTP status {error.response.status_code}"
     return type(error).__name__
 
 
 def download(corpus: Corpus, directory: str, progress: Callable[[int, int], None]) -> Source:
-    """Fetches a corpus that has a URL.
+    """Downloads a corpus that has a URL.
 
     Args:
-      corpus: the corpus.
-      directory: where to put it.
-      progress: called with the bytes so far and in all (0 where unknown).
+      corpus: Corpus to download.
+      directory: Directory of the downloaded file.
+      progress: Function that is called with the bytes so far, and in all (0 if unknown).
+
+    Returns:
+      The downloaded file.
 
     Raises:
-      InputError: if it cannot be fetched whole.
+      InputError: If the download fails or is incomplete.
     """
+    import requests
+
     name = os.path.basename(corpus.url.split("?")[0]) or "corpus"
     path = os.path.join(directory, name)
     done = 0
@@ -271,10 +282,17 @@ def download(corpus: Corpus, directory: str, progress: Callable[[int, int], None
 
 
 def unpack(source: Source, path: str) -> int:
-    """Writes the text of a packed source to a file, as a stream, and returns its size.
+    """Writes the text of a packed source to a file, as a stream.
+
+    Args:
+      source: Packed source.
+      path: Path of the file.
+
+    Returns:
+      The size of the text, in bytes.
 
     Raises:
-      InputError: if it is truncated or not what its suffix says.
+      InputError: If it is truncated or not what its suffix says.
     """
     size = 0
     try:
@@ -293,7 +311,7 @@ def unpack(source: Source, path: str) -> int:
     return size
 
 
-# Of zip files, RuntimeError is a password and NotImplementedError a method that Python lacks.
+# zipfile raises RuntimeError for a password, and NotImplementedError for an unknown method.
 _UNPACK_ERRORS = (
     EOFError,
     NotImplementedError,
@@ -323,10 +341,10 @@ _OPENERS: dict[str, Callable[[IO[bytes]], Iterator[IO[bytes]]]] = {
 
 
 def require_unchanged(corpus: Corpus) -> None:
-    """Compares the files of a corpus with what they were when it was resolved.
+    """Checks that the files of a corpus are as they were when it was resolved.
 
     Raises:
-      InputError: if one of them has another size or time of change.
+      InputError: If one of them has another size or time of change.
     """
     for source in corpus.sources:
         try:
@@ -342,10 +360,14 @@ def require_unchanged(corpus: Corpus) -> None:
 
 
 def check_content(corpus: Corpus, paths: list[str]) -> None:
-    """Compares unpacked text with the size and checksum its corpus must have.
+    """Checks that unpacked text has the size and checksum of its corpus.
+
+    Args:
+      corpus: Corpus of the text.
+      paths: Paths of the unpacked files, in order.
 
     Raises:
-      InputError: if either differs.
+      InputError: If either differs.
     """
     if not corpus.sha1:
         return

@@ -1,9 +1,9 @@
-"""Counts of characters, of pairs of neighbours and of lines, which texts in a row add up to."""
+"""Counts of characters, pairs and line lengths, which can be joined over consecutive texts."""
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -12,16 +12,16 @@ from common.background import Background
 from model.config import CharacterUnit
 
 NEWLINE = ord("\n")
-GATHERED = 1 << 20  # characters that are counted at once
-DENSE = 1 << 22  # most counters that are kept one for each value there could be
+GATHERED = 1 << 20  # characters counted at once
+DENSE = 1 << 22  # most values for which a counter each is kept
 
 
 class Tally(NamedTuple):
-    """How often each value occurs.
+    """A tally of values.
 
     Attributes:
-      values: ascending, int64 `[n]`.
-      occurrences: of each, above 0, int64 `[n]`.
+      values: Distinct values, ascending, int64 `[n]`.
+      occurrences: Number of occurrences of each, above 0, int64 `[n]`.
     """
 
     values: np.ndarray
@@ -29,28 +29,28 @@ class Tally(NamedTuple):
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Tally":
-        """The tally of integers from 0 on, in any order."""
+        """Returns the tally of integers of at least 0, in any order."""
         if len(values) and int(values.max()) < DENSE:
             return cls.of_dense(np.bincount(values))
         return cls(*_int64(*np.unique(values, return_counts=True)))
 
     @classmethod
     def of_dense(cls, occurrences: np.ndarray) -> "Tally":
-        """The tally of values from 0 on that occur so often."""
+        """Returns the tally of the values 0, 1, 2, ... with these occurrences."""
         values = np.flatnonzero(occurrences)
         return cls(*_int64(values, occurrences[values]))
 
     @classmethod
     def sum(cls, tallies: Sequence["Tally"]) -> "Tally":
-        """All of them together."""
+        """Returns the sum of several tallies."""
         values = np.concatenate([tally.values for tally in tallies])
         occurrences = np.concatenate([tally.occurrences for tally in tallies])
-        order = np.argsort(values, kind="stable")  # fast where few rising sequences follow
+        order = np.argsort(values, kind="stable")  # fast for a few ascending sequences in a row
         return cls.of_sorted(values[order], occurrences[order])
 
     @classmethod
     def of_sorted(cls, values: np.ndarray, occurrences: np.ndarray) -> "Tally":
-        """The tally of ascending values, those that are equal taken together."""
+        """Returns the tally of ascending values; equal ones are merged."""
         if not len(values):
             return NOTHING
         starts = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
@@ -58,11 +58,11 @@ class Tally(NamedTuple):
 
     @property
     def total(self) -> int:
-        """The number of values, each as often as it occurs."""
+        """The number of occurrences of all values."""
         return int(self.occurrences.sum())
 
 
-def _int64(*arrays):
+def _int64(*arrays: np.ndarray) -> Iterator[np.ndarray]:
     return (array.astype(np.int64, copy=False) for array in arrays)
 
 
@@ -70,12 +70,12 @@ NOTHING = Tally(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 class Tallies(NamedTuple):
-    """What is counted in a text wherever it stands.
+    """The tallies of a text that do not depend on its neighbours.
 
     Attributes:
-      characters: of the codes.
-      pairs: of neighbours, as `first << 32 | second`.
-      lines: of the lengths of the lines that begin and end here.
+      characters: Tally of the codes.
+      pairs: Tally of pairs of neighbours, as `first << 32 | second`.
+      lines: Tally of the lengths of the lines that begin and end in the text.
     """
 
     characters: Tally = NOTHING
@@ -84,21 +84,21 @@ class Tallies(NamedTuple):
 
     @classmethod
     def sum(cls, several: Iterable["Tallies"]) -> "Tallies":
-        """All of them together."""
+        """Returns the sums of several tallies."""
         return cls(*(Tally.sum([NOTHING, *column]) for column in zip(*several, strict=True)))
 
 
 class Edges(NamedTuple):
-    """What there is to know of a text to join it to its neighbours.
+    """The facts about a text by which it is joined to its neighbours.
 
     Attributes:
-      head: characters before the first line feed, or of the whole text if it has none.
-      tail: characters after the last line feed, or of the whole text.
-      broken: whether it has a line feed.
-      first: the first code; -1 where the text is empty.
-      last: the last code; likewise.
-      records: number of records.
-      invalid: the first place that is not UTF-8, as "source, byte n"; empty where there is none.
+      head: Number of characters before the first line feed, or of the whole text if it has none.
+      tail: Number of characters after the last line feed, or of the whole text.
+      broken: Whether it has a line feed.
+      first: First code; -1 if the text is empty.
+      last: Last code; -1 if the text is empty.
+      records: Number of records.
+      invalid: First place that is not UTF-8, as "source, byte n"; empty if there is none.
     """
 
     head: int = 0
@@ -111,7 +111,12 @@ class Edges(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What is counted in consecutive text."""
+    """The counts of consecutive text.
+
+    Attributes:
+      tallies: Tallies within the text.
+      edges: Facts by which it is joined to its neighbours.
+    """
 
     tallies: Tallies
     edges: Edges
@@ -123,11 +128,16 @@ class Counts(NamedTuple):
 
 
 class Counting:
-    """Counts a text that comes in pieces, one after the other, in a thread of its own."""
+    """A count of a text that arrives in pieces, in a second thread."""
 
     def __init__(self, unit: CharacterUnit):
+        """Begins to count.
+
+        Args:
+          unit: Unit of text that is one character.
+        """
         self._pairs = _BytePairs() if unit == "bytes" else _CodePointPairs()
-        # To begin counting costs as much as counting thousands of characters.
+        # The overhead of a count is that of counting thousands of characters.
         dtype = np.uint8 if unit == "bytes" else np.uint32
         self._gathered, self._counted = np.empty(GATHERED, dtype), np.empty(GATHERED, dtype)
         self._counting = Background()
@@ -136,7 +146,7 @@ class Counting:
         self._first = self._last = self._first_break = self._last_break = -1
 
     def add(self, codes: np.ndarray) -> None:
-        """Takes the next codes: uint8 bytes, or uint32 code points."""
+        """Adds the next codes: uint8 bytes, or uint32 code points."""
         while len(codes):
             part = codes[: GATHERED - self._size]
             self._gathered[self._size : self._size + len(part)] = part
@@ -145,13 +155,13 @@ class Counting:
             if self._size == GATHERED:
                 self._hand_over()
 
-    def _hand_over(self):
-        """Has what was gathered counted, while more is gathered in place of what was before."""
+    def _hand_over(self) -> None:
+        """Starts to count what was gathered; the other buffer gathers meanwhile."""
         self._counting.call(self._count, self._gathered[: self._size])
         self._gathered, self._counted = self._counted, self._gathered
         self._size = 0
 
-    def _count(self, codes):
+    def _count(self, codes: np.ndarray) -> None:
         if not len(codes):
             return
         if self._total:
@@ -170,7 +180,12 @@ class Counting:
         self._total += len(codes)
 
     def counts(self, records: int, invalid: str = "") -> Counts:
-        """What has been counted, of so many records; nothing can be added after it."""
+        """Ends the count.
+
+        Args:
+          records: Number of records of the text.
+          invalid: First place that is not UTF-8; empty (the default) if there is none.
+        """
         self._hand_over()
         self._counting.end()
         if not self._total:
@@ -180,27 +195,27 @@ class Counting:
         lines = Tally.sum([NOTHING, *self._lines])
         broken = self._first_break >= 0
         edges = Edges(
-            self._first_break if broken else self._total,
-            self._total - 1 - self._last_break if broken else self._total,
-            broken,
-            self._first,
-            self._last,
-            records,
-            invalid,
+            head=self._first_break if broken else self._total,
+            tail=self._total - 1 - self._last_break if broken else self._total,
+            broken=broken,
+            first=self._first,
+            last=self._last,
+            records=records,
+            invalid=invalid,
         )
         return Counts(Tallies(Tally.sum([_firsts(pairs), last]), pairs, lines), edges)
 
 
-def _firsts(pairs):
-    """How often each character is the first of a pair."""
+def _firsts(pairs: Tally) -> Tally:
+    """Returns the tally of the first characters of pairs."""
     return Tally.of_sorted(pairs.values >> 32, pairs.occurrences)
 
 
-def _compiled(function):
-    """A function of arrays as machine code, kept for the next process, that holds no lock."""
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of arrays, cached for later processes, that releases the lock."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # there is no directory to keep it in
+    except RuntimeError:  # there is no directory to cache it in
         return numba.njit(nogil=True)(function)
 
 
@@ -208,7 +223,7 @@ def _compiled(function):
 def _scan(codes, occurrences, breaks):
     """Adds pairs of neighbours to `[256, 256]` occurrences, and finds the line feeds.
 
-    Their places go into `breaks`; returns how many there are.
+    Their positions are written to `breaks`; returns their number.
     """
     found = 0
     before = codes[0]
@@ -226,32 +241,32 @@ def _scan(codes, occurrences, breaks):
 
 
 class _BytePairs:
-    """Pairs of bytes."""
+    """The pairs of a text of bytes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._occurrences = np.zeros((256, 256), np.int64)
         self._breaks = np.empty(GATHERED, np.int64)
 
-    def add(self, codes):
-        """Counts the pairs in a text, and returns the places of its line feeds."""
+    def add(self, codes: np.ndarray) -> np.ndarray:
+        """Counts the pairs of a text, and returns the positions of its line feeds."""
         return self._breaks[: _scan(codes, self._occurrences, self._breaks)]
 
-    def add_one(self, first, second):
+    def add_one(self, first: int, second: int) -> None:
         self._occurrences[first, second] += 1
 
-    def tally(self):
+    def tally(self) -> Tally:
         found = Tally.of_dense(self._occurrences.ravel())
         return found._replace(values=found.values >> 8 << 32 | found.values & 255)
 
 
 class _CodePointPairs:
-    """Pairs of code points, counted by their ranks, which are small."""
+    """The pairs of a text of code points, which are counted by their ranks, as those are small."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._tallies = [NOTHING]
 
-    def add(self, codes):
-        """Counts the pairs in a text, and returns the places of its line feeds."""
+    def add(self, codes: np.ndarray) -> np.ndarray:
+        """Counts the pairs of a text, and returns the positions of its line feeds."""
         distinct = Tally.of(codes).values
         ranks = np.zeros(int(distinct[-1]) + 1, np.int64)
         ranks[distinct] = np.arange(len(distinct))
@@ -261,19 +276,19 @@ class _CodePointPairs:
         self._tallies.append(found._replace(values=distinct[first] << 32 | distinct[second]))
         return np.flatnonzero(codes == NEWLINE)
 
-    def add_one(self, first, second):
+    def add_one(self, first: int, second: int) -> None:
         self._tallies.append(Tally(np.array([first << 32 | second]), np.array([1])))
 
-    def tally(self):
+    def tally(self) -> Tally:
         return Tally.sum(self._tallies)
 
 
 def join(tallies: Tallies, parts: Sequence[Edges]) -> Counts:
-    """The counts of texts, each right after the one before.
+    """Joins the counts of consecutive texts.
 
     Args:
-      tallies: of all of them together.
-      parts: the edges of each.
+      tallies: Sum of their tallies.
+      parts: Edges of each text, in order.
     """
     records = sum(part.records for part in parts)
     invalid = next((part.invalid for part in parts if part.invalid), "")
@@ -293,28 +308,28 @@ def join(tallies: Tallies, parts: Sequence[Edges]) -> Counts:
         tail = part.tail
     added = Tallies(NOTHING, *(Tally.of(np.array(v, np.int64)) for v in (between, lengths)))
     edges = Edges(
-        tail if head < 0 else head,
-        tail,
-        head >= 0,
-        parts[0].first,
-        parts[-1].last,
-        records,
-        invalid,
+        head=tail if head < 0 else head,
+        tail=tail,
+        broken=head >= 0,
+        first=parts[0].first,
+        last=parts[-1].last,
+        records=records,
+        invalid=invalid,
     )
     return Counts(Tallies.sum([tallies, added]), edges)
 
 
 def entropies(counts: Counts) -> tuple[float, float]:
-    """Entropy of a character alone, and of one given the one before, in bits.
+    """Computes the entropy of a character, and that given the one before, in bits.
 
     H_0 = -sum_a p(a) log2 p(a);  H_1 = -sum_ab p(ab) log2(p(ab) / p(a .)), empirical frequencies.
     """
 
-    def information(occurrences):
+    def information(occurrences: np.ndarray) -> float:
         values = occurrences.astype(np.float64)
         return float(np.sum(values * np.log2(values)))
 
-    def entropy_sum(occurrences):
+    def entropy_sum(occurrences: np.ndarray) -> float:
         total = float(occurrences.sum())
         return (total * math.log2(total) if total else 0.0) - information(occurrences)
 

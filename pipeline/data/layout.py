@@ -1,13 +1,13 @@
-"""Which bytes of a corpus go into which split and shard.
+"""The layout of a corpus: the bytes that go into each split and shard.
 
-Everything here is reckoned in nominal positions, without reading a byte, so that a terabyte is laid
-out as fast as a megabyte. Whoever reads a segment moves both its ends to where a code point begins.
+It is computed in nominal positions, without reading a byte, so that a terabyte is laid out as fast
+as a megabyte. The reader of a segment moves both its ends to where a code point begins.
 """
 
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from common import files
 from model.errors import InputError
@@ -25,11 +25,11 @@ class Segment(NamedTuple):
     """A range of bytes of one plain file, both ends nominal.
 
     Attributes:
-      source: what the records call the file.
-      path: where it is.
-      start: where the range begins.
-      end: where it ends.
-      size: bytes of the file.
+      source: Name of the file in the records.
+      path: Path of the file.
+      start: Begin of the range.
+      end: End of the range.
+      size: Size of the file, in bytes.
     """
 
     source: str
@@ -40,14 +40,14 @@ class Segment(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Nominal number of bytes."""
+        """The nominal number of bytes."""
         return self.end - self.start
 
     def records(self) -> Iterator[Record]:
-        """Its text in records of at most BLOCK bytes, cut between code points.
+        """Yields its text in records of at most BLOCK bytes, cut between code points.
 
         Raises:
-          InputError: if the file has become shorter.
+          InputError: If the file has become shorter.
         """
         with files.open_file(self.path, "rb") as file:
             offset = _aligned(file, self.start, self.size)
@@ -69,7 +69,14 @@ class Segment(NamedTuple):
 
 
 class ShardPlan(NamedTuple):
-    """What one shard is to hold."""
+    """The plan of one shard.
+
+    Attributes:
+      split: Name of the split.
+      index: Index of the shard, counted from 0.
+      count: Number of shards of the split.
+      segments: Segments whose text it holds, in order.
+    """
 
     split: str
     index: int
@@ -78,23 +85,24 @@ class ShardPlan(NamedTuple):
 
 
 def whole(source: Source) -> Segment:
-    """All of a file."""
-    return Segment(source.name, source.path, 0, source.size, source.size)
+    """Returns the segment that is a whole file."""
+    return Segment(source=source.name, path=source.path, start=0, end=source.size, size=source.size)
 
 
 def split(
     sources: Sequence[Source], by: SplitBy, train_fraction: float
 ) -> tuple[list[Segment], list[Segment]]:
-    """The segments of the training and of the eval split.
+    """Returns the segments of the training split, and of the eval split.
 
     Args:
-      sources: plain files, none of them empty.
-      by: "position" trains on the first bytes, "document" on the first files, "hash" on files that
-        their names choose, so that they stay in their split when others come and go.
-      train_fraction: share of the bytes that are trained on; of the files, in expectation, by hash.
+      sources: Plain files, none of them empty.
+      by: Rule: "position" trains on the first bytes, "document" on the first files, "hash" on files
+        that their names select, so that they stay in their split when others come and go.
+      train_fraction: Share of the bytes that are trained on; by hash the expected share of the
+        files.
 
     Raises:
-      InputError: if whole files cannot fill both splits.
+      InputError: If whole files cannot fill both splits.
     """
     segments = [whole(source) for source in sources]
     if by == "position":
@@ -118,8 +126,8 @@ def split(
     return train, evaluation
 
 
-def _unit_hash(name):
-    """A number from 0 to below 1 that a name decides."""
+def _unit_hash(name: str) -> float:
+    """Returns a hash of a name, from 0 to below 1."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -127,16 +135,16 @@ def _unit_hash(name):
 def mix(
     corpora: Sequence[list[Segment]], weights: Sequence[float], until: MixUntil
 ) -> list[Segment]:
-    """Segments of several corpora in turns, by their weights.
+    """Returns segments of several corpora in turns, by their weights.
 
-    After any number of turns each corpus has had its share of the bytes, give or take one turn: the
-    next is always the one that has had the least for its weight.
+    After any number of turns each corpus has had its share of the bytes, give or take one turn, as
+    the next turn is always that of the corpus with the fewest bytes for its weight.
 
     Args:
-      corpora: the segments of each.
-      weights: the share of each, in any unit.
-      until: whether the text ends with the first corpus that ends, or with the last, those that end
-        earlier beginning anew.
+      corpora: Segments of each corpus.
+      weights: Share of each corpus, in any unit.
+      until: End of the text: with the first corpus that ends, or with the last, where those that
+        end earlier begin again.
     """
     turns = [list(_turns(segments)) for segments in corpora]
     taken, position, mixed = [0] * len(corpora), [0] * len(corpora), []
@@ -154,30 +162,32 @@ def mix(
         position[chosen] += 1
 
 
-def _turns(segments):
+def _turns(segments: list[Segment]) -> Iterator[list[Segment]]:
+    """Yields the segments of a corpus in turns of MIXED bytes."""
     total = sum(segment.length for segment in segments)
     return _cut(segments, [*range(0, total, MIXED), total])
 
 
 def shards(split_name: str, segments: list[Segment], count: int) -> list[ShardPlan]:
-    """Segments in shards of about equal size.
+    """Distributes segments among shards of about equal size.
 
     Args:
-      split_name: of the split.
-      segments: its text, in order.
-      count: how many shards; 0 for one per 8 MiB, 64 at most unless they are of more than 128 MiB.
+      split_name: Name of the split.
+      segments: Text of the split, in order.
+      count: Number of shards; 0 for one per 8 MiB, at most 64 unless these exceed 128 MiB.
     """
     total = sum(segment.length for segment in segments)
     if not count:
         count = max(1, min(USUAL_SHARDS, total // SMALL_SHARD), -(-total // LARGE_SHARD))
     cuts = [total * number // count for number in range(count + 1)]
     return [
-        ShardPlan(split_name, index, count, part) for index, part in enumerate(_cut(segments, cuts))
+        ShardPlan(split=split_name, index=index, count=count, segments=part)
+        for index, part in enumerate(_cut(segments, cuts))
     ]
 
 
-def _cut(segments, cuts):
-    """The segments between each of these ascending positions and the next."""
+def _cut(segments: list[Segment], cuts: list[int]) -> Iterator[list[Segment]]:
+    """Yields the segments between each of these ascending positions and the next."""
     remaining = iter(segments)
     segment, position = next(remaining, None), cuts[0]
     for end in cuts[1:]:
@@ -192,8 +202,8 @@ def _cut(segments, cuts):
         yield part
 
 
-def _aligned(file, position, size):
-    """The position, or up to three bytes later where a UTF-8 code point begins."""
+def _aligned(file: IO[bytes], position: int, size: int) -> int:
+    """Returns the position, or up to three bytes later, where a UTF-8 code point begins."""
     if 0 < position < size:
         file.seek(position)
         found = file.read(4)
@@ -204,8 +214,8 @@ def _aligned(file, position, size):
     return position
 
 
-def _last_boundary(text):
-    """Where the last code point of a block may be cut off: at its first byte."""
+def _last_boundary(text: bytes) -> int:
+    """Returns the position of the last code point of a block that may be incomplete."""
     for back in range(1, 4):
         byte = text[-back]
         if not _continues(byte):
@@ -213,5 +223,5 @@ def _last_boundary(text):
     return len(text)
 
 
-def _continues(byte):
+def _continues(byte: int) -> bool:
     return byte & 0xC0 == 0x80

@@ -1,24 +1,24 @@
-"""The format of the examples: what ExampleGen writes and every later stage reads.
+"""The format of the examples, which ExampleGen writes and every later stage reads.
 
     Split-train/data_tfrecord-00000-of-00012     tf.train.Example records in the corpus's order
-    Split-train/index.json                       what each shard holds
+    Split-train/index.json                       the content of each shard
 
 Each record is a block of consecutive text of one source, with its provenance:
 
     text      bytes   the block; no UTF-8 code point is cut in two
-    source    bytes   the source it is from
-    offset    int64   of its first byte in that source
-    length    int64   of the text, in bytes
-    crc32c    int64   CRC-32C of the text
+    source    bytes   the name of its source
+    offset    int64   the offset of its first byte in that source
+    length    int64   the length of the text, in bytes
+    crc32c    int64   the CRC-32C of the text
 
-Text and protobufs are handled without TensorFlow, which workers of Beam do not need to have.
+This module does not import TensorFlow, so that Beam's workers need not either.
 """
 
 import json
 import os
 import struct
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import google_crc32c
 import proto
@@ -29,7 +29,7 @@ from model.errors import InputError
 
 SPLITS = ("train", "eval")
 SHARD_PREFIX = "data_tfrecord-"
-GATHERED = 1 << 19  # bytes that are hashed and written at once, while they are in the cache
+GATHERED = 1 << 19  # bytes hashed and written at once, while they are in the cache
 
 __protobuf__ = proto.module(package="grid_lstm")
 
@@ -52,7 +52,7 @@ class _Features(proto.Message):
 
 
 class _Example(proto.Message):
-    """tf.train.Example, as far as it is used here."""
+    """The part of tf.train.Example that is used here."""
 
     features = proto.Field(_Features, number=1)
 
@@ -61,18 +61,18 @@ Example = _Example.pb()
 
 
 class Shard(NamedTuple):
-    """What one shard holds.
+    """The content of one shard, an entry of an index.
 
     Attributes:
-      name: its file name.
-      records: number of records.
-      bytes: number of bytes of text.
-      code_points: number of bytes that do not continue a UTF-8 sequence, which in valid UTF-8 is
+      name: File name of the shard.
+      records: Number of records.
+      bytes: Number of bytes of text.
+      code_points: Number of bytes that do not continue a UTF-8 sequence, which in valid UTF-8 is
         the number of code points.
-      invalid: number of sequences that are not UTF-8.
-      first: source and offset of its first byte; None where there is none.
-      last: source and offset of what would follow its last byte; likewise.
-      checksum: of the file, see `checksums`.
+      invalid: Number of sequences that are not UTF-8.
+      first: Source and offset of its first byte; None if it holds no text.
+      last: Source and offset of the byte after its last one; None if it holds no text.
+      checksum: Checksum of the file, see `common.checksums`.
     """
 
     name: str
@@ -86,12 +86,12 @@ class Shard(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One record.
+    """A record: a block of text and its provenance.
 
     Attributes:
-      text: the block.
-      source: the source it is from.
-      offset: of its first byte in that source.
+      text: Block of consecutive text.
+      source: Name of its source.
+      offset: Offset of its first byte in that source.
     """
 
     text: bytes
@@ -100,11 +100,11 @@ class Record(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The offset in the source of what follows."""
+        """The offset in the source of the byte after the block."""
         return self.offset + len(self.text)
 
     def serialize(self) -> bytes:
-        """The record as a tf.train.Example; always the same bytes for the same record."""
+        """Returns the record as a tf.train.Example; equal records give equal bytes."""
         example = Example()
         feature = example.features.feature
         feature["text"].bytes_list.value.append(self.text)
@@ -116,10 +116,10 @@ class Record(NamedTuple):
 
     @classmethod
     def parse(cls, serialized: bytes) -> "Record":
-        """The inverse of `serialize`.
+        """Parses a tf.train.Example, the inverse of `serialize`.
 
         Raises:
-          ValueError: if the text is not of the length or checksum that the record states.
+          ValueError: If the text is not of the length or checksum that the record states.
         """
         feature = Example.FromString(serialized).features.feature
         text = feature["text"].bytes_list.value[0]
@@ -131,13 +131,18 @@ class Record(NamedTuple):
 
 
 class RecordWriter:
-    """Writes a TFRecord file, and takes its checksum on the way.
+    """A writer of a TFRecord file that computes its checksum on the way.
 
     A record is its length (8 bytes, little endian), the masked CRC-32C of that, the content, and
     the masked CRC-32C of the content. The file is complete when the context of the writer ends.
     """
 
     def __init__(self, file: IO[bytes]):
+        """Begins a file.
+
+        Args:
+          file: File that is open for writing; the writer does not close it.
+        """
         self._file = file
         self._gathered = bytearray()
         self._hash = checksums.Hash()
@@ -145,8 +150,8 @@ class RecordWriter:
     def __enter__(self) -> "RecordWriter":
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
-        if not kind:
+    def __exit__(self, error_type: type | None, error: object, trace: object) -> None:
+        if not error_type:
             self._flush()
 
     def write(self, content: bytes) -> None:
@@ -157,22 +162,22 @@ class RecordWriter:
         if len(self._gathered) >= GATHERED:
             self._flush()
 
-    def _flush(self):
+    def _flush(self) -> None:
         gathered, self._gathered = self._gathered, bytearray()
         self._hash.update(gathered)
         self._file.write(gathered)
 
     @property
     def checksum(self) -> str:
-        """Of the complete file."""
+        """The checksum of the complete file."""
         return self._hash.checksum
 
 
 def read_records(path: str) -> Iterator[Record]:
-    """The records of a shard, in order.
+    """Yields the records of a shard, in order.
 
     Raises:
-      InputError: at the first record that is damaged.
+      InputError: At the first record that is damaged.
     """
     number = 0
     with files.open_file(path, "rb") as file:
@@ -187,37 +192,44 @@ def read_records(path: str) -> Iterator[Record]:
             number += 1
 
 
-def _masked_crc(content):
+def _masked_crc(content: bytes) -> bytes:
     crc = google_crc32c.value(content)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def _check(content, masked_crc):
+def _check(content: bytes, masked_crc: bytes) -> None:
     if _masked_crc(content) != masked_crc:
-        raise ValueError("a checksum does not hold")
+        raise ValueError("a checksum does not match")
 
 
 def split_directory(examples: str, split: str) -> str:
-    """The directory of a split."""
+    """Returns the directory of a split."""
     return os.path.join(examples, f"Split-{split}")
 
 
 def shard_name(index: int, count: int) -> str:
-    """The file name of a shard."""
+    """Returns the file name of a shard."""
     return f"{SHARD_PREFIX}{index:05d}-of-{count:05d}"
 
 
 def index_text(shards: list[Shard]) -> str:
-    """The content of an index file."""
+    """Returns the content of an index file."""
     in_order = sorted(shards, key=lambda shard: shard.name)
     return json.dumps([shard._asdict() for shard in in_order], indent=1) + "\n"
 
 
 def read_index(examples: str, split: str) -> list[Shard]:
-    """The shards of a split, in order.
+    """Reads the index of a split.
+
+    Args:
+      examples: Directory of the examples.
+      split: Name of the split.
+
+    Returns:
+      The shards, in order.
 
     Raises:
-      InputError: if there is no such split, or its index is damaged.
+      InputError: If there is no such split, or its index is damaged.
     """
     path = os.path.join(split_directory(examples, split), "index.json")
     if not files.exists(path):
@@ -228,15 +240,21 @@ def read_index(examples: str, split: str) -> list[Shard]:
         raise damaged(path) from error
 
 
-def _shard(entry):
-    """A shard from its entry: JSON has lists alone, and earlier versions named the algorithm."""
+def _shard(entry: dict[str, Any]) -> Shard:
+    """Returns a shard from its entry in an index."""
+    # JSON has no tuples, and earlier versions named the algorithm in the key.
     if "sha256" in entry:
         entry["checksum"] = f"sha256:{entry.pop('sha256')}"
     return Shard(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
 
 
 def damaged(path: str, what: str = "") -> InputError:
-    """What to tell a user of a file of an artifact, or of `what` in it, that cannot be read."""
+    """Returns the error for a damaged file of an artifact.
+
+    Args:
+      path: Path of the file.
+      what: Clause that names the damaged part of it, such as ": record 3". Default: empty.
+    """
     return InputError(
         f"{path}{what} is damaged; remove its artifact with `python -m pipeline verify --remove`, "
         "and run the stage again"
@@ -244,20 +262,20 @@ def damaged(path: str, what: str = "") -> InputError:
 
 
 def shard_path(examples: str, split: str, shard: Shard) -> str:
-    """The path of a shard."""
+    """Returns the path of a shard."""
     return os.path.join(split_directory(examples, split), shard.name)
 
 
 def shard_paths(examples: str, split: str) -> list[str]:
-    """The paths of the shards of a split, in order."""
+    """Returns the paths of the shards of a split, in order."""
     return [shard_path(examples, split, shard) for shard in read_index(examples, split)]
 
 
 def describe_damage(path: str) -> str:
-    """Says which record of a damaged shard is the first that cannot be read.
+    """Describes which record of a damaged shard is the first that cannot be read.
 
     Args:
-      path: The path of a damaged file of any artifact.
+      path: Path of a damaged file of any artifact.
 
     Returns:
       A clause that continues the sentence about the file; empty for a file that is no shard.
@@ -270,4 +288,4 @@ def describe_damage(path: str) -> str:
             whole += 1
     except InputError:
         return f": record {whole} (counted from 0) is damaged"
-    return f": its {whole} records are whole, but others were written"
+    return f": its {whole} records are complete, but others were written"

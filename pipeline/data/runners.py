@@ -1,4 +1,4 @@
-"""Beam's runners: their options as a user gives them, and a run that shows its counters."""
+"""Runs Beam pipelines: parses the options for Beam, and shows the counters of a run."""
 
 import contextlib
 import copy
@@ -13,7 +13,7 @@ from apache_beam.metrics.metric import Metrics, MetricsFilter
 from apache_beam.metrics.metricbase import MetricName
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.runners.runner import PipelineState, create_runner
+from apache_beam.runners.runner import PipelineResult, PipelineState, create_runner
 
 from common import files
 from common.progress import progress_bar
@@ -25,29 +25,38 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 
 class Counter:
-    """A counter of Beam's that can be read while a bundle runs, not only when it is done."""
+    """A counter of Beam's that can be read while a bundle runs, and not only after it."""
 
     def __init__(self, namespace: str, name: str):
+        """Creates the counter.
+
+        Args:
+          namespace: Name of the stage.
+          name: Name of the counter.
+        """
         self._name = namespace, name
         self._of_bundles = Metrics.counter(namespace, name)
         # Counters of bundles reach an in-process runner at the end of the bundle.
         self._of_process = Metrics.DelegatingCounter(MetricName(namespace, name), process_wide=True)
 
-    def __reduce__(self):
-        # A pickled counter of a process would come back as one of bundles.
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        # A counter of a process, pickled, would come back as a counter of bundles.
         return Counter, self._name
 
     def inc(self, number: int = 1) -> None:
-        """Adds to it."""
+        """Adds a number, 1 by default."""
         self._of_bundles.inc(number)
         self._of_process.inc(number)
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
-    """The options in `arguments`, such as `--runner=FlinkRunner`.
+    """Parses options for Beam.
+
+    Args:
+      arguments: Options as on a command line, such as `--runner=FlinkRunner`.
 
     Raises:
-      InputError: if one of them is no option, or there is no such runner.
+      InputError: If one of them is no option, or there is no such runner.
     """
     for argument in arguments:
         if not argument.startswith("--"):
@@ -65,10 +74,14 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
 
 
 def require_visible(options: PipelineOptions, paths: Iterable[str]) -> None:
-    """Checks that workers can read and write some paths.
+    """Checks that the workers of a runner can read and write some paths.
+
+    Args:
+      options: Options that name the runner.
+      paths: Paths of files or directories.
 
     Raises:
-      InputError: if they run on machines of another's, and a path is of this one.
+      InputError: If the workers run on other machines, and a path is local to this one.
     """
     name = options.view_as(StandardOptions).runner
     local = next(filter(files.is_local, paths), None)
@@ -77,10 +90,10 @@ def require_visible(options: PipelineOptions, paths: Iterable[str]) -> None:
 
 
 def pipeline(options: PipelineOptions) -> beam.Pipeline:
-    """A pipeline without transforms, on the runner of some options.
+    """Returns a pipeline without transforms, on the runner that the options name.
 
-    DirectRunner is the one that runs in this process. Beam's own choice under that name would first
-    try to download another program, and depend on whether it can.
+    DirectRunner stands for the runner within this process. Beam's own choice under that name would
+    first try to download another program, and depend on whether that succeeds.
     """
     name = options.view_as(StandardOptions).runner or RUNNERS[0]
     if name != RUNNERS[0]:
@@ -92,15 +105,15 @@ def run(pipeline: beam.Pipeline, stage: str, doing: str, unit: str, total: int) 
     """Runs a pipeline to its end, with a progress bar and all counters beside it.
 
     Args:
-      pipeline: what to run.
-      stage: namespace of the counters.
-      doing: what the bar is called.
-      unit: the counter that the bar follows.
-      total: what that comes to.
+      pipeline: Pipeline to run.
+      stage: Name of the stage, the namespace of the counters.
+      doing: Name of the progress bar.
+      unit: Counter that the bar follows.
+      total: Value of that counter at the end.
 
     Raises:
-      InputError: for what a user must mend, also where a worker has found it.
-      OSError: for what a worker could not read or write.
+      InputError: On invalid user input, even if a worker has found it.
+      OSError: If a worker cannot read or write a file.
     """
     with progress_bar(doing, unit) as progress:
 
@@ -113,25 +126,25 @@ def run(pipeline: beam.Pipeline, stage: str, doing: str, unit: str, total: int) 
             with _shown(lambda: _of_process(stage), show):
                 result = pipeline.run()
             while not PipelineState.is_terminal(result.state):
-                # A result keeps the first counters it is asked for; a copy has yet to ask.
+                # A result caches the first counters that it returns; a copy has no cache yet.
                 show(_of_result(copy.copy(result), stage))
                 time.sleep(SECONDS_BETWEEN_LOOKS)
             result.wait_until_finish()
         except RuntimeError as error:
-            raise _for_the_user(error) from error
+            raise _original(error) from error
 
 
 @contextlib.contextmanager
 def _shown(
     counters: Callable[[], dict[str, int]], show: Callable[[dict[str, int]], None]
 ) -> Iterator[None]:
-    """Shows counters again and again while something else runs."""
+    """Shows counters periodically while the body of the context runs."""
     before, done = counters(), threading.Event()
 
-    def since():
+    def since() -> dict[str, int]:
         return {name: number - before.get(name, 0) for name, number in counters().items()}
 
-    def look():
+    def look() -> None:
         while not done.wait(SECONDS_BETWEEN_LOOKS):
             show(since())
 
@@ -145,8 +158,8 @@ def _shown(
     show(since())
 
 
-def _of_process(stage):
-    """Counters of DoFns that run in this process."""
+def _of_process(stage: str) -> dict[str, int]:
+    """Returns the counters of DoFns that run in this process."""
     cumulative = MetricsEnvironment.process_wide_container().get_cumulative()
     found = {}
     for key, number in cumulative.counters.items():
@@ -155,8 +168,8 @@ def _of_process(stage):
     return found
 
 
-def _of_result(result, stage):
-    """Counters that workers elsewhere have reported."""
+def _of_result(result: PipelineResult, stage: str) -> dict[str, int]:
+    """Returns the counters that workers elsewhere have reported."""
     found = {}
     for counter in result.metrics().query(MetricsFilter().with_namespace(stage))["counters"]:
         name = counter.key.metric.name
@@ -164,8 +177,8 @@ def _of_result(result, stage):
     return found
 
 
-def _for_the_user(error):
-    """What a worker raised as an InputError or an OSError, or the error itself."""
+def _original(error: RuntimeError) -> Exception:
+    """Returns the InputError or OSError that a worker raised; any other error itself."""
     if found := re.search(r"InputError: (.*?)(?: \[while running|\n|$)", str(error)):
         return InputError(found[1])
     errno = r"Error: \[Errno (\d+)\] ([^:\n]*?)(?:: '(.*?)')?(?: \[while running|\n|$)"

@@ -1,7 +1,7 @@
-"""How shards of records are written, whichever stage does."""
+"""The Beam transforms that write shards of records and the indexes of these."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -9,22 +9,27 @@ import numpy as np
 
 from common import files
 from pipeline.data import runners
+from pipeline.data.layout import ShardPlan
 from pipeline.data.records import (
-    SPLITS,
     Record,
     RecordWriter,
     Shard,
     index_text,
-    read_index,
+    shard_name,
     split_directory,
 )
-from pipeline.store.artifacts import Outcome
 
 
 class ShardWriter:
-    """Writes shards and counts what is in them, in Beam's counters of a stage."""
+    """A writer of shards that counts their content in Beam's counters of a stage."""
 
     def __init__(self, stage: str, examples: str):
+        """Creates the counters.
+
+        Args:
+          stage: Name of the stage, the namespace of the counters.
+          examples: Directory of the examples.
+        """
         self._examples = examples
         self._bytes = runners.Counter(stage, "bytes")
         self._records = runners.Counter(stage, "records")
@@ -32,7 +37,18 @@ class ShardWriter:
         self._invalid = runners.Counter(stage, "invalid_sequences")
 
     def write(self, split: str, name: str, records: Iterable[Record]) -> Shard:
-        """Writes one shard, as any number of workers may at once: all of them write the same."""
+        """Writes one shard.
+
+        Several workers may write the same shard at once, as all of them write the same bytes.
+
+        Args:
+          split: Name of the split.
+          name: File name of the shard.
+          records: Records of the shard, in order.
+
+        Returns:
+          The entry of the shard in the index.
+        """
         path = os.path.join(split_directory(self._examples, split), name)
         count = total = code_points = invalid = 0
         first = last = None
@@ -51,11 +67,20 @@ class ShardWriter:
         self._records.inc(count)
         self._code_points.inc(code_points)
         self._invalid.inc(invalid)
-        return Shard(name, count, total, code_points, invalid, first, last, writer.checksum)
+        return Shard(
+            name=name,
+            records=count,
+            bytes=total,
+            code_points=code_points,
+            invalid=invalid,
+            first=first,
+            last=last,
+            checksum=writer.checksum,
+        )
 
 
-def _code_points(text):
-    """The number of code points, and of sequences that are not UTF-8."""
+def _code_points(text: bytes) -> tuple[int, int]:
+    """Returns the number of code points, and the number of sequences that are not UTF-8."""
     if text.isascii():
         return len(text), 0
     try:
@@ -66,6 +91,19 @@ def _code_points(text):
         return int(starts), replaced - text.count("\ufffd".encode())
 
 
+class WriteShard(beam.DoFn):
+    """Reads the segments of one shard and writes them."""
+
+    def __init__(self, stage: str, examples: str):
+        self._writer = ShardWriter(stage, examples)
+
+    def process(self, plan: ShardPlan) -> Iterator[tuple[str, Shard]]:
+        """Yields the name of the split and the entry of the shard in its index."""
+        records = (record for segment in plan.segments for record in segment.records())
+        name = shard_name(plan.index, plan.count)
+        yield plan.split, self._writer.write(plan.split, name, records)
+
+
 class WriteIndex(beam.DoFn):
     """Writes the index of one split."""
 
@@ -73,7 +111,7 @@ class WriteIndex(beam.DoFn):
         self._examples = examples
 
     def process(self, shards_of_split: tuple[str, Iterable[Shard]]) -> Iterator[None]:
-        """Writes the file."""
+        """Writes the file; yields nothing."""
         split, shards = shards_of_split
         path = os.path.join(split_directory(self._examples, split), "index.json")
         files.write_text(path, index_text([Shard(*shard) for shard in shards]))
@@ -86,10 +124,10 @@ def write_shards(
     """Adds the writing of shards and of their indexes to a pipeline.
 
     Args:
-      pipeline: without transforms.
-      examples: the directory.
-      shards: what each shard is to hold.
-      write: writes one, and yields its split and `Shard`.
+      pipeline: Pipeline without transforms.
+      examples: Directory of the examples.
+      shards: Elements that describe the shards, one each.
+      write: DoFn that writes a shard from its element, and yields the split and a `Shard`.
     """
     (
         pipeline
@@ -98,26 +136,3 @@ def write_shards(
         | "GatherShards" >> beam.GroupByKey()
         | "WriteIndexes" >> beam.ParDo(WriteIndex(examples))
     )
-
-
-def remove_leftovers(examples: str) -> None:
-    """Removes what workers have left that died, or were thought to have."""
-    for split in SPLITS:
-        for leftover in files.glob(os.path.join(split_directory(examples, split), "*.tmp")):
-            files.remove(leftover)
-
-
-def outcome(examples: str, corpus: str, counters: Mapping[str, Any]) -> Outcome:
-    """What has been written, from the indexes."""
-    found, checksums, total, count = {"corpus": corpus, **counters}, {}, 0, 0
-    for split in SPLITS:
-        shards = read_index(examples, split)
-        for shard in shards:
-            checksums[f"Split-{split}/{shard.name}"] = shard.checksum
-        found[f"{split}_shards"] = len(shards)
-        for number in ("bytes", "code_points", "records", "invalid"):
-            found[f"{split}_{number}"] = sum(getattr(shard, number) for shard in shards)
-        total += found[f"{split}_bytes"]
-        count += len(shards)
-    found["bytes"] = total
-    return Outcome(found, f"{total:,} bytes of {corpus} in {count} shards", checksums)

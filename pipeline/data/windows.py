@@ -1,4 +1,4 @@
-"""Windows: the records of a split as parallel streams of character ids, read as they are needed.
+"""Windows: the records of a split as parallel streams of character ids, read on demand.
 
 A split of n characters becomes `streams` contiguous streams of equal length. Row b of every window
 continues row b of the window before it, so a recurrent state carries over.
@@ -7,6 +7,7 @@ continues row b of the window before it, so a recurrent state carries over.
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,18 +18,18 @@ from pipeline.data.records import read_index, shard_path
 
 READ_AT_ONCE = 1 << 14  # characters of each stream
 TAKEN_AT_ONCE = 1 << 16
-"""Characters that are taken from tf.data at a time, but at least a window of each stream."""
+"""Characters taken from tf.data at a time, but at least a window of each stream."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
-    """One split of the examples, and how it is read.
+class StreamedSplit:
+    """A split of the examples that is read as parallel streams.
 
     Attributes:
-      paths: its shards, in order.
-      starts: position of each shard's first character in the split.
-      total: number of characters in all.
-      vocabulary: what turns them into ids.
+      paths: Paths of its shards, in order.
+      starts: Position in the split of each shard's first character.
+      total: Number of characters in all shards.
+      vocabulary: Vocabulary that maps characters to ids.
     """
 
     paths: tuple[str, ...]
@@ -37,8 +38,14 @@ class Split:
     vocabulary: TextVocabulary
 
     @classmethod
-    def open(cls, examples: str, split: str, vocabulary: TextVocabulary) -> "Split":
-        """Reads the index of a split; the text stays where it is."""
+    def open(cls, examples: str, split: str, vocabulary: TextVocabulary) -> "StreamedSplit":
+        """Reads the index of a split, and none of its text.
+
+        Args:
+          examples: Directory of the examples.
+          split: Name of the split.
+          vocabulary: Vocabulary that maps characters to ids.
+        """
         paths, starts, total = [], [], 0
         for shard in read_index(examples, split):
             paths.append(shard_path(examples, split, shard))
@@ -49,39 +56,40 @@ class Split:
     def training_windows(
         self, streams: int, window: int, start: int = 0, rows: range | None = None
     ) -> tf.data.Dataset:
-        """One epoch, from window number `start` on.
+        """Returns the windows of one epoch, from number `start` on.
 
         Args:
-          streams: number of streams.
-          window: characters per window.
-          start: the first window.
-          rows: which of the streams to read; None for all.
+          streams: Number of streams.
+          window: Characters per window.
+          start: Number of the first window, counted from 0.
+          rows: Streams to read; None (the default) for all.
 
         Returns:
-          `windows_per_epoch() - start` times ids `[rows, window]`, int32. What does not fill a
-          window in every stream is left out.
+          `windows_per_epoch() - start` times ids `[rows, window]`, int32. A rest that does not fill
+          a window in every stream is left out.
         """
         count = self.windows_per_epoch(streams, window) - start
         length = self.total // streams
         return self._windows(rows or range(streams), length, window, start * window, count)
 
     def windows_per_epoch(self, streams: int, window: int) -> int:
-        """The number of windows of an epoch."""
+        """Returns the number of windows of an epoch."""
         return self.total // streams // window
 
     def evaluation_windows(
         self, streams: int, window: int, characters: int = 0, rows: range | None = None
     ) -> tuple[tf.data.Dataset, int]:
-        """Every character once.
+        """Returns windows that hold every character once.
 
         Args:
-          streams: number of streams.
-          window: characters per window.
-          characters: how many characters from the beginning of the split; 0 for all.
-          rows: which of the streams to read; None for all.
+          streams: Number of streams.
+          window: Characters per window.
+          characters: Number of characters from the beginning of the split; 0 (the default) for
+            all.
+          rows: Streams to read; None (the default) for all.
 
         Returns:
-          Ids `[rows, window]`, int32, `PADDING` where there is no character; and the number of
+          Ids `[rows, window]`, int32, `PADDING` at places without a character; and the number of
           windows.
         """
         limited = dataclasses.replace(self, total=min(self.total, characters or self.total))
@@ -89,13 +97,14 @@ class Split:
         count = -(-length // window)
         return limited._windows(rows or range(streams), length, window, 0, count), count
 
-    def _windows(self, rows, length, window, skip, count):
-        """`count` windows of streams of `length` characters that start `skip` characters late.
+    def _windows(
+        self, rows: range, length: int, window: int, skip: int, count: int
+    ) -> tf.data.Dataset:
+        """Returns `count` windows of streams of `length` characters, `skip` of them left out.
 
-        Streams are read many windows at a time, as what tf.data does for an element of one stream
-        costs as much as copying thousands of characters; from afar all streams at once, as each
-        read waits for its answer. What comes before a stream in its first shard is measured and not
-        decoded.
+        Many windows of a stream are read at a time, as the overhead of tf.data per element is that
+        of copying thousands of characters. Remote streams are all read in parallel, as each read
+        has a latency. The text before a stream in its first shard is measured and not decoded.
         """
         together = max(1, min(count, READ_AT_ONCE // window))
         paths, starts = tf.constant(self.paths), tf.constant(self.starts, tf.int64)
@@ -103,16 +112,16 @@ class Split:
         unit = "BYTE" if self.vocabulary.unit == "bytes" else "UTF8_CHAR"
         padding = tf.data.Dataset.from_tensors(tf.fill([size], PADDING)).repeat()
 
-        def stream(number):
+        def stream(number: tf.Tensor) -> tf.data.Dataset:
             first = tf.minimum(number * length + skip, self.total)
             last = tf.minimum((number + 1) * length, self.total)
             shard = tf.searchsorted(starts, first[None], side="right")[0] - 1
 
-            def place(position, text):
+            def place(position: tf.Tensor, text: tf.Tensor) -> tuple[tf.Tensor, Any]:
                 end = position + tf.cast(tf.strings.length(text, unit), tf.int64)
                 return end, (position, end, text)
 
-            def cut(position, end, text):
+            def cut(position: tf.Tensor, end: tf.Tensor, text: tf.Tensor) -> tf.Tensor:
                 low, high = (
                     tf.clip_by_value(one, position, end) - position for one in (first, last)
                 )
@@ -130,7 +139,7 @@ class Split:
                 .concatenate(padding)
             )
 
-        def windows(ids):
+        def windows(ids: tf.Tensor) -> tf.data.Dataset:
             parts = tf.reshape(ids, [len(rows), together, window])
             return tf.data.Dataset.from_tensor_slices(tf.transpose(parts, [1, 0, 2]))
 
@@ -149,26 +158,26 @@ class Split:
 
 
 def read_ahead(windows: tf.data.Dataset) -> Iterator[np.ndarray]:
-    """Windows `[rows, window]` in their order, several at a time, `[several, rows, window]`.
+    """Yields windows `[rows, window]` in order, several at a time: `[several, rows, window]`.
 
-    While those are used the next ones are read.
+    The next ones are read while these are used.
     """
     several = max(1, TAKEN_AT_ONCE // math.prod(windows.element_spec.shape))
     return untuned(windows.batch(several).prefetch(1)).as_numpy_iterator()
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The dataset, for where there is nothing that tf.data could tune.
+    """Returns a dataset without the autotuning of tf.data, for pipelines it cannot improve.
 
-    Where cores are few its tuning holds up an iterator's end, on a single one for seconds.
+    With few cores the tuning delays the end of an iterator, with a single one by seconds.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
 
 
-def _text_of(record):
-    """The text of one record."""
+def _text_of(record: tf.Tensor) -> tf.Tensor:
+    """Parses the text of one record."""
     return tf.io.parse_single_example(record, {"text": tf.io.FixedLenFeature([], tf.string)})[
         "text"
     ]

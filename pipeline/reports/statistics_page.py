@@ -1,9 +1,9 @@
-"""Statistics as a page that opens without a network: train and eval side by side."""
+"""The page of the statistics of both splits, which opens without a network."""
 
 import pathlib
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jinja2
 from fontTools import unicodedata
@@ -11,9 +11,9 @@ from fontTools import unicodedata
 from common import files
 from model.text.vocabulary import character_name
 from pipeline.data.records import SPLITS
+from pipeline.data.statistics import QUANTILES, Statistics, read
 from pipeline.stages.example_validator import jensen_shannon
 from pipeline.stages.schema_gen import MAX_DIVERGENCE
-from pipeline.stages.statistics_gen import QUANTILES, Statistics, read
 from pipeline.store.artifacts import Artifact
 
 TEMPLATE = "statistics_page.html"
@@ -22,11 +22,11 @@ BEYOND_ASCII = "bytes beyond ASCII"
 
 
 class Row(NamedTuple):
-    """Something that occurs in both splits.
+    """A character or script, and how common it is in each split.
 
     Attributes:
-      name: what it is.
-      shares: how much of each split it is, from 0 to 1.
+      name: Name of the character or script.
+      shares: Share of the characters of each split, from 0 to 1.
     """
 
     name: str
@@ -53,16 +53,16 @@ def write(statistics: Artifact, path: str) -> None:
 
 
 def characters(both: Sequence[Statistics]) -> list[Row]:
-    """The characters of either split, the commonest in both together first."""
+    """Returns the characters of either split, the most common over both first."""
     unit = both[0].unit
     rows = _rows([one.occurrences for one in both])
     return [Row(character_name(unit, code_point), shares) for code_point, shares in rows]
 
 
 def scripts(both: Sequence[Statistics]) -> list[Row]:
-    """The scripts of either split; of bytes, only those of ASCII can be told."""
+    """Returns the scripts of either split; bytes beyond ASCII count as one script."""
 
-    def script(code_point):
+    def script(code_point: int) -> str:
         if both[0].unit == "bytes" and code_point >= 0x80:
             return BEYOND_ASCII
         return unicodedata.script_name(unicodedata.script(chr(code_point))).replace("_", " ")
@@ -75,7 +75,8 @@ def scripts(both: Sequence[Statistics]) -> list[Row]:
     return [Row(name, shares) for name, shares in _rows(counts)]
 
 
-def _rows(counts):
+def _rows(counts: Sequence[Mapping[Any, int]]) -> list[tuple[Any, tuple[float, ...]]]:
+    """Returns the shares of each key in each split, the most common over both first."""
     totals = [max(sum(one.values()), 1) for one in counts]
     shares = {
         key: tuple(one.get(key, 0) / total for one, total in zip(counts, totals, strict=True))
@@ -85,7 +86,7 @@ def _rows(counts):
 
 
 def line_lengths(both: Sequence[Statistics]) -> list[tuple[str, tuple[int, ...]]]:
-    """How long the shorter lines of either split are at most: a tenth of all, two tenths, ..."""
+    """Returns the deciles of the line lengths of each split, by their names."""
     ends = []
     for one in both:
         (quantiles,) = [h for h in one.lines.histograms if h.type == h.QUANTILES] or [None]

@@ -1,45 +1,62 @@
-"""Evaluator: the exported model on the whole eval split, and against the model pushed last.
+"""Evaluator: measures the exported model on the whole eval split, and against the one pushed last.
 
-metrics.json                  the measures of this model, what quantizing it loses, and the measures
-                              of the model it is compared with
-BLESSED or NOT_BLESSED        the latter with the reason
+metrics.json                  the metrics of this model, the losses of its quantized exports, and
+                              the metrics of the model it is compared with
+BLESSED or NOT_BLESSED        see `pipeline.store.blessing`
 """
 
+import dataclasses
 import json
 import math
 import os
 from typing import NamedTuple
 
-import tensorflow as tf
-
-from common import files
 from common.files import write_text
 from common.progress import progress_bar
 from model.errors import InputError
-from pipeline.data.windows import Split
-from pipeline.stages import statistics_gen
-from pipeline.stages.names import EVALUATOR
-from pipeline.stages.trainer import saved_models
+from pipeline.data import statistics as split_statistics
+from pipeline.stages.context import RunContext
+from pipeline.store import blessing, manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
-from pipeline.store.lineage import Pushed
-from serving.graph.export import read_text_vocabulary
+from pipeline.store.lineage import Pushed, pushed_before
+from pipeline.store.manifest import CacheKey, Fingerprinted
+from pipeline.training.exports import saved_models
 
+NAME = "Evaluator"
 METRICS = "metrics.json"
-BLESSED = "BLESSED"
-NOT_BLESSED = "NOT_BLESSED"
 WINDOW = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Properties(manifest.Properties):
+    """The properties of an Evaluator artifact; `metrics.json` holds all metrics.
+
+    Attributes:
+      nats_per_character: Mean of -ln p over the eval split.
+      bits_per_character: The same in bits.
+      accuracy: Share of the characters that were the most likely ones.
+      characters: Number of characters that count.
+      entropy_order_0_bits: Entropy of a character of the eval split, in bits.
+    """
+
+    nats_per_character: float
+    bits_per_character: float
+    accuracy: float
+    characters: int
+    entropy_order_0_bits: float
 
 
 class Metrics(NamedTuple):
     """How well a model predicts a text.
 
     Attributes:
-      nats_per_character: the mean of -ln p.
-      bits_per_character: the same in bits.
+      nats_per_character: Mean of -ln p.
+      bits_per_character: The same in bits.
       perplexity: exp of the nats.
-      accuracy: share of the characters that were the likeliest.
-      characters: characters that count.
-      unknown_characters: characters that the model's vocabulary lacks, which do not count.
+      accuracy: Share of the characters that were the most likely ones.
+      characters: Number of characters that count.
+      unknown_characters: Number of characters that the model's vocabulary lacks, which do not
+        count.
     """
 
     nats_per_character: float
@@ -48,6 +65,41 @@ class Metrics(NamedTuple):
     accuracy: float
     characters: int
     unknown_characters: int
+
+
+def plan(
+    context: RunContext, model: Fingerprinted, examples: Fingerprinted, statistics: Fingerprinted
+) -> CacheKey:
+    """Returns the cache key that `execute` will use."""
+    baseline = pushed_before(context.base_path, model)
+    return _cache_key(model, examples, statistics, baseline, context.settings.run.eval_streams)
+
+
+def execute(
+    context: RunContext, model: Artifact, examples: Artifact, statistics: Artifact
+) -> Artifact:
+    """Runs the stage in a context, against the model pushed last."""
+    return run(
+        context.store,
+        model,
+        examples,
+        statistics,
+        pushed_before(context.base_path, model),
+        context.settings.run.eval_streams,
+    )
+
+
+def _cache_key(
+    model: Fingerprinted,
+    examples: Fingerprinted,
+    statistics: Fingerprinted,
+    baseline: Pushed | None,
+    streams: int,
+) -> CacheKey:
+    inputs = {"model": model, "examples": examples, "statistics": statistics}
+    if baseline:
+        inputs["baseline"] = baseline.fingerprint
+    return CacheKey.of(NAME, __name__, inputs, {"streams": streams})
 
 
 def run(
@@ -61,17 +113,17 @@ def run(
     """Evaluates an exported model.
 
     Args:
-      store: where artifacts are.
-      model: from Trainer.
-      examples: from ExampleGen.
-      statistics: from StatisticsGen; a model that does not beat the entropy of single characters
-        is not blessed.
-      baseline: the model pushed last, which must not be better; None if there is none.
-      streams: contiguous parts of the split that are read side by side, each with its state
-        carried from its beginning to its end.
+      store: Store of the artifacts.
+      model: Artifact of Trainer.
+      examples: Artifact of ExampleGen or Transform.
+      statistics: Artifact of StatisticsGen; a model that does not beat the entropy of single
+        characters is not blessed.
+      baseline: Version pushed last, which must not be better; None if there is none.
+      streams: Number of contiguous parts of the split that are read in parallel, each with its
+        state carried from its beginning to its end. Default 64.
 
     Returns:
-      The artifact.
+      The artifact with `metrics.json` and the blessing.
     """
     if streams < 1:
         raise InputError(f"eval_streams is {streams}; it must be at least 1")
@@ -83,33 +135,38 @@ def run(
         }
         metrics = measured.pop("float32")
         against = evaluate(baseline.path, examples.path, streams) if baseline else None
-        entropy = statistics_gen.read(statistics.path, "eval").entropies[0]
+        entropy = split_statistics.read(statistics.path, "eval").entropies[0]
         objection = objections(metrics, against, entropy, baseline)
+        quantized = _losses(measured, metrics)
         content = {
             **metrics._asdict(),
             "entropy_order_0_bits": entropy,
             "streams": streams,
-            "quantized": _losses(measured, metrics),
+            "quantized": quantized,
             "baseline": against and {"version": baseline.version, **against._asdict()},
         }
         write_text(os.path.join(directory, METRICS), json.dumps(content, indent=1) + "\n")
-        write_text(os.path.join(directory, NOT_BLESSED if objection else BLESSED), objection)
+        blessing.write(directory, objection)
         figure = (
             f"{metrics.nats_per_character:.4f} nats, {metrics.bits_per_character:.4f} bits per "
             f"character, {metrics.accuracy:.1%} right, {'not blessed' if objection else 'blessed'}"
         )
-        for precision, quantized in content["quantized"].items():
-            figure += f"; {precision} {quantized['loss_in_bits']:+.5f} bits"
-        return Outcome({**content, "not_blessed": objection}, figure)
+        for precision, loss in quantized.items():
+            figure += f"; {precision} {loss['loss_in_bits']:+.5f} bits"
+        properties = Properties(
+            nats_per_character=metrics.nats_per_character,
+            bits_per_character=metrics.bits_per_character,
+            accuracy=metrics.accuracy,
+            characters=metrics.characters,
+            entropy_order_0_bits=entropy,
+        )
+        return Outcome(properties, figure)
 
-    inputs = {"model": model, "examples": examples, "statistics": statistics}
-    if baseline:
-        inputs["baseline"] = baseline.fingerprint
-    return store.produce(EVALUATOR, __name__, inputs, {"streams": streams}, write)
+    return store.produce(_cache_key(model, examples, statistics, baseline, streams), write)
 
 
-def _losses(quantized, metrics):
-    """The measures of quantized models, and how many bits per character each loses."""
+def _losses(quantized: dict[str, Metrics], metrics: Metrics) -> dict[str, dict[str, float]]:
+    """Returns the metrics of quantized models, and the bits per character that each loses."""
     full = metrics.bits_per_character
     return {
         precision: {**one._asdict(), "loss_in_bits": one.bits_per_character - full}
@@ -120,7 +177,14 @@ def _losses(quantized, metrics):
 def objections(
     metrics: Metrics, against: Metrics | None, entropy: float, baseline: Pushed | None
 ) -> str:
-    """Why a model is not blessed; empty if it is."""
+    """Returns the reason why a model is not blessed; empty if it is.
+
+    Args:
+      metrics: Metrics of the model.
+      against: Metrics of the version pushed last; None if there is none.
+      entropy: Entropy of a character, in bits.
+      baseline: Version pushed last; None if there is none.
+    """
     bits = metrics.bits_per_character
     if not bits < entropy:
         return (
@@ -136,15 +200,21 @@ def objections(
     return ""
 
 
-def blessed(evaluation: Artifact) -> bool:
-    """Whether an evaluation blessed its model."""
-    return files.exists(evaluation.file(BLESSED))
-
-
 def evaluate(saved_model: str, examples: str, streams: int) -> Metrics:
-    """Measures a SavedModel, by the functions it exports, on the eval split."""
+    """Measures a SavedModel, by the functions it exports, on the eval split.
+
+    Args:
+      saved_model: Directory of the SavedModel.
+      examples: Directory of the examples.
+      streams: Number of parallel streams.
+    """
+    import tensorflow as tf
+
+    from pipeline.data.windows import StreamedSplit
+    from serving.graph.export import read_text_vocabulary
+
     loaded = tf.saved_model.load(saved_model)
-    split = Split.open(examples, "eval", read_text_vocabulary(saved_model))
+    split = StreamedSplit.open(examples, "eval", read_text_vocabulary(saved_model))
     windows, count = split.evaluation_windows(streams, WINDOW)
     state = loaded.initial_state(tf.constant(streams))
     totals = [0.0, 0.0, 0.0]

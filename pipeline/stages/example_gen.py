@@ -1,40 +1,46 @@
-"""ExampleGen: one corpus or a mixture of several into shards of TFRecords, split in two."""
+"""ExampleGen: writes a corpus, or a mixture of several, as shards of TFRecords in two splits."""
 
 import os
 import uuid
 from collections.abc import Iterator, Sequence
 
-import apache_beam as beam
-
 from common import files
 from common.progress import progress_bar
 from model.errors import InputError
 from pipeline.data import corpus as corpora
-from pipeline.data import layout, runners
-from pipeline.data.corpus import Corpus, Mixture
-from pipeline.data.layout import ShardPlan
-from pipeline.data.records import SPLITS, Shard, shard_name, split_directory
-from pipeline.data.sharding import ShardWriter, outcome, remove_leftovers, write_shards
+from pipeline.data import examples
+from pipeline.data.corpus import Corpus, Mixture, Source
+from pipeline.data.examples import ExamplesProperties as Properties
+from pipeline.data.records import SPLITS, split_directory
 from pipeline.settings import DataConfig
-from pipeline.stages.names import EXAMPLE_GEN
+from pipeline.stages.context import RunContext
 from pipeline.store.artifacts import Artifact, Outcome, Store
+from pipeline.store.manifest import CacheKey
 
+__all__ = ["NAME", "Properties", "execute", "plan", "run"]
+
+NAME = "ExampleGen"
 UNPACKED = "unpacked"
 
 
-class WriteShard(beam.DoFn):
-    """Reads the segments of one shard and writes it."""
+def plan(context: RunContext) -> CacheKey:
+    """Returns the cache key that `execute` will use."""
+    return _cache_key(context.text, context.settings.data)
 
-    def __init__(self, examples: str):
-        self._writer = ShardWriter(EXAMPLE_GEN, examples)
 
-    def process(self, plan: ShardPlan) -> Iterator[tuple[str, Shard]]:
-        """Yields the split and what was written."""
-        records = (record for segment in plan.segments for record in segment.records())
-        yield (
-            plan.split,
-            self._writer.write(plan.split, shard_name(plan.index, plan.count), records),
-        )
+def execute(context: RunContext) -> Artifact:
+    """Runs the stage in a context."""
+    return run(context.store, context.text, context.settings.data, context.beam_options)
+
+
+def _cache_key(mixture: Mixture, data: DataConfig) -> CacheKey:
+    parameters = {
+        "corpus": mixture.name,
+        "split_by": data.split_by,
+        "train_fraction": data.train_fraction,
+        "shards": data.shards,
+    }
+    return CacheKey.of(NAME, __name__, {"corpus": mixture.fingerprint}, parameters)
 
 
 def run(
@@ -43,20 +49,23 @@ def run(
     data: DataConfig = DataConfig(),  # noqa: B008  it cannot be changed
     beam_options: Sequence[str] = (),
 ) -> Artifact:
-    """Shards a corpus, or a mixture of several.
+    """Writes the shards of a corpus, or of a mixture of several.
 
     Args:
-      store: where artifacts are.
-      text: what to shard.
-      data: how it is split and sharded.
-      beam_options: options for Beam, as on its own command lines (`--runner=...`).
+      store: Store of the artifacts.
+      text: Corpus, or mixture of corpora.
+      data: Rules by which the text is split and sharded.
+      beam_options: Options for Beam, as on its own command lines (`--runner=...`).
 
     Returns:
       The artifact with `Split-train` and `Split-eval`.
 
     Raises:
-      InputError: for an unusable corpus, or one that changes while it is read.
+      InputError: If the corpus is unusable, or changes while it is read.
     """
+    from pipeline.data import layout, runners
+    from pipeline.data.sharding import WriteShard, write_shards
+
     options = runners.beam_options(beam_options)
     mixture = text if isinstance(text, Mixture) else Mixture.of(text)
     sources = [source.path for corpus in mixture.corpora for source in corpus.sources]
@@ -65,8 +74,8 @@ def run(
     def write(directory: str) -> Outcome:
         scratch = os.path.join(directory, UNPACKED)
         parts = [
-            layout.split(sources, data.split_by, data.train_fraction)
-            for sources in _plain_sources(mixture, scratch)
+            layout.split(plain, data.split_by, data.train_fraction)
+            for plain in _plain_sources(mixture, scratch)
         ]
         plans = []
         for number, split in enumerate(SPLITS):
@@ -80,32 +89,27 @@ def run(
             files.makedirs(split_directory(directory, split))
         total = sum(segment.length for plan in plans for segment in plan.segments)
         pipeline = runners.pipeline(options)
-        write_shards(pipeline, directory, plans, WriteShard(directory))
-        runners.run(pipeline, EXAMPLE_GEN, "Sharding", "bytes", total)
-        remove_leftovers(directory)
+        write_shards(pipeline, directory, plans, WriteShard(NAME, directory))
+        runners.run(pipeline, NAME, "Sharding", "bytes", total)
+        examples.remove_leftovers(directory)
         for corpus in mixture.corpora:
             corpora.require_unchanged(corpus)
         if files.exists(scratch):
             files.rmtree(scratch)
-        return outcome(directory, mixture.name, {"sources": len(sources)})
+        return examples.outcome(directory, mixture.name, len(sources))
 
-    parameters = {
-        "corpus": mixture.name,
-        "split_by": data.split_by,
-        "train_fraction": data.train_fraction,
-        "shards": data.shards,
-    }
-    return store.produce(EXAMPLE_GEN, __name__, {"corpus": mixture.fingerprint}, parameters, write)
+    return store.produce(_cache_key(mixture, data), write)
 
 
-def _plain_sources(mixture, scratch):
-    """Each corpus as plain files, downloaded and unpacked into `scratch` where need be."""
+def _plain_sources(mixture: Mixture, scratch: str) -> Iterator[list[Source]]:
+    """Yields each corpus as plain files, downloaded and unpacked into `scratch` if necessary."""
     for corpus, prefix in zip(mixture.corpora, mixture.prefixes, strict=True):
         plain = _fetched(corpus, scratch)
         yield [source._replace(name=prefix + source.name) for source in plain if source.size]
 
 
-def _fetched(corpus, scratch):
+def _fetched(corpus: Corpus, scratch: str) -> list[Source]:
+    """Returns the plain files of one corpus."""
     sources = list(corpus.sources)
     if corpus.url:
         files.makedirs(scratch)

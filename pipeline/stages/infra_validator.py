@@ -1,59 +1,97 @@
-"""InfraValidator: whether a server can load the exported model and answer with it.
+"""InfraValidator: checks that a server can load the exported model and answer with it.
 
-INFRA_BLESSED     which says by which server
+INFRA_BLESSED     names the server
 """
 
+import dataclasses
 import math
 import os
 import shutil
 
 from common import files
 from common.files import write_text
-from pipeline.stages.names import INFRA_VALIDATOR
-from pipeline.stages.trainer import saved_models
+from pipeline.stages.context import RunContext
+from pipeline.store import manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store, copy_tree
-from serving.client.launch import TENSORFLOW_MODEL_SERVER, running_server
+from pipeline.store.manifest import CacheKey, Fingerprinted
+from pipeline.training.exports import saved_models
 
+NAME = "InfraValidator"
 INFRA_BLESSED = "INFRA_BLESSED"
+TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
 SIGNATURES = {
     "generate", "score", "embed", "inspect", "classify", "regress", "serving_default"
 }  # fmt: skip
 LENGTH = 20
 
 
+@dataclasses.dataclass(frozen=True)
+class Properties(manifest.Properties):
+    """The properties of an InfraValidator artifact.
+
+    Attributes:
+      server: Server that loaded the model.
+    """
+
+    server: str
+
+
 class InfraError(Exception):
-    """The served model answers, but not as it should."""
+    """The served model answers incorrectly."""
+
+
+def plan(context: RunContext, model: Fingerprinted) -> CacheKey:
+    """Returns the cache key that `execute` will use."""
+    return _cache_key(model, _server())
+
+
+def execute(context: RunContext, model: Artifact) -> Artifact:
+    """Runs the stage in a context."""
+    return run(context.store, model)
+
+
+def _cache_key(model: Fingerprinted, server: str) -> CacheKey:
+    return CacheKey.of(NAME, __name__, {"model": model}, {"server": server})
+
+
+def _server() -> str:
+    """Returns the name of the server that is used: TensorFlow Serving's if it is on the PATH."""
+    installed = shutil.which(TENSORFLOW_MODEL_SERVER)
+    return TENSORFLOW_MODEL_SERVER if installed else "embedded server"
 
 
 def run(store: Store, model: Artifact) -> Artifact:
-    """Starts a server on the export and asks it over gRPC for its metadata, a text and a score.
+    """Starts a server on each export, and requests its metadata, a text and a score over gRPC.
 
     Args:
-      store: where artifacts are.
-      model: from Trainer.
+      store: Store of the artifacts.
+      model: Artifact of Trainer.
 
     Returns:
       The artifact with `INFRA_BLESSED`.
 
     Raises:
-      InputError: if the server does not start or refuses.
-      InfraError: if an answer is wrong.
+      InputError: If the server does not start, or refuses a request.
+      InfraError: If an answer is wrong.
     """
-    kind = TENSORFLOW_MODEL_SERVER if shutil.which(TENSORFLOW_MODEL_SERVER) else "embedded server"
+    server = _server()
 
     def write(directory: str) -> Outcome:
         for saved_model in saved_models(model).values():
             base_path = os.path.join(directory, "versions")
             copy_tree(saved_model, os.path.join(base_path, "1"))
-            _ask(base_path)
+            _smoke_test(base_path)
             files.rmtree(base_path)
-        write_text(os.path.join(directory, INFRA_BLESSED), kind + "\n")
-        return Outcome({"server": kind}, f"answers over gRPC from the {kind}")
+        write_text(os.path.join(directory, INFRA_BLESSED), server + "\n")
+        return Outcome(Properties(server), f"answers over gRPC from the {server}")
 
-    return store.produce(INFRA_VALIDATOR, __name__, {"model": model}, {"server": kind}, write)
+    return store.produce(_cache_key(model, server), write)
 
 
-def _ask(base_path):
+def _smoke_test(base_path: str) -> None:
+    """Requests every kind of answer once; raises an InfraError if one is wrong."""
+    from serving.client.launch import running_server
+
     with running_server("candidate", base_path) as client:
         signatures = set(client.metadata().signature_def)
         (text,) = client.generate([""], LENGTH)

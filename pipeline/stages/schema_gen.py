@@ -1,9 +1,10 @@
-"""SchemaGen: what text must look like, from the statistics of the training split.
+"""SchemaGen: derives the schema of the text from the statistics of the training split.
 
 schema.pbtxt       a tensorflow-metadata Schema
-vocabulary.txt     the vocabulary, a character a line, in the order of the ids
+vocabulary.txt     the vocabulary, a character per line, in the order of the ids
 """
 
+import dataclasses
 import os
 
 from google.protobuf import text_format
@@ -12,32 +13,60 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from common.files import read_text, write_text
 from model.errors import InputError
 from model.text.vocabulary import Vocabulary, character_name
-from pipeline.stages import statistics_gen
-from pipeline.stages.names import SCHEMA_GEN
+from pipeline.data import statistics as split_statistics
+from pipeline.stages.context import RunContext
+from pipeline.store import manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
+from pipeline.store.manifest import CacheKey, Fingerprinted
 
+NAME = "SchemaGen"
 SCHEMA = "schema.pbtxt"
 VOCABULARY = "vocabulary.txt"
 MIN_DOMAIN_MASS = 0.99
 MAX_DIVERGENCE = 0.1
 
 
+@dataclasses.dataclass(frozen=True)
+class Properties(manifest.Properties):
+    """The properties of a SchemaGen artifact.
+
+    Attributes:
+      vocabulary: Number of characters in the vocabulary.
+    """
+
+    vocabulary: int
+
+
+def plan(context: RunContext, statistics: Fingerprinted) -> CacheKey:
+    """Returns the cache key that `execute` will use."""
+    return _cache_key(statistics)
+
+
+def execute(context: RunContext, statistics: Artifact) -> Artifact:
+    """Runs the stage in a context."""
+    return run(context.store, statistics)
+
+
+def _cache_key(statistics: Fingerprinted) -> CacheKey:
+    return CacheKey.of(NAME, __name__, {"statistics": statistics}, {})
+
+
 def run(store: Store, statistics: Artifact) -> Artifact:
     """Derives schema and vocabulary.
 
     Args:
-      store: where artifacts are.
-      statistics: from StatisticsGen.
+      store: Store of the artifacts.
+      statistics: Artifact of StatisticsGen.
 
     Returns:
       The artifact with `schema.pbtxt` and `vocabulary.txt`.
 
     Raises:
-      InputError: if the training split is empty.
+      InputError: If the training split is empty.
     """
 
     def write(directory: str) -> Outcome:
-        train = statistics_gen.read(statistics.path, "train")
+        train = split_statistics.read(statistics.path, "train")
         if not train.total:
             raise InputError("the training split is empty; give a longer corpus")
         vocabulary = Vocabulary.of(train.unit, train.occurrences)
@@ -45,13 +74,13 @@ def run(store: Store, statistics: Artifact) -> Artifact:
         write_text(os.path.join(directory, SCHEMA), schema)
         write_text(os.path.join(directory, VOCABULARY), vocabulary.to_text())
         noun = "bytes" if vocabulary.unit == "bytes" else "code points"
-        return Outcome({"vocabulary": vocabulary.size}, f"a vocabulary of {vocabulary.size} {noun}")
+        return Outcome(Properties(vocabulary.size), f"a vocabulary of {vocabulary.size} {noun}")
 
-    return store.produce(SCHEMA_GEN, __name__, {"statistics": statistics}, {}, write)
+    return store.produce(_cache_key(statistics), write)
 
 
 def to_proto(vocabulary: Vocabulary) -> schema_pb2.Schema:
-    """The schema of text over an vocabulary."""
+    """Returns the schema of text over a vocabulary."""
     schema = schema_pb2.Schema()
     characters = schema.feature.add(name="characters", type=schema_pb2.BYTES)
     characters.presence.min_count = 1
@@ -68,10 +97,10 @@ def to_proto(vocabulary: Vocabulary) -> schema_pb2.Schema:
 
 
 def read_schema(directory: str) -> schema_pb2.Schema:
-    """The schema of a SchemaGen directory.
+    """Reads the schema of a SchemaGen directory.
 
     Raises:
-      InputError: if it is none.
+      InputError: If it is damaged.
     """
     path = os.path.join(directory, SCHEMA)
     try:
@@ -81,6 +110,6 @@ def read_schema(directory: str) -> schema_pb2.Schema:
 
 
 def read_vocabulary(directory: str) -> Vocabulary:
-    """The characters of a SchemaGen directory."""
+    """Reads the vocabulary of a SchemaGen directory."""
     path = os.path.join(directory, VOCABULARY)
     return Vocabulary.from_text(read_text(path), path)

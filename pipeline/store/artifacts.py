@@ -1,86 +1,56 @@
 """Artifacts: directories that a stage has written, complete and described, or not there at all.
 
     <root>/<Stage>/<fingerprint>/      a complete artifact, with its manifest.json
-    <root>/.partial/<Stage>-<...>/     one that is being written
+    <root>/.partial/<Stage>-<...>/     an artifact that is being written
 
-A root may be on any filesystem TensorFlow knows.
+A root may be on any filesystem that TensorFlow supports.
 """
 
 import contextlib
 import dataclasses
 import datetime
-import hashlib
 import importlib.metadata
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 import fasteners
 
 from common import checksums, code_version, files
 from common.files import read_text, reason, write_text
 from model.errors import InputError
+from pipeline.store.manifest import MANIFEST, CacheKey, Manifest, Properties, read_manifest
 
-MANIFEST = "manifest.json"
-FORMAT = 1
-FINGERPRINT_LENGTH = 16
 SECONDS_TO_PUBLISH = 600
 LIBRARIES = ("tensorflow", "tensorflow-text", "apache-beam")
 
+State = Literal["complete", "interrupted", "missing"]
+
 
 class Outcome(NamedTuple):
-    """What writing an artifact came to.
+    """The result of writing an artifact.
 
     Attributes:
-      counters: numbers worth keeping.
-      figure: the main one, in words, for `status`.
-      checksums: as in `Manifest`, of files whose writers have taken them already.
+      properties: Properties that the stage reports.
+      figure: Main property, in words, for `status`.
+      checksums: Checksums (as in `Manifest`) of files whose writers have computed them already.
     """
 
-    counters: Mapping[str, Any]
+    properties: Properties
     figure: str
     checksums: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclasses.dataclass(frozen=True)
-class Manifest:
-    """The description that lies in an artifact's directory as `manifest.json`.
+class Artifact(NamedTuple):
+    """A complete artifact.
 
     Attributes:
-      stage: the stage that wrote it.
-      fingerprint: SHA-256 (shortened) over the stage, its inputs' fingerprints, its parameters and
-        its code; two artifacts with the same fingerprint have the same content.
-      inputs: the fingerprint of each input, by its role.
-      parameters: the stage's parameters.
-      code: digest of the sources, and the commit.
-      versions: of the libraries that decide over the content.
-      started: when, ISO 8601 in UTC.
-      seconds: how long it took, over all attempts of the process that finished it.
-      counters: see `Outcome`.
-      figure: see `Outcome`.
-      checksums: of each file, see `pipeline.checksums`, by its path relative to the directory.
-      format: of the manifest itself.
+      path: Directory of the artifact.
+      manifest: Content of its `manifest.json`.
     """
-
-    stage: str
-    fingerprint: str
-    inputs: Mapping[str, str]
-    parameters: Mapping[str, Any]
-    code: Mapping[str, str]
-    versions: Mapping[str, str]
-    started: str
-    seconds: float
-    counters: Mapping[str, Any]
-    figure: str
-    checksums: Mapping[str, str]
-    format: int = FORMAT
-
-
-class Artifact(NamedTuple):
-    """A complete artifact: where it is and what its manifest says."""
 
     path: str
     manifest: Manifest
@@ -91,8 +61,46 @@ class Artifact(NamedTuple):
         return self.manifest.fingerprint
 
     def file(self, *parts: str) -> str:
-        """The path of a file in it."""
+        """Returns the path of a file in it."""
         return os.path.join(self.path, *parts)
+
+
+class ArtifactMissingError(Exception):
+    """An expected artifact was to be read, but its stage has not run yet.
+
+    Attributes:
+      stage: Name of the stage.
+    """
+
+    def __init__(self, stage: str):
+        super().__init__(f"the {stage} artifact is missing")
+        self.stage = stage
+
+
+class ExpectedArtifact(NamedTuple):
+    """An artifact that a stage is going to write; only its fingerprint is known.
+
+    Attributes:
+      stage: Name of the stage.
+      fingerprint: Fingerprint that the artifact will have.
+    """
+
+    stage: str
+    fingerprint: str
+
+    @property
+    def path(self) -> NoReturn:
+        """Raises an ArtifactMissingError."""
+        raise ArtifactMissingError(self.stage)
+
+    @property
+    def manifest(self) -> NoReturn:
+        """Raises an ArtifactMissingError."""
+        raise ArtifactMissingError(self.stage)
+
+    def file(self, *parts: str) -> NoReturn:
+        """Raises an ArtifactMissingError."""
+        raise ArtifactMissingError(self.stage)
 
 
 class Store:
@@ -102,31 +110,31 @@ class Store:
         self,
         root: str,
         report: Callable[[Artifact, bool], None] = lambda *_: None,
-        leads: bool = True,
+        is_chief: bool = True,
     ):
         """Opens a root.
 
         Args:
-          root: a directory, made where it does not exist.
-          report: called with each artifact a stage hands on, and whether it was there already.
-          leads: whether this process writes artifacts; otherwise it helps another one to.
-
-        Raises:
-          InputError: if it cannot be written.
+          root: Directory of all artifacts; `writing` creates it if it does not exist.
+          report: Function that is called with each artifact a stage returns, and with whether it
+            was cached.
+          is_chief: Whether this process writes artifacts. Others help the chief to compute one.
         """
         self.root = root.rstrip("/") or "/"
         self._report = report
-        self._leads = leads
+        self._is_chief = is_chief
         self._partial = os.path.join(self.root, ".partial")
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Holds the root, so that no two runs write the same artifact; helpers need not.
+        """Locks the root, so that no two runs write the same artifact.
+
+        Workers other than the chief write nothing and take no lock.
 
         Raises:
-          InputError: if the root cannot be written, or another run holds it.
+          InputError: If the root cannot be written, or another run has locked it.
         """
-        if not self._leads:
+        if not self._is_chief:
             yield
             return
         try:
@@ -151,19 +159,23 @@ class Store:
             lock.release()
 
     def all(self, stage: str) -> list[Artifact]:
-        """The complete artifacts of a stage, oldest first."""
+        """Returns the complete artifacts of a stage, oldest first."""
         found = [_read(path) for path in self.paths(stage)]
         return sorted(found, key=lambda artifact: artifact.manifest.started)
 
     def paths(self, stage: str = "*") -> list[str]:
-        """The directories of the complete artifacts of a stage, or of all."""
+        """Returns the directories of the complete artifacts of a stage, or of all stages."""
         manifests = files.glob(os.path.join(self.root, stage, "*", MANIFEST))
         return sorted(map(os.path.dirname, manifests))
 
     def damage(self, path: str) -> dict[str, str]:
-        """The files of an artifact's directory that are not as its manifest has them, and why."""
+        """Compares the files of an artifact's directory with its manifest.
+
+        Returns:
+          What is wrong with each file that differs, by its path.
+        """
         try:
-            written = _read(path).manifest.checksums
+            written = read_manifest(path).checksums
         except InputError:
             return {os.path.join(path, MANIFEST): "is damaged, or of a later version"}
         found = {}
@@ -171,81 +183,79 @@ class Store:
             file = os.path.join(path, name)
             if not files.exists(file):
                 found[file] = "is missing"
-            elif not checksums.holds(file, checksum):
+            elif not checksums.matches(file, checksum):
                 found[file] = "is not what was written"
         return found
 
     def latest(self, stage: str) -> Artifact:
-        """The artifact of a stage that was used or written last.
+        """Returns the artifact of a stage that was used or written last.
 
         Raises:
-          InputError: if there is none.
+          InputError: If there is none.
         """
         pointer = os.path.join(self.root, stage, "latest")
         if files.exists(pointer):
             path = os.path.join(self.root, stage, read_text(pointer))
             if files.exists(os.path.join(path, MANIFEST)):
                 return _read(path)
-        command = "".join(f"_{c.lower()}" if c.isupper() else c for c in stage).lstrip("_")
         raise InputError(
-            f"{self.root} holds no {stage} artifact; run `python -m pipeline {command}` first"
+            f"{self.root} holds no {stage} artifact; run `python -m pipeline {command_of(stage)}` "
+            "first"
         )
 
     def find(self, fingerprint: str) -> Artifact | None:
-        """The artifact with this fingerprint."""
+        """Returns the artifact with a fingerprint; None if there is none."""
         for path in files.glob(os.path.join(self.root, "*", fingerprint, MANIFEST)):
             return _read(os.path.dirname(path))
         return None
 
     def ancestor(self, artifact: Artifact, *roles: str) -> Artifact:
-        """The input of an artifact in a role, the input of that in the next, and so on.
+        """Returns the input of an artifact in a role, the input of that in the next, and so on.
 
         Raises:
-          InputError: if it is gone.
+          InputError: If one of them was removed.
         """
         for role in roles:
             found = self.find(artifact.manifest.inputs[role])
             if found is None:
                 raise InputError(
-                    f"the {role} of {artifact.path} are gone; run `python -m pipeline run` again"
+                    f"the {role} of {artifact.path} were removed; run `python -m pipeline run` "
+                    "again"
                 )
             artifact = found
         return artifact
 
+    def expect(self, key: CacheKey) -> Artifact | ExpectedArtifact:
+        """Returns the artifact of a key, or what stands for it until its stage has run."""
+        final = self._final(key)
+        if files.exists(os.path.join(final, MANIFEST)):
+            return _read(final)
+        return ExpectedArtifact(key.stage, key.fingerprint)
+
+    def state(self, key: CacheKey) -> State:
+        """Returns whether the artifact of a key is complete, was interrupted, or is missing."""
+        if files.exists(os.path.join(self._final(key), MANIFEST)):
+            return "complete"
+        return "interrupted" if files.isdir(self._unfinished(key)) else "missing"
+
     def produce(
-        self,
-        stage: str,
-        module: str,
-        inputs: Mapping[str, Artifact | str],
-        parameters: Mapping[str, Any],
-        write: Callable[[str], Outcome],
-        resumable: bool = False,
+        self, key: CacheKey, write: Callable[[str], Outcome], resumable: bool = False
     ) -> Artifact:
-        """The artifact of a stage with these inputs and parameters, written if it is not there.
+        """Returns the artifact of a key; writes it if it does not exist.
 
         Args:
-          stage: the name of the stage.
-          module: the stage's module, whose sources count for the fingerprint.
-          inputs: artifacts, or fingerprints of what lies outside the root.
-          parameters: everything else the content depends on.
-          write: writes the content into the directory it is given.
-          resumable: whether `write` can go on with what an interrupted call has left.
+          key: Everything that decides over the content.
+          write: Function that writes the content into the directory it is given.
+          resumable: Whether `write` can resume from what an interrupted call has left.
         """
-        code = {"digest": code_version.source_digest(module), "commit": code_version.commit()}
-        fingerprints = {
-            role: value if isinstance(value, str) else value.fingerprint
-            for role, value in inputs.items()
-        }
-        fingerprint = fingerprint_of([stage, fingerprints, dict(parameters), code["digest"]])
-        final = os.path.join(self.root, stage, fingerprint)
+        final, partial = self._final(key), self._unfinished(key)
         if files.exists(os.path.join(final, MANIFEST)):
-            return self._hand_on(_read(final), cached=True)
-        partial = os.path.join(self._partial, f"{stage}-{fingerprint}")
-        if not self._leads:
+            return self._record_latest(_read(final), cached=True)
+        if not self._is_chief:
             write(partial)
-            return self._published(final)
+            return self._wait_for_chief(final)
         if not resumable:
-            for leftover in files.glob(os.path.join(self._partial, f"{stage}-*")):
+            for leftover in files.glob(os.path.join(self._partial, f"{key.stage}-*")):
                 files.rmtree(leftover)
         files.makedirs(partial)
         started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
@@ -259,15 +269,15 @@ class Store:
         for leftover in files.glob(os.path.join(partial, f"{MANIFEST}*")):
             files.remove(leftover)
         manifest = Manifest(
-            stage=stage,
-            fingerprint=fingerprint,
-            inputs=fingerprints,
-            parameters=dict(parameters),
-            code=code,
+            stage=key.stage,
+            fingerprint=key.fingerprint,
+            inputs=key.inputs,
+            parameters=key.parameters,
+            code={"digest": key.code_digest, "commit": code_version.commit()},
             versions={name: importlib.metadata.version(name) for name in LIBRARIES},
             started=started.isoformat(timespec="milliseconds"),
             seconds=round(time.monotonic() - clock, 3),
-            counters=dict(outcome.counters),
+            properties=dataclasses.asdict(outcome.properties),
             figure=outcome.figure,
             checksums={
                 name: outcome.checksums.get(name) or checksums.of_file(os.path.join(partial, name))
@@ -277,17 +287,25 @@ class Store:
         text = json.dumps(dataclasses.asdict(manifest), indent=2)
         write_text(os.path.join(partial, MANIFEST), text + "\n")
         publish(partial, final, last=MANIFEST)
-        return self._hand_on(Artifact(final, manifest), cached=False)
+        # As JSON has it: a list, say, where the properties have a tuple.
+        return self._record_latest(_read(final), cached=False)
 
-    def _published(self, final):
-        """What another process is about to publish."""
+    def _final(self, key: CacheKey) -> str:
+        return os.path.join(self.root, key.stage, key.fingerprint)
+
+    def _unfinished(self, key: CacheKey) -> str:
+        return os.path.join(self._partial, f"{key.stage}-{key.fingerprint}")
+
+    def _wait_for_chief(self, final: str) -> Artifact:
+        """Waits until the chief has published an artifact, and returns it."""
         for _ in range(SECONDS_TO_PUBLISH):
             if files.exists(os.path.join(final, MANIFEST)):
                 return _read(final)
             time.sleep(1)
-        raise InputError(f"{final} was not published; look at what the first worker says")
+        raise InputError(f"{final} was not published; see what the first worker reports")
 
-    def _hand_on(self, artifact, cached):
+    def _record_latest(self, artifact: Artifact, cached: bool) -> Artifact:
+        """Makes an artifact the latest of its stage, and reports it."""
         pointer = os.path.join(self.root, artifact.manifest.stage, "latest")
         if not files.exists(pointer) or read_text(pointer) != artifact.fingerprint:
             write_text(pointer, artifact.fingerprint)
@@ -295,11 +313,21 @@ class Store:
         return artifact
 
 
+def command_of(stage: str) -> str:
+    """Returns the command that runs a stage, such as "example_gen" for "ExampleGen"."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in stage).lstrip("_")
+
+
 def publish(source: str, destination: str, last: str) -> None:
-    """Makes a finished directory appear under its final name, complete or not at all.
+    """Moves a finished directory to its final name, where it appears complete or not at all.
 
     On a local filesystem that is one rename. Object stores have no directories to rename: there the
-    file `last` is copied last, and readers take it for the sign that the rest is there.
+    file `last` is copied last, and readers take its presence as the sign that all others are there.
+
+    Args:
+      source: Path of the finished directory.
+      destination: Path that it gets; a directory there is replaced.
+      last: Name of the file in it that marks it as complete.
     """
     files.makedirs(os.path.dirname(destination))
     if files.exists(destination):
@@ -316,34 +344,19 @@ def publish(source: str, destination: str, last: str) -> None:
 
 
 def copy_tree(source: str, destination: str) -> None:
-    """Copies a directory."""
+    """Copies a directory with all that is in it."""
     for name in _files(source):
         target = os.path.join(destination, name)
         files.makedirs(os.path.dirname(target))
         files.copy(os.path.join(source, name), target)
 
 
-def fingerprint_of(value: Any) -> str:
-    """A fingerprint of anything that JSON can express."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+def _read(path: str) -> Artifact:
+    return Artifact(path, read_manifest(path))
 
 
-def _read(path):
-    manifest = os.path.join(path, MANIFEST)
-    try:
-        content = json.loads(read_text(manifest))
-        if content.get("format", FORMAT) <= FORMAT:
-            return Artifact(path, Manifest(**content))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{manifest} is damaged; remove {path} and run the stage again") from error
-    raise InputError(
-        f"{manifest} is of a later version of this project (format {content['format']}); use that "
-        "version, or another --root"
-    )
-
-
-def _files(directory):
+def _files(directory: str) -> list[str]:
+    """Returns the paths of all files in a directory, relative to it, sorted."""
     return sorted(
         os.path.relpath(os.path.join(folder, name), directory)
         for folder, _, names in files.walk(directory)

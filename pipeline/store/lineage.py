@@ -1,4 +1,4 @@
-"""What the Pusher has put into the serving directory, and where it came from."""
+"""The versions that the Pusher has put into the serving directory, and where they came from."""
 
 import json
 import os
@@ -8,21 +8,22 @@ from typing import Any, NamedTuple
 from common import files
 from model.errors import InputError
 from pipeline.store.artifacts import Artifact, Store
-from serving.base_path import versions
+from pipeline.store.manifest import Fingerprinted
 
 LINEAGE = "lineage.json"
+SAVED_MODEL = "saved_model.pb"
 
 
 class Pushed(NamedTuple):
     """A version in the serving directory.
 
     Attributes:
-      path: its directory.
-      version: its number.
-      precision: of its kernels.
-      batching: what the Pusher changed of how it merges requests.
-      fingerprint: of the Trainer artifact it is a copy of.
-      evaluation: fingerprint of the Evaluator artifact that blessed it.
+      path: Directory of the version.
+      version: Number of the version.
+      precision: Precision of its kernels: "float32", "bfloat16" or "int8".
+      batching: Changes that the Pusher made to how requests are merged.
+      fingerprint: Fingerprint of the Trainer artifact it is a copy of.
+      evaluation: Fingerprint of the Evaluator artifact that blessed it.
     """
 
     path: str
@@ -34,28 +35,37 @@ class Pushed(NamedTuple):
 
 
 class Ancestor(NamedTuple):
-    """One artifact that a version came from.
+    """An artifact that a version came from.
 
     Attributes:
-      depth: how many steps away.
-      role: what it was to that which was made of it.
-      artifact: the artifact; None where the store has it no longer.
-      fingerprint: of the artifact.
+      depth: Number of steps from the version to it.
+      role: Role in which it was an input.
+      consumer: Name of the stage that it was an input of; empty for those of the version itself.
+      artifact: The artifact; None if it was removed, or lay outside of the store.
+      fingerprint: Fingerprint of the artifact.
     """
 
     depth: int
     role: str
+    consumer: str
     artifact: Artifact | None
     fingerprint: str
 
 
 def write(path: str, lineage: Mapping[str, Any]) -> None:
-    """Writes into the directory of a version what `pushed_versions` reads there."""
+    """Writes the lineage of a version, which `pushed_versions` reads, into its directory."""
     files.write_text(os.path.join(path, LINEAGE), json.dumps(lineage, indent=1) + "\n")
 
 
+def versions(base_path: str) -> list[int]:
+    """Returns the complete versions under a model's base path, ascending."""
+    saved_models = files.glob(os.path.join(base_path, "*", SAVED_MODEL))
+    names = [os.path.basename(os.path.dirname(path)) for path in saved_models]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
 def pushed_versions(base_path: str) -> list[Pushed]:
-    """The versions under a model's base path that a Pusher has put there, ascending."""
+    """Returns the versions under a model's base path that a Pusher has put there, ascending."""
     found = []
     for version in versions(base_path):
         path = os.path.join(base_path, str(version))
@@ -64,19 +74,19 @@ def pushed_versions(base_path: str) -> list[Pushed]:
             content = json.loads(files.read_text(lineage))
             found.append(
                 Pushed(
-                    path,
-                    version,
-                    content.get("precision", "float32"),  # what those before had
-                    content.get("batching", {}),
-                    content["model"],
-                    content["evaluation"],
+                    path=path,
+                    version=version,
+                    precision=content.get("precision", "float32"),  # earlier versions had no other
+                    batching=content.get("batching", {}),
+                    fingerprint=content["model"],
+                    evaluation=content["evaluation"],
                 )
             )
     return found
 
 
-def pushed_before(base_path: str, model: Artifact) -> Pushed | None:
-    """The version in float32 pushed last, leaving out those that are this very model."""
+def pushed_before(base_path: str, model: Fingerprinted) -> Pushed | None:
+    """Returns the float32 version that was pushed last, other than copies of this very model."""
     others = [
         pushed
         for pushed in pushed_versions(base_path)
@@ -86,10 +96,14 @@ def pushed_before(base_path: str, model: Artifact) -> Pushed | None:
 
 
 def find_version(base_path: str, version: int) -> Pushed:
-    """A pushed version; 0 is the newest.
+    """Returns a pushed version.
+
+    Args:
+      base_path: Directory of the model's versions.
+      version: Number of the version; 0 for the newest.
 
     Raises:
-      InputError: if there is no such version.
+      InputError: If there is no such version.
     """
     pushed = pushed_versions(base_path)
     chosen = [p for p in pushed if version in (0, p.version)]
@@ -103,16 +117,33 @@ def find_version(base_path: str, version: int) -> Pushed:
 
 
 def ancestors(store: Store, pushed: Pushed) -> list[Ancestor]:
-    """The artifacts a pushed version came from, each below what was made of it."""
+    """Returns the artifacts that a pushed version came from, each below what was made from it."""
     found: list[Ancestor] = []
 
-    def visit(fingerprint: str, role: str, depth: int) -> None:
+    def visit(fingerprint: str, role: str, depth: int, consumer: str) -> None:
         artifact = store.find(fingerprint)
-        found.append(Ancestor(depth, role, artifact, fingerprint))
-        for name, parent in artifact.manifest.inputs.items() if artifact else ():
-            visit(parent, name, depth + 1)
+        found.append(
+            Ancestor(
+                depth=depth,
+                role=role,
+                consumer=consumer,
+                artifact=artifact,
+                fingerprint=fingerprint,
+            )
+        )
+        if artifact:
+            for name, parent in artifact.manifest.inputs.items():
+                visit(parent, name, depth + 1, artifact.manifest.stage)
 
-    visit(pushed.fingerprint, "model", 0)
+    visit(pushed.fingerprint, "model", 0, "")
     evaluation = store.find(pushed.evaluation)
-    found.append(Ancestor(0, "metrics", evaluation, pushed.evaluation))
+    found.append(
+        Ancestor(
+            depth=0,
+            role="metrics",
+            consumer="",
+            artifact=evaluation,
+            fingerprint=pushed.evaluation,
+        )
+    )
     return found

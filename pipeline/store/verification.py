@@ -1,4 +1,4 @@
-"""Whether artifacts still are what was written."""
+"""Verification: a comparison of artifacts with the checksums in their manifests."""
 
 from collections.abc import Callable
 
@@ -14,12 +14,12 @@ def verify(
     """Reads every artifact and prints a line for each file that is damaged.
 
     Args:
-      store: where artifacts are.
-      remove: whether to remove artifacts with such files, so that a run makes them anew.
-      describe: says more about a damaged file, from its path.
+      store: Store of the artifacts.
+      remove: Whether to remove damaged artifacts, so that a run makes them again.
+      describe: Function that says more about a damaged file, from its path.
 
     Raises:
-      InputError: if there are any, and they were not removed.
+      InputError: If there are any, and they were not removed.
     """
     paths = store.paths()
     damaged = []
@@ -39,5 +39,5 @@ def verify(
     if damaged and not remove:
         raise InputError(
             f"{len(damaged)} of {len(paths)} artifacts are damaged; `verify --remove` removes "
-            "them, and a run makes them anew"
+            "them, and a run makes them again"
         )

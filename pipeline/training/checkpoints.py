@@ -1,6 +1,6 @@
-"""Checkpoints: everything that decides how a training goes on.
+"""Checkpoints: everything that a training resumes from.
 
-    architecture.json        what the weights are of
+    architecture.json        the architecture and vocabulary of the weights
     checkpoints/latest/      weights, optimizer, step, carried state, validation history
     checkpoints/best/        the same, at the step with the lowest validation loss
 
@@ -11,6 +11,7 @@ the step stands for them.
 import dataclasses
 import json
 import os
+from typing import Any
 
 import tensorflow as tf
 
@@ -20,7 +21,7 @@ from model.config import ModelConfig
 from model.errors import InputError
 from model.language_model.character_model import CharacterModel, CharacterState
 from model.text.code_points import TextVocabulary
-from pipeline.store.artifacts import fingerprint_of
+from pipeline.store.manifest import fingerprint_of
 from pipeline.training.learner import Learner
 from pipeline.training.workers import this_worker
 
@@ -28,26 +29,26 @@ ARCHITECTURE = "architecture.json"
 
 
 class Checkpoints:
-    """The checkpoints of one training, and the part of its state that is in no other object.
+    """The checkpoints of one training, and the part of its state that no other object holds.
 
     Attributes:
-      step: int64 variable, steps done.
-      best_loss: float64 variable, lowest validation loss so far, in nats.
-      stale: int64 variable, validations since then.
+      step: Number of steps done, an int64 variable.
+      best_loss: Lowest validation loss so far, in nats, a float64 variable.
+      stale: Number of validations since then, an int64 variable.
     """
 
-    def __init__(self, directory: str, learner: Learner, own: str = ""):
+    def __init__(self, directory: str, learner: Learner, write_dir: str = ""):
         """Finds earlier checkpoints.
 
         Args:
-          directory: where they are.
-          learner: what they are of.
-          own: where to write; empty for the same place. Every worker has to write what it has, but
-            only the first one's is of further use.
+          directory: Directory of the training, whose checkpoints are read.
+          learner: Model and optimizer.
+          write_dir: Directory of the training to write to; empty (the default) for the same. Every
+            worker has to write its checkpoints, but only those of the chief are used.
         """
         self._learner = learner
         self._latest = os.path.join(directory, "checkpoints", "latest")
-        written = os.path.join(own or directory, "checkpoints")
+        written = os.path.join(write_dir or directory, "checkpoints")
         self._carried = CharacterState(
             *(
                 tf.Variable(tf.zeros(shape, dtype), trainable=False)
@@ -76,7 +77,7 @@ class Checkpoints:
         }
 
     def restore(self) -> CharacterState | None:
-        """Goes back to the latest checkpoint; returns the carried state, None if there is none."""
+        """Restores the latest checkpoint; returns the carried state, None if there is none."""
         path = tf.train.latest_checkpoint(self._latest)
         if path is None:
             return None
@@ -84,11 +85,17 @@ class Checkpoints:
         return self._spread()
 
     def restore_best(self) -> None:
-        """Goes back to the best checkpoint, for the export."""
+        """Restores the best checkpoint, for the export."""
         self._checkpoint.restore(self._managers["best"].latest_checkpoint).expect_partial()
 
     def save(self, state: CharacterState, step: int, validation_loss: float) -> None:
-        """Writes the latest checkpoint and, where the loss is the lowest so far, the best one."""
+        """Writes the latest checkpoint and, if the loss is the lowest so far, the best one.
+
+        Args:
+          state: Recurrent state that the next window continues from, per replica.
+          step: Number of steps done.
+          validation_loss: Validation loss, in nats per character.
+        """
         self.step.assign(step)
         self._gather(state)
         improved = validation_loss < float(self.best_loss)
@@ -98,8 +105,8 @@ class Checkpoints:
             self._managers["best"].save(step)
         self._managers["latest"].save(step)
 
-    def _gather(self, state):
-        """Replicas' states side by side, in the order of their streams."""
+    def _gather(self, state: CharacterState) -> None:
+        """Concatenates the states of the replicas, in the order of their streams."""
         strategy = self._learner.strategy
         for variable, part in zip(self._carried, state, strict=True):
             axis = 0 if part is state.previous else 1
@@ -108,11 +115,11 @@ class Checkpoints:
             else:  # logical devices of one processor cannot gather
                 variable.assign(tf.concat(strategy.experimental_local_results(part), axis))
 
-    def _spread(self):
-        """The inverse of `_gather`."""
+    def _spread(self) -> CharacterState:
+        """Splits the state among the replicas, the inverse of `_gather`."""
         size = self._learner.replica_batch
 
-        def rows(variable, context):
+        def rows(variable: tf.Variable, context: tf.distribute.ReplicaContext) -> tf.Tensor:
             first = context.replica_id_in_sync_group * size
             axis = variable.shape.rank - 2 if variable.shape.rank > 1 else 0
             return tf.gather(variable, tf.range(first, first + size), axis=axis)
@@ -123,15 +130,21 @@ class Checkpoints:
         )
 
 
-def _carried_shapes(learner):
-    """Shapes and types of the state of all streams."""
+def _carried_shapes(learner: Learner) -> tuple[tuple[list[int], tf.DType], ...]:
+    """Returns shapes and types of the state of all streams."""
     config, batch = learner.model.config, learner.config.batch_size
     vectors = [config.layers, batch, config.units], tf.float32
     return ([batch], tf.int32), vectors, vectors
 
 
 def write_architecture(directory: str, config: ModelConfig, vocabulary: TextVocabulary) -> None:
-    """Writes what the weights in a directory's checkpoints are of."""
+    """Writes the architecture of the weights in a directory's checkpoints.
+
+    Args:
+      directory: Directory of the training.
+      config: Architecture of the model.
+      vocabulary: Vocabulary of the model.
+    """
     architecture = {
         "model": dataclasses.asdict(config),
         "vocabulary": {"unit": vocabulary.unit, "code_points": list(vocabulary.code_points)},
@@ -140,16 +153,16 @@ def write_architecture(directory: str, config: ModelConfig, vocabulary: TextVoca
 
 
 class InitialWeights:
-    """The best weights of an earlier training, to start another from."""
+    """The best weights of an earlier training, from which another starts."""
 
     def __init__(self, path: str):
         """Finds the checkpoint.
 
         Args:
-          path: a Trainer artifact, or a directory or checkpoint within one.
+          path: Path of a Trainer artifact, or of a directory or checkpoint within one.
 
         Raises:
-          InputError: if there is no checkpoint.
+          InputError: If there is no checkpoint.
         """
         self.path = path
         directory = path.rstrip("/")
@@ -170,15 +183,19 @@ class InitialWeights:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the checkpoint."""
+        """A fingerprint that changes with the checkpoint."""
         stat = files.stat(self._checkpoint + ".index")
         return fingerprint_of([self._checkpoint, *stat])
 
     def check(self, config: ModelConfig, vocabulary: TextVocabulary) -> None:
-        """Compares the architecture with the one that is to be trained.
+        """Compares the architecture with that of the model to train.
+
+        Args:
+          config: Architecture of the model.
+          vocabulary: Vocabulary of the model.
 
         Raises:
-          InputError: if the weights do not fit, naming the first difference.
+          InputError: If the weights do not fit, naming the first difference.
         """
         theirs = self._architecture["model"]
         for name, ours in dataclasses.asdict(config).items():
@@ -196,9 +213,9 @@ class InitialWeights:
             )
 
     def load(self, model: CharacterModel) -> None:
-        """Puts the weights into a model of the same architecture."""
+        """Loads the weights into a model of the same architecture."""
         tf.train.Checkpoint(model=model).restore(self._checkpoint).expect_partial()
 
 
-def _tuples(vocabulary):
+def _tuples(vocabulary: dict[str, Any]) -> dict[str, Any]:
     return {"unit": vocabulary["unit"], "code_points": tuple(vocabulary["code_points"])}

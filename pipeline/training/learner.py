@@ -1,13 +1,13 @@
-"""One training step and one evaluation step, on every replica of a distribution strategy."""
+"""The training step and the evaluation step, on every replica of a distribution strategy."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from model.config import ModelConfig
+from model.config import Device, ModelConfig
 from model.execution.compilation import Split
 from model.execution.plan import Plan
 from model.execution.planner import choose
@@ -18,11 +18,20 @@ from pipeline.settings import TrainingConfig
 from pipeline.training.workers import this_worker
 
 STREAMS = CharacterState(previous=0, hidden=1, memory=1)
-"""Which axis of a state is that of the streams."""
+"""The axis of the streams in each part of a state."""
 
 
 class EpochDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """rate * decay_rate ** max(0, epoch - decay_after), epochs counted from 0."""
+    """A schedule that decays per epoch.
+
+    learning_rate = rate * decay_rate ** max(0, epoch - decay_after), epochs counted from 0.
+
+    Args:
+      rate: Learning rate of the first epochs.
+      decay_rate: Factor per epoch.
+      decay_after: Epochs before the decay begins.
+      steps_per_epoch: Steps of an epoch.
+    """
 
     def __init__(self, rate: float, decay_rate: float, decay_after: int, steps_per_epoch: int):
         self.rate = rate
@@ -30,7 +39,7 @@ class EpochDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.decay_after = decay_after
         self.steps_per_epoch = steps_per_epoch
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         epoch = tf.cast(step, tf.int64) // self.steps_per_epoch
         decays = tf.maximum(epoch - self.decay_after, 0)
         return self.rate * self.decay_rate ** tf.cast(decays, tf.float32)
@@ -39,7 +48,13 @@ class EpochDecay(keras.optimizers.schedules.LearningRateSchedule):
 def make_optimizer(
     config: TrainingConfig, steps_per_epoch: int, steps: int
 ) -> keras.optimizers.Optimizer:
-    """The Keras optimizer that a configuration describes, without clipping."""
+    """Returns the Keras optimizer that a configuration describes, without clipping.
+
+    Args:
+      config: Configuration of the training.
+      steps_per_epoch: Steps of an epoch, for the epoch schedule.
+      steps: Steps of the training, for the cosine schedule.
+    """
     rate = config.learning_rate
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
@@ -59,13 +74,13 @@ def make_optimizer(
 
 
 class StepResult(NamedTuple):
-    """What one training step reports; scalars, over all replicas.
+    """The result of one training step, over all replicas.
 
     Attributes:
-      loss: nats per character.
-      gradient_norm: global norm before clipping.
-      layer_gradient_norms: `[layers]`, likewise of the weights that are each layer's own; zeros
-        where the layers share all of them.
+      loss: Mean loss in nats per character, a scalar.
+      gradient_norm: Global norm of the gradient before clipping, a scalar.
+      layer_gradient_norms: The same for the weights of each layer, `[layers]`; zeros if the layers
+        share all weights.
     """
 
     loss: tf.Tensor
@@ -74,12 +89,12 @@ class StepResult(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What one evaluation window adds up; scalars, over all replicas.
+    """The sums of one evaluation window, scalars over all replicas.
 
     Attributes:
-      nats: sum of -ln p.
-      correct: characters that were the likeliest.
-      characters: characters that count.
+      nats: Sum of -ln p.
+      correct: Number of characters that were the most likely ones.
+      characters: Number of characters that count.
     """
 
     nats: tf.Tensor
@@ -91,7 +106,7 @@ class Learner:
     """A model and its optimizer, mirrored on the replicas of a strategy.
 
     Forward and backward pass are compiled per replica as the plan says: on accelerators as one XLA
-    program, on a CPU maybe as one for each group of its streams. Gradients are then summed over the
+    program, on a CPU possibly as one per batch shard. Gradients are then summed over the
     replicas, clipped as a whole, and applied outside of XLA, which cannot write variables of
     several devices; so n replicas take the same step as one with the whole batch.
     """
@@ -109,13 +124,13 @@ class Learner:
         """Builds the model on every replica.
 
         Args:
-          strategy: where.
-          model_config: the architecture.
-          vocabulary_size: number of distinct characters.
-          config: how to train.
-          steps_per_epoch: for schedules that count epochs.
-          steps: in all, for schedules that end.
-          plan: how to execute the net; None for what the configuration leads to here.
+          strategy: Strategy that places the replicas on devices.
+          model_config: Architecture of the model.
+          vocabulary_size: Number of distinct characters.
+          config: Configuration of the training.
+          steps_per_epoch: Steps of an epoch, for schedules that count epochs.
+          steps: Steps of the training, for schedules that end.
+          plan: Plan of the execution; None (the default) for the fastest on this device.
         """
         self.strategy = strategy
         self.config = config
@@ -158,76 +173,85 @@ class Learner:
         return range(first, first + self._local_replicas * self.replica_batch)
 
     @property
-    def _local_replicas(self):
+    def _local_replicas(self) -> int:
         return len(self.strategy.extended.worker_devices)
 
     @property
-    def _first_replica(self):
+    def _first_replica(self) -> int:
         return this_worker().index * self._local_replicas
 
     @tf.function(autograph=False)
     def initial_state(self) -> CharacterState:
-        """The zero state of all streams, each replica's on its device."""
+        """Returns the zero state of all streams, each replica's on its device."""
         return self.strategy.run(lambda: self.model.initial_state(self.replica_batch))
 
     @tf.function(autograph=False)
     def train(
         self, ids: tf.Tensor, state: CharacterState, step: tf.Tensor
     ) -> tuple[StepResult, CharacterState]:
-        """One step on the next window of every stream.
+        """Takes one step on the next window of every stream.
 
         Args:
-          ids: `[replica_batch, window]`, int32, per replica.
-          state: what the window before left, per replica.
-          step: int64, decides the dropout masks.
+          ids: Character ids per replica, `[replica_batch, window]`, int32.
+          state: State after the window before, per replica.
+          step: Number of the step, int64, which decides the dropout masks.
+
+        Returns:
+          The result, and the state after this window.
         """
         result, state = self.strategy.run(self._train_replica, (ids, state, step))
         first = self.strategy.experimental_local_results
         return StepResult(*(first(value)[0] for value in result)), state
 
-    def _train_replica(self, ids, state, step):
+    def _train_replica(
+        self, ids: tf.Tensor, state: CharacterState, step: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, ...], CharacterState]:
         context = tf.distribute.get_replica_context()
         replica = context.replica_id_in_sync_group
         seed = tf.random.experimental.stateless_fold_in(
             tf.stack([self.config.seed, replica]), tf.cast(step, tf.int32)
         )
-        (loss, *gradients), state = self._side_by_side(self._forward_backward, ids, state, seed)
+        (loss, *gradients), state = self._over_shards(self._forward_backward, ids, state, seed)
         loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *gradients])
         norm, layer_norms = self._norms(gradients)
         gradients = self._clip(gradients, norm)
         context.merge_call(self._apply, args=(gradients,))
         return (loss, norm, layer_norms), state
 
-    def _side_by_side(self, program, ids, state, *seed):
-        """Sums and the new state, from a program that runs for each group of streams."""
+    def _over_shards(
+        self, program: Callable[..., Any], ids: tf.Tensor, state: CharacterState, *seed: tf.Tensor
+    ) -> tuple[Any, CharacterState]:
+        """Runs a program for each batch shard; returns the sums and the new state."""
         if len(self._split.sizes) == 1:
             return program(ids, state, *seed)
         states = zip(*map(self._split.parts, state, STREAMS), strict=True)
         fold_in = tf.random.experimental.stateless_fold_in
-        found = [
+        results = [
             program(ids, CharacterState(*state), *(fold_in(one, number) for one in seed))
             for number, (ids, state) in enumerate(
                 zip(self._split.parts(ids, 0), states, strict=True)
             )
         ]
-        sums, states = zip(*found, strict=True)
+        sums, states = zip(*results, strict=True)
         state = CharacterState(*map(tf.concat, zip(*states, strict=True), STREAMS))
         return tf.nest.map_structure(lambda *ones: tf.add_n(ones), *sums), state
 
-    def _norms(self, gradients):
-        """The global norm, and that of each layer's own weights."""
+    def _norms(self, gradients: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the global norm, and that of the weights of each layer."""
         layers = self.model.config.layers
-        own = {v.path for v in self.model.net.trainable_variables if v.shape[0] == layers}
-        everything, by_layer = tf.zeros([]), tf.zeros([layers])
+        per_layer = {v.path for v in self.model.net.trainable_variables if v.shape[0] == layers}
+        total, by_layer = tf.zeros([]), tf.zeros([layers])
         for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
             squares = tf.reduce_sum(gradient**2, axis=range(1, gradient.shape.rank))
-            everything += tf.reduce_sum(squares)
-            if variable.path in own:
+            total += tf.reduce_sum(squares)
+            if variable.path in per_layer:
                 by_layer += squares
-        return tf.sqrt(everything), tf.sqrt(by_layer)
+        return tf.sqrt(total), tf.sqrt(by_layer)
 
-    def _forward_backward(self, ids, state, seed):
-        """Loss and gradients as this replica's share of the mean over the whole batch."""
+    def _forward_backward(
+        self, ids: tf.Tensor, state: CharacterState, seed: tf.Tensor
+    ) -> tuple[list[tf.Tensor], CharacterState]:
+        """Returns loss and gradients as this replica's share of the mean over the whole batch."""
         with tf.GradientTape() as tape:
             logits, state = self.model(ids, state, training=True, seed=seed)
             losses, _ = character_losses(logits, ids)
@@ -235,7 +259,7 @@ class Learner:
         gradients = tape.gradient(loss, [v.value for v in self.model.trainable_variables])
         return [loss, *map(tf.convert_to_tensor, gradients)], state
 
-    def _clip(self, gradients, norm):
+    def _clip(self, gradients: list[tf.Tensor], norm: tf.Tensor) -> list[tf.Tensor]:
         if self.config.clip_value:
             limit = self.config.clip_value
             gradients = [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]
@@ -244,7 +268,7 @@ class Learner:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, norm)
         return gradients
 
-    def _apply(self, strategy, gradients):
+    def _apply(self, strategy: tf.distribute.Strategy, gradients: list[tf.Tensor]) -> None:
         # `Optimizer.apply` would sum the gradients over the replicas once more.
         rate = self.learning_rate()
         for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
@@ -253,48 +277,59 @@ class Learner:
             )
         self.optimizer.iterations.assign_add(1)
 
-    def _update(self, variable, gradient, rate):
+    def _update(self, variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor) -> None:
         self.optimizer.update_step(gradient, variable, rate)
 
     @tf.function(autograph=False)
     def evaluate(self, ids: tf.Tensor, state: CharacterState) -> tuple[Sums, CharacterState]:
-        """Adds up the losses of a window; arguments as for `train`."""
+        """Sums the losses of a window.
+
+        Args:
+          ids: Character ids per replica, `[replica_batch, window]`, int32; negative ones do not
+            count.
+          state: State after the window before, per replica.
+
+        Returns:
+          The sums, and the state after this window.
+        """
         sums, state = self.strategy.run(self._evaluate_replica, (ids, state))
         reduce = self.strategy.reduce
         return Sums(*(reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in sums)), state
 
-    def _evaluate_replica(self, ids, state):
-        # Only a function that is called from within a replica is traced once for each.
-        return self._side_by_side(self._forward, ids, state)
+    def _evaluate_replica(
+        self, ids: tf.Tensor, state: CharacterState
+    ) -> tuple[Sums, CharacterState]:
+        # Only a function that is called from within a replica is traced once per replica.
+        return self._over_shards(self._forward, ids, state)
 
-    def _forward(self, ids, state):
+    def _forward(self, ids: tf.Tensor, state: CharacterState) -> tuple[Sums, CharacterState]:
         logits, state = self.model(tf.maximum(ids, 0), state)
         losses, counted = character_losses(logits, ids)
         hits = tf.cast(tf.argmax(logits, -1, tf.int32) == tf.transpose(ids), losses.dtype) * counted
         return Sums(tf.reduce_sum(losses), tf.reduce_sum(hits), tf.reduce_sum(counted)), state
 
     def spread(self, windows: tf.data.Dataset) -> Iterator[tf.Tensor]:
-        """Windows `[rows, window]`, each cut into the parts of this worker's replicas, in order.
+        """Yields windows `[rows, window]`, each split among this worker's replicas, in order.
 
-        `experimental_distribute_dataset` would do the same, but its iterator has malloc give freed
-        memory back at once (a remedy for a leak of Python 3.11). XLA's buffers are then mapped anew
-        for every step, which costs as much as the step.
+        `experimental_distribute_dataset` would do the same, but its iterator makes malloc return
+        freed memory at once (a remedy for a leak of Python 3.11). XLA's buffers are then mapped
+        again for every step, which takes as long as the step.
         """
         first, replicas = self._first_replica, self._local_replicas
 
-        def replica_parts(ids):
+        def replica_parts(ids: np.ndarray) -> tf.Tensor:
             parts = np.split(ids, replicas)
             return self.strategy.experimental_distribute_values_from_function(
                 lambda context: tf.constant(parts[context.replica_id_in_sync_group - first])
             )
 
-        # Between steps Python's code leaves the processor's caches: handing over one window takes
-        # some percent of a small net's step, and each further one a tenth of that.
+        # Between steps the processor's caches lose Python's code: distributing one window takes a
+        # few percent of a small net's step, and each further one a tenth of that.
         for several in read_ahead(windows):
             yield from [replica_parts(ids) for ids in several]
 
     def validate(self, windows: tf.data.Dataset) -> float:
-        """The mean loss over windows, in nats per character, state carried through."""
+        """Returns the mean loss over windows in nats per character; carries the state over."""
         state = self.initial_state()
         nats = characters = 0.0
         for ids in self.spread(windows):
@@ -304,14 +339,14 @@ class Learner:
         return nats / max(characters, 1.0)
 
     def learning_rate(self) -> tf.Tensor:
-        """The rate of the next step."""
+        """Returns the learning rate of the next step."""
         return tf.convert_to_tensor(self.optimizer.learning_rate)
 
     def weight_norm(self) -> tf.Tensor:
-        """Global norm of all weights."""
+        """Returns the global norm of all weights."""
         return tf.linalg.global_norm([v.value for v in self.model.trainable_variables])
 
 
-def _device(strategy):
+def _device(strategy: tf.distribute.Strategy) -> Device:
     devices = strategy.extended.worker_devices
     return "cpu" if all("CPU" in device.upper() for device in devices) else "accelerator"

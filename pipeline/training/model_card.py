@@ -1,42 +1,41 @@
-"""What a served model says of itself, among its assets.
+"""The documents that a served model has among its assets.
 
-model_card.md    what it is, what it was trained on, how well it predicts
-LICENSE.md       under which licence the text it was trained on is
+model_card.md    architecture, training text and validation loss
+LICENSE.md       licence of the training text
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from model.config import ModelConfig
 from model.text.code_points import TextVocabulary
 from pipeline.data.corpus import LICENSES
+from pipeline.training.properties import TrainerProperties
 
 _UNKNOWN = "not known to this pipeline; ask whoever published the text"
 
 
 def documents(
-    config: ModelConfig, vocabulary: TextVocabulary, corpus: str, counters: Mapping[str, Any]
+    config: ModelConfig, vocabulary: TextVocabulary, corpus: str, properties: TrainerProperties
 ) -> dict[str, str]:
-    """The texts by file name.
+    """Returns the documents of a model, by their file names.
 
     Args:
-      config: the architecture.
-      vocabulary: the characters.
-      corpus: the name of what it was trained on.
-      counters: the Trainer's.
+      config: Architecture of the model.
+      vocabulary: Vocabulary of the model.
+      corpus: Name of the corpus that it was trained on.
+      properties: Properties that the Trainer reports.
     """
-    nats = counters["validation_nats"]
-    kind = "Grid LSTM" if config.architecture == "grid" else "stacked LSTM"
+    nats = properties.validation_nats
+    architecture = "Grid LSTM" if config.architecture == "grid" else "stacked LSTM"
     tied = f", weights tied: {config.tied}" if config.architecture == "grid" else ""
     unit = "bytes" if vocabulary.unit == "bytes" else "code points"
     card = f"""# A character model of {corpus}
 
-- Architecture: {kind}, {config.layers} layers of {config.units} units{tied};
-  {counters["parameters"]:,} parameters.
+- Architecture: {architecture}, {config.layers} layers of {config.units} units{tied};
+  {properties.parameters:,} parameters.
 - Characters: {vocabulary.size} {unit}, in `vocabulary.txt`; others are refused.
-- Trained on: the training split of {corpus}, {counters["characters"]:,} characters in
-  {counters["steps"]:,} steps.
+- Trained on: the training split of {corpus}, {properties.characters:,} characters in
+  {properties.steps:,} steps.
 - Predicts: {nats:.4f} nats ({nats / math.log(2):.4f} bits) per character on the part of the eval
   split that training watches.
 - Licence of the text: see `LICENSE.md`.

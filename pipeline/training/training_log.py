@@ -1,4 +1,4 @@
-"""What TensorBoard and the terminal show of a training."""
+"""The events of a training for TensorBoard, and a reader of them."""
 
 import dataclasses
 import math
@@ -20,9 +20,15 @@ SPEED = "speed/characters_per_second"
 
 
 class TrainingLog:
-    """Writes the events of one training to `logs/train` and `logs/validation`."""
+    """A writer of the events of one training, to `logs/train` and `logs/validation`."""
 
     def __init__(self, directory: str, settings: Settings):
+        """Writes the hyperparameters.
+
+        Args:
+          directory: Directory of the training.
+          settings: Settings, whose data, model and training sections are hyperparameters.
+        """
         self._train = tf.summary.create_file_writer(os.path.join(directory, "logs", "train"))
         self._validation = tf.summary.create_file_writer(
             os.path.join(directory, "logs", "validation")
@@ -30,7 +36,7 @@ class TrainingLog:
         self._last: tuple[int, float] | None = None
         with self._train.as_default(step=0):
             values = {}
-            for section in settings:
+            for section in (settings.data, settings.model, settings.training):
                 values.update(dataclasses.asdict(section))
             hparams.hparams(values)
 
@@ -43,9 +49,9 @@ class TrainingLog:
         """Writes the scalars of a training step.
 
         Args:
-          step: steps done.
-          characters: characters read so far.
-          values: scalars by tag; `loss/nats` becomes `loss/bits` as well.
+          step: Number of steps done.
+          characters: Number of characters read so far.
+          values: Scalars by tag; `loss/nats` is written as `loss/bits` as well.
         """
         now = time.monotonic()
         with self._train.as_default(step=step):
@@ -57,7 +63,13 @@ class TrainingLog:
         self._last = characters, now
 
     def validation(self, step: int, loss: float, sample: str) -> None:
-        """Writes the loss of a validation, in nats, and a sample of the model's text."""
+        """Writes the result of a validation.
+
+        Args:
+          step: Number of steps done.
+          loss: Validation loss, in nats per character.
+          sample: Text that the model generates.
+        """
         with self._validation.as_default(step=step):
             for tag, value in _with_bits({LOSS: loss}).items():
                 tf.summary.scalar(tag, value)
@@ -68,12 +80,12 @@ class TrainingLog:
         self.flush()
 
     def flush(self) -> None:
-        """Makes what has been written visible."""
+        """Flushes both files."""
         self._train.flush()
         self._validation.flush()
 
 
-def _with_bits(values):
+def _with_bits(values: dict[str, float]) -> dict[str, float]:
     extended = dict(values)
     if LOSS in values:
         extended["loss/bits"] = values[LOSS] / math.log(2)
@@ -81,13 +93,16 @@ def _with_bits(values):
 
 
 def read_scalars(training: str, run: Literal["train", "validation"]) -> dict[str, dict[int, float]]:
-    """What a training has logged: by tag, the values by step, in order.
+    """Reads the scalars that a training has logged.
 
-    Steps that were logged twice, before a training was killed and after it went on, are there once.
+    Steps that were logged twice, before a training was killed and after it resumed, appear once.
 
     Args:
-      training: the directory of a Trainer artifact.
-      run: which part of its logs.
+      training: Directory of a Trainer artifact.
+      run: Part of its logs.
+
+    Returns:
+      The values by step, in order, by tag.
     """
     scalars: dict[str, dict[int, float]] = {}
     for path in sorted(files.glob(os.path.join(training, "logs", run, "*tfevents*"))):

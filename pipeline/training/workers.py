@@ -1,23 +1,28 @@
-"""Which part of a training on several machines this process is.
+"""The workers of a training, and the replicas of the model that they hold.
 
-TensorFlow's own variable, `TF_CONFIG`, says so. For the second of two it is
+TensorFlow's own variable, `TF_CONFIG`, describes the cluster. For the second of two workers it is
 
     {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 1}}
 """
 
 import json
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from common import files
 from model.errors import InputError
+
+GPUS = "/proc/driver/nvidia/gpus/*"
+"""A directory per GPU, as NVIDIA's driver has them on Linux."""
 
 
 class Worker(NamedTuple):
     """One of the processes that train a model together.
 
     Attributes:
-      index: which one, counted from 0.
-      count: how many there are.
+      index: Index of the process, counted from 0.
+      count: Number of processes.
     """
 
     index: int
@@ -25,15 +30,15 @@ class Worker(NamedTuple):
 
     @property
     def is_chief(self) -> bool:
-        """Whether it is the one that writes what all have made."""
+        """Whether it is the worker that writes the artifact."""
         return self.index == 0
 
 
 def this_worker() -> Worker:
-    """The part of this process; the only one where `TF_CONFIG` says nothing.
+    """Returns the worker that this process is; the only one if `TF_CONFIG` is not set.
 
     Raises:
-      InputError: if that cannot be read.
+      InputError: If `TF_CONFIG` is invalid.
     """
     try:
         config = json.loads(os.environ.get("TF_CONFIG") or "{}")
@@ -47,3 +52,24 @@ def this_worker() -> Worker:
         "TF_CONFIG is no description of a cluster of workers; see "
         "tf.distribute.cluster_resolver.TFConfigClusterResolver, or unset it"
     )
+
+
+def expected_replicas(devices: Sequence[str]) -> int:
+    """Returns the number of replicas that a training will have, without importing TensorFlow.
+
+    Args:
+      devices: Names of the devices to train on; empty for all GPUs, or the CPU.
+
+    Returns:
+      The number of devices over all workers. GPUs are counted by what NVIDIA's driver and
+      `CUDA_VISIBLE_DEVICES` say, and every worker is taken to have as many as this one.
+    """
+    if devices:
+        return len(devices)
+    gpus = len(files.glob(GPUS))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        gpus = min(
+            gpus, len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+        )
+    return max(gpus, 1) * this_worker().count

@@ -1,4 +1,4 @@
-"""Checksums of files."""
+"""Checksums of files: known values, pieces, and those of earlier versions."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ EMPTY = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
 """BLAKE3 of nothing, from its published test vectors."""
 
 
-def test_checksums_are_those_of_the_published_algorithms(tmp_path):
+def test_checksums_match_the_published_algorithms(tmp_path):
     path = tmp_path / "file"
     path.touch()
     assert checksums.of_file(str(path)) == f"blake3:{EMPTY}"
@@ -30,15 +30,15 @@ def test_a_checksum_does_not_depend_on_the_pieces(tmp_path):
     assert pieces.checksum == checksums.of_file(str(path))
 
 
-def test_a_file_is_held_against_the_checksum_that_was_written(tmp_path):
+def test_a_file_is_compared_with_its_checksum(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"as it was")
     earlier = f"sha256:{hashlib.sha256(b'as it was').hexdigest()}"
     written = checksums.of_file(str(path))
-    assert checksums.holds(str(path), earlier) and checksums.holds(str(path), written)
+    assert checksums.matches(str(path), earlier) and checksums.matches(str(path), written)
     path.write_bytes(b"as it is")
-    assert not checksums.holds(str(path), earlier) and not checksums.holds(str(path), written)
-    assert not checksums.holds(str(path), "crc0:1")
+    assert not checksums.matches(str(path), earlier) and not checksums.matches(str(path), written)
+    assert not checksums.matches(str(path), "crc0:1")
 
 
 def test_an_index_of_an_earlier_version_is_read(tmp_path):

@@ -1,4 +1,4 @@
-"""Mistakes end in one line with a remedy and exit status 2, and leave nothing half-written."""
+"""Invalid input ends in one line with a remedy and exit status 2, and leaves no artifacts."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def artifacts(root):
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,
 )
-def test_mistakes_of_arguments(tmp_path, corpus_file, arguments, phrases):
+def test_invalid_arguments_are_refused(tmp_path, corpus_file, arguments, phrases):
     root = tmp_path / "root"
     command, *rest = arguments
     if command != "rum":

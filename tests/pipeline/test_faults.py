@@ -1,4 +1,4 @@
-"""What goes wrong around a run: nothing is lost or half visible, and a rerun mends it."""
+"""Faults around a run: nothing is lost or half visible, and a rerun repairs it."""
 
 import concurrent.futures
 import contextlib
@@ -17,7 +17,7 @@ from conftest import PROJECT, contents, words
 
 from common import checksums, files
 from model.errors import InputError
-from pipeline.data import corpus, layout
+from pipeline.data import corpus, layout, sharding
 from pipeline.data.records import read_index
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, schema_gen, statistics_gen
@@ -36,7 +36,7 @@ def text(tmp_path_factory):
 
 
 def make(root, path, stages=3):
-    """The artifacts of the first stages."""
+    """Returns the artifacts of the first stages."""
     store = Store(str(root))
     with store.writing():
         made = [example_gen.run(store, corpus.resolve(str(path)), DataConfig(shards=8))]
@@ -49,7 +49,7 @@ def make(root, path, stages=3):
 
 @pytest.fixture(scope="module")
 def undisturbed(text, tmp_path_factory):
-    """What a run writes that nothing happens to."""
+    """The files that an undisturbed run writes."""
     root = tmp_path_factory.mktemp("undisturbed")
     make(root, text)
     return contents(root)
@@ -109,7 +109,7 @@ def test_a_source_that_changes_while_it_is_read(tmp_path, change, message):
     assert_nothing_visible(root)
     path.write_text(words(1, 3_000_000))
     (made,) = make(root, path, 1)
-    assert made.manifest.counters["bytes"] == 3_000_000
+    assert example_gen.Properties.read(made).bytes == 3_000_000
 
 
 def test_two_runs_at_once_on_one_root(text, undisturbed, tmp_path):
@@ -129,7 +129,7 @@ def test_two_workers_that_write_the_same_shard(text, tmp_path):
     os.mkdir(tmp_path / "Split-train")
 
     def write(_):
-        return list(example_gen.WriteShard(str(tmp_path)).process(plan))
+        return list(sharding.WriteShard("ExampleGen", str(tmp_path)).process(plan))
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         first, second = pool.map(write, range(2))
@@ -139,7 +139,7 @@ def test_two_workers_that_write_the_same_shard(text, tmp_path):
     assert first[0][1].checksum == checksums.of_file(path)
 
 
-def test_a_file_that_several_write_at_once_is_one_of_theirs(tmp_path):
+def test_a_file_written_by_several_at_once_is_complete(tmp_path):
     path = tmp_path / "latest"
 
     def write(name):
@@ -153,7 +153,7 @@ def test_a_file_that_several_write_at_once_is_one_of_theirs(tmp_path):
 
 
 def test_a_worker_that_died_leaves_nothing(text, undisturbed, tmp_path, monkeypatch):
-    original = example_gen.WriteShard.process
+    original = sharding.WriteShard.process
 
     def process(self, plan):
         if plan.split == "train" and plan.index == 3:
@@ -161,7 +161,7 @@ def test_a_worker_that_died_leaves_nothing(text, undisturbed, tmp_path, monkeypa
             (directory / "data_tfrecord-00003-of-00008.dead.tmp").write_bytes(b"half")
         yield from original(self, plan)
 
-    monkeypatch.setattr(example_gen.WriteShard, "process", process)
+    monkeypatch.setattr(sharding.WriteShard, "process", process)
     make(tmp_path, text)
     assert contents(tmp_path) == undisturbed
 
@@ -246,7 +246,9 @@ def test_a_clock_that_jumps(text, tmp_path, monkeypatch):
     assert store.latest("ExampleGen") == again
     assert again.manifest.seconds < 60
     monkeypatch.undo()
-    status = run_module("pipeline", "status", "--root", tmp_path)
+    command = ["status", "--root", tmp_path, "--corpus", text, "--shards", "9"]
+    status = run_module("pipeline", *command)
+    assert "ExampleGen        complete" in status.stdout
     assert status.returncode == 0 and " -" not in status.stdout, status.stdout
 
 
@@ -275,13 +277,13 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_damaged_afterwards_is_named_and_mended(text, undisturbed, tmp_path, damage):
+def test_later_damage_is_named_and_repaired(text, undisturbed, tmp_path, damage):
     inflict, stage, message = DAMAGES[damage]
     examples, statistics, schema = make(tmp_path, text)
     inflict(tmp_path / "ExampleGen" / examples.fingerprint / "Split-train" / (
         read_index(examples.path, "train")[2].name
     ))  # fmt: skip
-    # What the stage has made already would be handed on.
+    # The artifacts of the stage itself would be returned as cached.
     for artifact in (statistics, schema)[stage == "schema_gen" :]:
         files.remove(artifact.file("manifest.json"))
     named = run_module("pipeline", stage, "--root", tmp_path)
@@ -292,7 +294,7 @@ def test_what_is_damaged_afterwards_is_named_and_mended(text, undisturbed, tmp_p
     assert contents(tmp_path) == undisturbed
 
 
-def test_a_damaged_manifest_is_mended(text, undisturbed, tmp_path):
+def test_a_damaged_manifest_is_repaired(text, undisturbed, tmp_path):
     examples, *_ = make(tmp_path, text)
     manifest = examples.file("manifest.json")
     content = json.loads(files.read_text(manifest))

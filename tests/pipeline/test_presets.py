@@ -1,16 +1,23 @@
-"""Presets: those of the Torch7 experiment are what it says it ran."""
+"""Presets: those of the Torch7 experiment have its settings, and invalid ones are refused."""
 
+import re
+
+import click
 import pytest
 
+from common import command_line
 from model.errors import InputError
 from model.language_model.character_model import CharacterModel
+from pipeline import options
 from pipeline.settings import load_preset, preset_names
+from pipeline.stages import graph
 from pipeline.training.learner import make_optimizer
 
 
 @pytest.mark.parametrize("kind,layers", [("stacked", 3), ("stacked", 6), ("grid", 3), ("grid", 6)])
-def test_the_seed_experiment(kind, layers):
-    data, model, training = load_preset(f"enwik8-{kind}{layers}")
+def test_torch7_presets(kind, layers):
+    data, model, training, run, _ = load_preset(f"enwik8-{kind}{layers}")
+    assert run.corpus == ("enwik8",)
     assert (model.architecture, model.layers, model.units, model.dropout) == (
         kind,
         layers,
@@ -30,7 +37,7 @@ def test_the_seed_experiment(kind, layers):
     [("none", 2 * 2 * (16 * 32 + 32)), ("depth", 3 * (16 * 32 + 32)), ("all", 2 * (16 * 32 + 32))],
 )
 def test_tying_shares_parameters(tied, parameters):
-    _, config, _ = load_preset("demo", {"layers": 2, "units": 8, "tied": tied})
+    config = load_preset("demo", {"layers": 2, "units": 8, "tied": tied}).model
     model = CharacterModel(config, 5)
     outside = 6 * 16 + 8 * 5 + 5
     assert model.count_params() == parameters + outside
@@ -45,13 +52,96 @@ def test_every_preset_loads():
 @pytest.mark.parametrize(
     "text,problem",
     [
-        ("[model]\nlairs = 3\n", "no parameter lairs; did you mean layers?"),
-        ("[modell]\n", r"no use for \[modell\]; did you mean model?"),
+        ("[model]\nlairs = 3\n", "unknown parameter lairs in [model]; did you mean layers?"),
+        ("[modell]\n", "unknown section [modell]; did you mean model?"),
+        ("[run]\ncorpsu = 'a'\n", "unknown parameter corpsu in [run]; did you mean corpus?"),
+        ("[serving]\nmax_batch = 1\n", "unknown parameter max_batch in [serving]; did you mean"),
+        ("[serving]\nmax_batch_size = 0\n", "max_batch_size is 0; it must be at least 1"),
+        ("[run]\neval_streams = 0\n", "eval_streams is 0; it must be at least 1"),
+        ("[model]\nlayers = 'two'\n", "layers in [model] is 'two'; it must be int"),
+        ("[model]\narchitecture = 'gird'\n", "it must be 'grid' or 'stacked'"),
+        ("[data]\nnormalize = 1\n", "normalize in [data] is 1; it must be bool"),
+        ("data = 3\n", "it must be a section [data]"),
+        ("base = 'dmeo'\n", "there is no preset dmeo; did you mean demo?"),
+        ("base = 3\n", "base is 3; it must be the name of a preset"),
+        ("base = 'mine.toml'\n", "is its own base: mine.toml -> mine.toml; remove one `base`"),
         ("model = [", "is no TOML file"),
     ],
 )
 def test_a_wrong_preset_is_refused(tmp_path, text, problem):
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    with pytest.raises(InputError, match=problem.replace("?", r"\?")):
+    with pytest.raises(InputError, match=re.escape(problem)) as raised:
         load_preset(str(path))
+    assert "\n" not in str(raised.value)
+    if "must be at least" not in problem:
+        assert str(path) in str(raised.value)
+
+
+def write_presets(folder, **texts):
+    for name, text in texts.items():
+        (folder / f"{name}.toml").write_text(text)
+    return str(folder / f"{next(iter(texts))}.toml")
+
+
+def test_a_preset_inherits_from_its_base(tmp_path):
+    path = write_presets(
+        tmp_path,
+        mine="base = 'middle.toml'\n[model]\nlayers = 5\n[serving]\nmax_batch_size = 8\n",
+        middle="base = 'demo'\n[model]\nlayers = 4\nunits = 64\n[run]\nprompt = 'a'\n",
+    )
+    demo, mine = load_preset("demo"), load_preset(path)
+    assert (mine.model.layers, mine.model.units) == (5, 64)
+    assert mine.training == demo.training and mine.run.prompt == "a"
+    assert mine.serving.batching == {"max_batch_size": 8} and demo.serving.batching == {}
+    assert load_preset(path, {"layers": 2, "units": None}).model.layers == 2
+
+
+def test_presets_that_are_based_on_each_other_are_refused(tmp_path):
+    path = write_presets(
+        tmp_path, a="base = 'b.toml'\n", b="base = 'c.toml'\n", c="base = 'b.toml'"
+    )
+    with pytest.raises(InputError, match=r"b\.toml -> c\.toml -> b\.toml; remove one `base`"):
+        load_preset(path)
+
+
+def test_sections_of_a_run_and_of_serving_are_read(tmp_path):
+    path = write_presets(
+        tmp_path,
+        mine="[run]\ncorpus = ['a', 'b']\nweights = [1, 2.5]\nmodel_name = 'm'\n"
+        "[serving]\nbatch_timeout_micros = 0\n",
+    )
+    settings = load_preset(path)
+    assert settings.run.corpus == ("a", "b") and settings.run.weights == (1, 2.5)
+    assert settings.serving.batching == {"batch_timeout_micros": 0}
+
+
+def context_of(*arguments):
+    """The context that the options of `run` make."""
+    found = []
+    options_of_run = options.all_options(graph.STAGES)
+    command = options.context_of(options_of_run, takes_corpus=True, lock=False)(found.append)
+    click.command(context_settings=command_line.CONTEXT)(command).main(
+        list(map(str, arguments)), standalone_mode=False
+    )
+    return found[0]
+
+
+def test_options_take_precedence_over_a_preset(tmp_path):
+    path = write_presets(
+        tmp_path,
+        mine="[run]\ncorpus = ['a', 'b']\nweights = [1, 2]\nsample_characters = 9\n"
+        "[serving]\nmax_batch_size = 8\n",
+    )
+    run = context_of("--preset", path).settings.run
+    assert (run.corpus, run.weights, run.sample_characters) == (("a", "b"), (1, 2), 9)
+    context = context_of(
+        "--preset", path, "--corpus", "c", "--sample_characters", 0, "--max-batch-size", 4,
+        "--devices", "cpu:0,cpu:1",
+    )  # fmt: skip
+    run = context.settings.run
+    assert (run.corpus, run.weights, run.sample_characters) == (("c",), (), 0)
+    assert context.settings.serving.batching == {"max_batch_size": 4}
+    assert context.devices == ("cpu:0", "cpu:1")
+    context = context_of("--corpus", "a", "--weights", 3, "--corpus", "b", "--weights", 1)
+    assert context.settings.run.weights == (3.0, 1.0) and context.devices == ()

@@ -1,4 +1,4 @@
-"""Corpora in every packing and from a real HTTP server, and what is wrong with the others."""
+"""Corpora in every packing and from a real HTTP server, and the errors of unusable ones."""
 
 import bz2
 import gzip
@@ -43,7 +43,7 @@ def content(artifact):
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".gz", ".bz2", ".xz", ".zip"])
-def test_every_packing_gives_the_text(store, tmp_path, suffix):
+def test_every_packing_is_unpacked(store, tmp_path, suffix):
     path = pack(tmp_path / f"text{suffix}")
     artifact = example_gen.run(store, corpus.resolve(str(path)))
     assert content(artifact) == TEXT
@@ -147,6 +147,6 @@ def test_the_standard_library_is_a_corpus():
         (lambda folder: (folder / "none").mkdir() or folder / "none", "holds no text"),
     ],
 )
-def test_what_is_no_corpus_is_refused(tmp_path, make, problem):
+def test_unusable_corpora_are_refused(tmp_path, make, problem):
     with pytest.raises(InputError, match=problem):
         corpus.resolve(str(make(tmp_path)))

@@ -1,4 +1,4 @@
-"""Counts of texts that come in pieces, against plain Python."""
+"""Counts of texts that arrive in pieces, compared with plain Python."""
 
 import subprocess
 import sys
@@ -52,7 +52,7 @@ def test_texts_in_pieces_add_up(unit, texts):
     assert found.edges.broken == bool(inner)
 
 
-def test_counting_needs_no_directory_of_its_own(tmp_path):
+def test_counting_works_without_a_cache_directory(tmp_path):
     nowhere = tmp_path / "file"
     nowhere.touch()
     script = (

@@ -1,4 +1,4 @@
-"""ExampleGen to SchemaGen on a real Flink cluster: the same bytes, whatever dies on the way."""
+"""ExampleGen to SchemaGen on a real Flink cluster: the same bytes, also after kills."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def run_stages(root, folder, beam_options=()):
 
 @pytest.fixture(scope="module")
 def direct(folder, tmp_path_factory):
-    """What DirectRunner writes."""
+    """The files that DirectRunner writes."""
     root = tmp_path_factory.mktemp("direct") / "root"
     run_stages(root, folder)
     return contents(root)

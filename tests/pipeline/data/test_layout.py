@@ -1,4 +1,4 @@
-"""Splits, mixtures and shards: nothing lost, nothing twice, and as the options say."""
+"""Splits, mixtures and shards: no text is lost or doubled, and the options are followed."""
 
 import itertools
 
@@ -58,7 +58,7 @@ def test_shards_grow_with_the_text(size, count):
 
 
 @pytest.mark.parametrize("shards", [1, 2, 11])
-def test_the_number_of_shards_changes_nothing_in_the_text(store, tmp_path, shards):
+def test_the_text_does_not_depend_on_the_number_of_shards(store, tmp_path, shards):
     folder = write_folder(tmp_path / "texts", [300_001, 5, 70_000])
     artifact = example_gen.run(store, corpus.resolve(str(folder)), DataConfig(shards=shards))
     whole = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
@@ -78,7 +78,7 @@ def test_splitting_by_document_keeps_files_whole(store, tmp_path):
     )
 
 
-def test_splitting_by_hash_stays_when_files_come(tmp_path):
+def test_splitting_by_hash_is_stable_when_files_are_added(tmp_path):
     sources = [Source(f"{number}.txt", "", 100) for number in range(400)]
     few, many = (layout.split(some, "hash", 0.8) for some in (sources[::2], sources))
     for before, after in zip(few, many, strict=True):
@@ -90,7 +90,7 @@ def test_splitting_by_hash_stays_when_files_come(tmp_path):
 
 
 @pytest.mark.parametrize("by", ["document", "hash"])
-def test_one_file_cannot_be_split_whole(store, tmp_path, by):
+def test_a_single_file_cannot_be_split_by_files(store, tmp_path, by):
     folder = write_folder(tmp_path / "texts", [1000])
     with pytest.raises(InputError, match="use --split_by position"):
         example_gen.run(store, corpus.resolve(str(folder)), DataConfig(split_by=by))
@@ -105,7 +105,7 @@ def test_a_mixture_has_the_shares_of_its_weights(store, tmp_path, until):
     data = DataConfig(train_fraction=0.9, shards=7)
     artifact = example_gen.run(store, mixture, data)
     read = records_of(artifact, "train")
-    assert artifact.manifest.counters["corpus"] == "large-small"
+    assert example_gen.Properties.read(artifact).corpus == "large-small"
     sizes = np.zeros(2)
     texts = {"0-large/": b"", "1-small/": b""}
     for record in read:
@@ -128,7 +128,7 @@ def test_a_mixture_has_the_shares_of_its_weights(store, tmp_path, until):
         assert (trained[1] * 9).startswith(repeated)
 
 
-def test_a_mixture_is_the_same_each_time(tmp_path):
+def test_a_mixture_is_deterministic(tmp_path):
     folders = [write_folder(tmp_path / name, [3_000_000], name) for name in "abc"]
     artifacts = []
     for root in ("one", "two"):
@@ -141,7 +141,7 @@ def test_a_mixture_is_the_same_each_time(tmp_path):
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 2.0, 3.0], [1.0, 0.0], [1.0, float("nan")]])
-def test_weights_must_fit(tmp_path, weights):
+def test_invalid_weights_are_refused(tmp_path, weights):
     folder = str(write_folder(tmp_path / "texts", [1000]))
     with pytest.raises(InputError, match="weight"):
         resolve_mixture([folder, folder], weights)

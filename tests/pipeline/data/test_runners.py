@@ -1,4 +1,4 @@
-"""Pipelines as other runners take them: in other processes, from other machines."""
+"""Pipelines on other runners: in other processes, and on other machines."""
 
 import contextlib
 import os
@@ -18,19 +18,19 @@ from conftest import PROJECT, text_of, words, write_folder
 from model.errors import InputError
 from pipeline.data import corpus, runners
 from pipeline.settings import DataConfig
-from pipeline.stages import example_gen, names, statistics_gen, transform
+from pipeline.stages import example_gen, statistics_gen, transform
 from pipeline.store.artifacts import Store
 
 TRANSFORMED = DataConfig(normalize=True)
 
 
 class CapturedError(Exception):
-    """Stops a stage where its pipeline would run."""
+    """Stops a stage before its pipeline runs."""
 
 
 @pytest.fixture
 def capture(monkeypatch):
-    """Has a stage stop before it runs, and gives the pipeline it would have run."""
+    """A function that returns the pipeline which a stage would have run."""
     original = runners.run
 
     def pipeline_of(stage, *arguments):
@@ -50,14 +50,14 @@ def capture(monkeypatch):
 
 
 def pickled_functions(pipeline):
-    """Every function of a pipeline, pickled without compression."""
+    """Yields every function of a pipeline, pickled without compression."""
     for transform_proto in pipeline.components.transforms.values():
         if transform_proto.spec.urn == common_urns.primitives.PAR_DO.urn:
             payload = beam_runner_api_pb2.ParDoPayload.FromString(transform_proto.spec.payload)
             yield cloudpickle.dumps(pickler.loads(payload.do_fn.payload))
 
 
-def test_a_pipeline_holds_nothing_of_the_machine_that_submits_it(capture):
+def test_a_pipeline_refers_to_no_file_of_the_submitting_machine(capture):
     with tf.io.gfile.GFile("ram://elsewhere/text.txt", "w") as file:
         file.write(words(1, 20_000))
     store = Store("ram://elsewhere/root")
@@ -72,13 +72,13 @@ def test_a_pipeline_holds_nothing_of_the_machine_that_submits_it(capture):
         assert any(b"ram://elsewhere" in function for function in functions)
         for function in functions:
             assert b"__main__" not in function
-            # Functions of Beam's own say in which of its sources they stand.
+            # Functions of Beam name the source file that they are defined in.
             found = {path.decode() for path in re.findall(rb"(?<![\w:/])/[\w./-]{2,}", function)}
             assert not [path for path in found if os.path.exists(path) and path[-3:] != ".py"]
 
 
 class Slow(beam.DoFn):
-    """Counts ten bytes an element, and takes its time."""
+    """Counts ten bytes per element, slowly."""
 
     def __init__(self):
         self.bytes = runners.Counter("Stage", "bytes")
@@ -121,13 +121,13 @@ def test_worker_processes_write_the_same(tmp_path):
         for root in roots
     )
     assert one == two and len(one) == 2 * (5 + 1 + 2)
-    transformed = Store(str(roots[1])).latest(names.TRANSFORM)
+    transformed = Store(str(roots[1])).latest(transform.NAME)
     whole = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
     train, evaluation = (text_of(transformed, split) for split in ("train", "eval"))
     assert train + evaluation == whole.lower()
 
 
-def test_dataflow_is_not_sent_local_paths(tmp_path, corpus_file):
+def test_local_paths_are_refused_for_dataflow(tmp_path, corpus_file):
     pytest.importorskip("apache_beam.runners.dataflow")
     options = runners.beam_options(["--runner=DataflowRunner"])
     with pytest.raises(InputError, match=r"DataflowRunner.* cannot see .*gs://"):
@@ -136,7 +136,7 @@ def test_dataflow_is_not_sent_local_paths(tmp_path, corpus_file):
     runners.require_visible(runners.beam_options([]), [str(corpus_file)])
 
 
-def test_the_container_has_the_version_of_the_requirements():
+def test_the_container_has_the_required_version_of_beam():
     container = (PROJECT / "pipeline" / "worker" / "Dockerfile").read_text()
     (pinned,) = re.findall(r"^apache-beam==(\S+)", (PROJECT / "requirements.txt").read_text(), re.M)
     assert re.search(rf"^FROM apache/beam_python3\.11_sdk:{re.escape(pinned)}$", container, re.M)

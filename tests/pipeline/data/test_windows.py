@@ -1,4 +1,4 @@
-"""The windows against slices of the text itself."""
+"""Windows, compared with slices of the text."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from servers import wait_until
 
 from model.text.code_points import TextVocabulary
 from pipeline.data import corpus, layout
-from pipeline.data.windows import Split
+from pipeline.data.windows import StreamedSplit
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen
 
@@ -24,7 +24,7 @@ def expected_windows(ids, streams, window):
 
 
 def examples_of(store, directory, size, shards, unit):
-    """The ids of a text, and the split that ExampleGen makes of it."""
+    """Returns the ids of a text, and its training split from ExampleGen."""
     text = "".join(np.random.default_rng().choice(list("ab\nßé漢𝄞"), size=size))
     path = directory / "text.txt"
     path.write_text(text, encoding="utf-8", newline="")
@@ -34,7 +34,7 @@ def examples_of(store, directory, size, shards, unit):
         )
     codes = list(text.encode()) if unit == "bytes" else list(map(ord, text))
     vocabulary = TextVocabulary.of(unit, codes)
-    split = Split.open(artifact.path, "train", vocabulary)
+    split = StreamedSplit.open(artifact.path, "train", vocabulary)
     return np.searchsorted(vocabulary.code_points, codes[: split.total]), split
 
 
@@ -45,7 +45,7 @@ def text_and_split(request, store, tmp_path_factory):
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
 @pytest.mark.parametrize("streams,window", [(1, 1000), (7, 333), (16, 50)])
-def test_windows_are_the_text(text_and_split, streams, window, scheme):
+def test_windows_match_the_text(text_and_split, streams, window, scheme):
     ids, split = text_and_split
     split = dataclasses.replace(split, paths=tuple(scheme + path for path in split.paths))
     expected = expected_windows(ids, streams, window)
@@ -62,7 +62,7 @@ def test_reading_starts_anywhere(text_and_split):
 
 
 @pytest.mark.parametrize("unit", ["bytes", "unicode"])
-def test_records_before_a_stream_are_passed_over(unit, store, tmp_path, monkeypatch):
+def test_records_before_a_stream_are_skipped(unit, store, tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "BLOCK", 8)
     ids, split = examples_of(store, tmp_path, 30, 1, unit)
     for start in range(6, 18):
@@ -81,11 +81,11 @@ def test_evaluation_covers_every_character_once(text_and_split, streams, charact
     np.testing.assert_array_equal(joined[joined >= 0], ids[: characters or None])
 
 
-def test_remote_streams_are_asked_for_at_the_same_time(tmp_path):
-    """Who opens a pipe waits for the other side, as who reads from afar does."""
+def test_remote_streams_are_read_in_parallel(tmp_path):
+    """Opening a pipe waits for its other side, as a remote read waits for its answer."""
     pipes = [tmp_path / f"shard-{number}" for number in range(5)]
     list(map(os.mkfifo, pipes))
-    split = Split(
+    split = StreamedSplit(
         tuple(f"file://{pipe}" for pipe in pipes),
         tuple(range(0, 500, 100)),
         500,

@@ -1,4 +1,4 @@
-"""The page of the statistics: it opens without a network and says what is in the protos."""
+"""The page of the statistics: it opens without a network and shows the right numbers."""
 
 import re
 
@@ -12,7 +12,7 @@ TEXT = words(21, 40_000).replace("grid", "сетка") + "0123456789\n" * 400
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
-    """The page of a text in two scripts, whose end is of another kind."""
+    """The page of a text in two scripts that ends with digits."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "text.txt").write_text(TEXT, newline="")
     for stage in (
@@ -38,7 +38,7 @@ def page(browser, page_file):
     assert (problems, requests) == ([], [page_file.as_uri()])
 
 
-def test_the_numbers_are_those_of_the_text(page):
+def test_the_numbers_match_the_text(page):
     rows = page.locator("#summary tr").all_inner_texts()
     cut = int(len(TEXT.encode()) * 0.95)
     train = TEXT.encode()[:cut].decode("utf-8", "ignore")
@@ -53,7 +53,7 @@ def test_the_numbers_are_those_of_the_text(page):
     assert f"{cyrillic:.4%}" in row
 
 
-def test_bars_are_as_long_as_their_shares(page):
+def test_the_lengths_of_bars_match_their_shares(page):
     for row in page.locator("#characters tr:has(.bar)").all()[:10]:
         shares = [float(share) for share in re.findall(r"([\d.]+)%", row.inner_text())]
         widths = [bar.bounding_box()["width"] for bar in row.locator(".bar").all()]

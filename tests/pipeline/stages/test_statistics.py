@@ -1,4 +1,4 @@
-"""Statistics, schema and validation against plain Python."""
+"""Statistics, schema and validation, compared with plain Python."""
 
 import itertools
 import math
@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 
 from model.errors import InputError
 from pipeline.data import corpus
+from pipeline.data import statistics as split_statistics
 from pipeline.data.records import Record, shard_paths
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, example_validator, schema_gen, statistics_gen
@@ -71,12 +72,12 @@ def test_code_points_are_never_cut(private_store, tmp_path):
 
 
 @pytest.mark.parametrize("character_unit", ["bytes", "unicode"])
-def test_statistics_are_those_of_the_text(private_store, tmp_path, character_unit):
+def test_statistics_match_the_text(private_store, tmp_path, character_unit):
     text = (words(None, 150_000) + "é漢\n\n\nlast").replace("r", "ü").encode()
     examples, statistics = make(private_store, tmp_path, text, character_unit)
     train = text_of(examples, "train")
     symbols = list(train) if character_unit == "bytes" else [ord(c) for c in train.decode()]
-    read = statistics_gen.read(statistics.path, "train")
+    read = split_statistics.read(statistics.path, "train")
     counts = Counter(symbols)
     assert (read.occurrences, read.unit) == (counts, character_unit)
 
@@ -99,7 +100,7 @@ def test_statistics_are_those_of_the_text(private_store, tmp_path, character_uni
     np.testing.assert_allclose([lines.mean, lines.std_dev], [np.mean(lengths), np.std(lengths)])
 
 
-def test_invalid_utf8_is_placed(private_store, tmp_path):
+def test_the_position_of_invalid_utf8_is_named(private_store, tmp_path):
     text = words(2, 100_000).encode()
     with pytest.raises(InputError, match=r"text\.txt, byte 70001;"):
         make(private_store, tmp_path, text[:70_001] + b"\xff" + text[70_001:], "unicode")
@@ -112,9 +113,9 @@ def validate(store, tmp_path, text):
     return schema, example_validator.run(store, statistics, schema)
 
 
-def test_a_usual_text_is_valid(private_store, tmp_path):
+def test_a_text_like_the_training_text_is_valid(private_store, tmp_path):
     schema, anomalies = validate(private_store, tmp_path, words(3, 50_000).encode())
-    assert anomalies.manifest.counters["report"] == []
+    assert example_validator.Properties.read(anomalies).report == []
     example_validator.require_valid(anomalies)
     with open(schema.file("schema.pbtxt")) as file:
         domain = text_format.Parse(file.read(), schema_pb2.Schema()).feature[0].string_domain
@@ -132,7 +133,9 @@ def test_a_usual_text_is_valid(private_store, tmp_path):
 def test_anomalies(private_store, tmp_path, tail, problem, severity):
     text = words(4, 50_000).encode()
     _, anomalies = validate(private_store, tmp_path, text[: -len(tail)] + tail)
-    (line,) = [line for line in anomalies.manifest.counters["report"] if problem in line]
+    (line,) = [
+        line for line in example_validator.Properties.read(anomalies).report if problem in line
+    ]
     assert line.startswith(severity)
     proto = anomalies_pb2.Anomalies()
     with open(anomalies.file("Split-eval", "SchemaDiff.pb"), "rb") as file:

@@ -1,4 +1,4 @@
-"""Transform: the same text whatever the shards, and the same graph in training and serving."""
+"""Transform: the same text for any number of shards, and the same graph in serving."""
 
 import itertools
 import unicodedata
@@ -13,7 +13,7 @@ from model.errors import InputError
 from model.language_model.character_model import CharacterModel
 from model.text.code_points import NormalizedTextVocabulary, TextVocabulary
 from model.text.normalization import TextTransform
-from pipeline.data import corpus
+from pipeline.data import corpus, text_transform
 from pipeline.data.records import read_index
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, transform
@@ -31,7 +31,7 @@ def store(tmp_path):
 
 
 def random_text(characters, blanks):
-    """Letters that compose and change with what is next to them, with a share of blanks."""
+    """Returns letters that compose and change with their neighbours, and a share of blanks."""
     generator = np.random.default_rng()
     letters = generator.choice(LETTERS, characters)
     letters[generator.random(characters) < blanks] = " "
@@ -46,7 +46,7 @@ def at_once(text, data):
 
 @pytest.mark.parametrize("blanks", [0.2, 0.0001, 0.0])
 @pytest.mark.parametrize("shards", [1, 7])
-def test_the_text_is_that_of_the_whole_transformed_at_once(store, tmp_path, blanks, shards):
+def test_pieces_are_transformed_like_the_whole_text(store, tmp_path, blanks, shards):
     folder = tmp_path / "texts"
     folder.mkdir()
     texts = [random_text(60_000, blanks).encode() for _ in range(3)]
@@ -59,14 +59,14 @@ def test_the_text_is_that_of_the_whole_transformed_at_once(store, tmp_path, blan
     transformed = transform.run(store, examples, data)
     assert text_of(transformed, "train") == b"".join(at_once(t, data) for t in texts[:2])
     assert text_of(transformed, "eval") == at_once(texts[2], data)
-    assert transformed.manifest.counters["corpus"] == "texts"
+    assert transform.Properties.read(transformed).corpus == "texts"
     shards = [shard for shard in read_index(transformed.path, "train") if shard.records]
     for before, after in itertools.pairwise(shards):
         assert before.last in (after.first, ("0.txt", len(texts[0])))
     assert shards[-1].last == ("1.txt", len(texts[1]))
 
 
-def test_composition_is_that_of_unicode(store, tmp_path):
+def test_composition_matches_unicodedata(store, tmp_path):
     content = random_text(50_000, 0.1)
     (tmp_path / "text.txt").write_text(content, newline="")
     data = DataConfig(split_by="position", normalize=True)
@@ -77,17 +77,17 @@ def test_composition_is_that_of_unicode(store, tmp_path):
         assert text_of(transformed, split).decode() == expected
 
 
-def test_nothing_is_done_where_nothing_is_asked(store, corpus_file):
+def test_examples_pass_through_without_transformations(store, corpus_file):
     examples = example_gen.run(store, corpus.resolve(str(corpus_file)))
     assert transform.run(store, examples, DataConfig()) == examples
-    assert transform.load(examples.path) is None
+    assert text_transform.load(examples.path) is None
 
 
-def test_text_that_is_not_utf8_is_placed(store, tmp_path):
+def test_the_position_of_invalid_utf8_is_named(store, tmp_path):
     (tmp_path / "text.txt").write_bytes(b"word " * 20_000 + b"\xff" + b" word" * 20_000)
     data = DataConfig(normalize=True)
     examples = example_gen.run(store, corpus.resolve(str(tmp_path / "text.txt")), data)
-    with pytest.raises(InputError, match=r"text\.txt, byte 100000; mend .* --normalize"):
+    with pytest.raises(InputError, match=r"text\.txt, byte 100000; fix .* --normalize"):
         transform.run(store, examples, data)
 
 
@@ -99,7 +99,7 @@ def test_the_graph_is_in_the_served_model(store, tmp_path):
     symbols = sorted(set(text_of(transformed, "train").decode()))
     assert "Ä" not in symbols and "ä" in symbols
     vocabulary = NormalizedTextVocabulary(
-        "unicode", tuple(map(ord, symbols)), transform.load(transformed.path)
+        "unicode", tuple(map(ord, symbols)), text_transform.load(transformed.path)
     )
     model = CharacterModel(ModelConfig(layers=1, units=8), vocabulary.size)
     export(model, vocabulary, str(tmp_path / "1"))

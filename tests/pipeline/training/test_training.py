@@ -1,4 +1,4 @@
-"""Training: killed and resumed, on two replicas, from given weights, and against bad luck."""
+"""Training: resumed after kills, on two replicas, from given weights, and stopped early."""
 
 import signal
 import subprocess
@@ -58,7 +58,7 @@ def start_training(root):
 
 
 def copy_root(store, destination):
-    """A root with the same examples and schema."""
+    """Returns the path of a root with the same examples and schema."""
     subprocess.run(["cp", "-r", store.root, destination], check=True)
     return str(destination)
 
@@ -95,7 +95,7 @@ def learner(devices, config, plan=None):
     return Learner(strategy, ModelConfig(layers=2, units=8), 10, config, 100, 100, plan)
 
 
-def test_windows_come_in_order_to_their_replicas():
+def test_windows_are_split_among_replicas_in_order():
     two = learner(["cpu:0", "cpu:1"], TrainingConfig(batch_size=6, window=7))
     for count in (1, TAKEN_AT_ONCE // 42 + 2):  # of which the last are taken apart
         windows = np.random.default_rng().integers(0, 10, (count, 6, 7), np.int32)
@@ -132,7 +132,7 @@ def test_replicas_and_parts_take_the_steps_of_one(devices, plan):
 
 
 @pytest.mark.parametrize("model", [MODEL, ModelConfig("stacked", layers=3, units=8)], ids=str)
-def test_gradients_are_measured_by_layer(model):
+def test_gradient_norms_of_layers(model):
     config = TrainingConfig(batch_size=4, window=6, optimizer="sgd", learning_rate=1.0)
     learner = Learner(tf.distribute.MirroredStrategy(["cpu:0"]), model, 10, config, 100, 100)
     before = [weight.numpy() for weight in learner.model.net.trainable_variables]
@@ -151,7 +151,7 @@ def test_gradients_are_measured_by_layer(model):
 
 
 def curve(steps, kind="grid", dropout=0.0, **options):
-    """The losses of a training on random words."""
+    """Returns the losses of a training on random words."""
     text = words(3, 40_000)
     ids = np.unique(list(text), return_inverse=True)[1].astype(np.int32)
     config = TrainingConfig(
@@ -175,7 +175,7 @@ def curve(steps, kind="grid", dropout=0.0, **options):
     return np.array(losses)
 
 
-def test_the_executions_learn_alike():
+def test_all_executions_learn_the_same():
     reference = curve(30, execution="reference", dtype="float32")
     for dtype, tolerance in (("float32", 1e-3), ("bfloat16", 2e-2)):
         wavefront = curve(30, execution="wavefront", dtype=dtype)
@@ -189,7 +189,7 @@ def test_bfloat16_learns_as_much_as_float32():
 
 
 @pytest.mark.parametrize("kind", ["grid", "stacked"])
-def test_recomputation_changes_no_step(kind):
+def test_gradient_checkpointing_changes_no_step(kind):
     kept, recomputed = (
         curve(5, kind=kind, dtype="float32", recompute=piece, dropout=0.2) for piece in (0, 4)
     )
@@ -232,9 +232,9 @@ def trained(store, examples, schema):
     return run_trainer(store, examples, schema)
 
 
-def test_training_learns_and_writes_what_tensorboard_shows(trained):
+def test_training_learns_and_writes_events_for_tensorboard(trained):
     uniform = np.log(17)
-    assert trained.manifest.counters["validation_nats"] < 0.8 * uniform
+    assert trainer.Properties.read(trained).validation_nats < 0.8 * uniform
     tags = {}
     for kind in ("train", "validation"):
         for path in tf.io.gfile.glob(trained.file("logs", kind, "*")):
@@ -251,7 +251,7 @@ def test_training_learns_and_writes_what_tensorboard_shows(trained):
 def test_training_starts_from_given_weights(store, examples, schema, trained):
     again = run_trainer(store, examples, schema, init_from=trained.path)
     assert again.fingerprint != trained.fingerprint
-    losses = [artifact.manifest.counters["validation_nats"] for artifact in (trained, again)]
+    losses = [trainer.Properties.read(artifact).validation_nats for artifact in (trained, again)]
     assert losses[1] < losses[0]
 
 
@@ -279,12 +279,12 @@ def test_early_stop(store, examples, schema):
         artifact = trainer.run(
             store, examples, schema, Settings(DataConfig(), MODEL, config), devices=["cpu:0"]
         )
-        # As if killed after the last step and before the end: nothing is trained on top.
+        # As if killed after the last step and before the end: no further step is taken.
         partial = f"{store.root}/.partial/Trainer-{artifact.fingerprint}"
         tf.io.gfile.rename(artifact.path, partial)
         tf.io.gfile.remove(f"{partial}/manifest.json")
         again = trainer.run(
             store, examples, schema, Settings(DataConfig(), MODEL, config), devices=["cpu:0"]
         )
-    assert artifact.manifest.counters["steps"] < 200
-    assert again.manifest.counters == artifact.manifest.counters
+    assert trainer.Properties.read(artifact).steps < 200
+    assert again.manifest.properties == artifact.manifest.properties

@@ -1,4 +1,4 @@
-"""A training by two processes, each with its half of the streams, as on two machines."""
+"""Training by two processes, each with half of the streams, as on two machines."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from commands import run_module
 from conftest import PROJECT, words
 from servers import PATIENCE
 
-from pipeline.stages import names
+from pipeline.stages import trainer
 from pipeline.store.artifacts import Store
 
 OPTIONS = (
@@ -29,7 +29,7 @@ OPTIONS = (
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A root with all that a training takes."""
+    """A root with the inputs of a training."""
     folder = tmp_path_factory.mktemp("prepared")
     (folder / "words.txt").write_text(words(31, 60_000))
     root = folder / "root"
@@ -41,7 +41,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_two(prepared, tmp_path_factory):
-    """What two workers make that nothing happens to."""
+    """The artifact of two undisturbed workers."""
     root = tmp_path_factory.mktemp("undisturbed") / "root"
     shutil.copytree(prepared, root)
     return train_by_two(root)
@@ -49,7 +49,7 @@ def by_two(prepared, tmp_path_factory):
 
 @contextlib.contextmanager
 def two_workers(root):
-    """Both processes, the first one first."""
+    """Starts both workers and yields their processes, the chief first."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
         for one in sockets:
@@ -78,7 +78,7 @@ def train_by_two(root):
         for process in processes:
             _, errors = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, errors
-    return Store(str(root)).latest(names.TRAINER)
+    return Store(str(root)).latest(trainer.NAME)
 
 
 def weights(artifact):
@@ -86,20 +86,20 @@ def weights(artifact):
     return [weight.numpy() for weight in loaded.weights]
 
 
-def test_two_processes_are_one_with_both_halves_of_the_batch(prepared, by_two):
+def test_two_workers_train_like_one_with_the_whole_batch(prepared, by_two):
     one = run_module("pipeline", "trainer", "--root", prepared, *OPTIONS)
     assert one.returncode == 0, one.stderr
-    by_one = Store(str(prepared)).latest(names.TRAINER)
+    by_one = Store(str(prepared)).latest(trainer.NAME)
     assert by_one.manifest.parameters["replicas"] == 1
     assert by_two.manifest.parameters["replicas"] == 2
     for name in ("steps", "characters", "epochs"):
-        assert by_two.manifest.counters[name] == by_one.manifest.counters[name]
+        assert by_two.manifest.properties[name] == by_one.manifest.properties[name]
     for ours, theirs in zip(weights(by_two), weights(by_one), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-3)
 
 
 def lose(root, victim, checkpoint):
-    """Kills one of two workers once they have written a checkpoint; the other one says so."""
+    """Kills one of two workers after a checkpoint, and checks the error of the other."""
     with two_workers(root) as processes:
         while not list(root.glob(f".partial/Trainer-*/checkpoints/latest/ckpt-{checkpoint}.index")):
             assert all(process.poll() is None for process in processes)
@@ -108,10 +108,10 @@ def lose(root, victim, checkpoint):
         _, errors = processes[1 - victim].communicate(timeout=PATIENCE)
         assert processes[1 - victim].returncode == 2, errors
         assert "another worker of this training was lost; start all of them again" in errors
-    assert Store(str(root)).all(names.TRAINER) == []
+    assert Store(str(root)).all(trainer.NAME) == []
 
 
-def test_lost_workers_go_on_from_the_last_checkpoint(prepared, by_two, tmp_path):
+def test_restarted_workers_resume_from_the_last_checkpoint(prepared, by_two, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(prepared, root, ignore=shutil.ignore_patterns("Trainer*"))
     lose(root, victim=1, checkpoint=10)
@@ -125,7 +125,7 @@ def test_lost_workers_go_on_from_the_last_checkpoint(prepared, by_two, tmp_path)
 @pytest.mark.parametrize(
     "config", ["{", "[]", '{"cluster": {"worker": ["a"]}, "task": {"index": 3}}']
 )
-def test_a_cluster_that_is_none(tmp_path, config):
+def test_an_invalid_cluster_is_refused(tmp_path, config):
     refused = run_module(
         "pipeline", "trainer", "--root", tmp_path, env={**os.environ, "TF_CONFIG": config}
     )
@@ -133,7 +133,7 @@ def test_a_cluster_that_is_none(tmp_path, config):
     assert "TF_CONFIG" in refused.stderr
 
 
-def test_other_stages_are_for_the_first_worker(tmp_path):
+def test_other_stages_run_on_the_chief_alone(tmp_path):
     task = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
     environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
     refused = run_module("pipeline", "run", "--root", tmp_path, env=environment)

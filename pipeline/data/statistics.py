@@ -1,0 +1,74 @@
+"""The statistics of a split, as the stages after StatisticsGen read them.
+
+Split-train/FeatureStats.pb     a DatasetFeatureStatisticsList of tensorflow-metadata with the
+                                features `characters` and `line_length`
+"""
+
+import os
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from common import files
+from model.config import CharacterUnit
+from pipeline.data.records import damaged, split_directory
+
+STATISTICS = "FeatureStats.pb"
+INVALID = "invalid.txt"
+QUANTILES = 10
+
+
+class Statistics(NamedTuple):
+    """The statistics of one split.
+
+    Attributes:
+      occurrences: Number of occurrences of each character, by its code.
+      entropies: Entropies of orders 0 and 1, in bits per character.
+      lines: Statistics of the lengths of the lines, with a histogram.
+      unit: Unit of text that is one character.
+    """
+
+    occurrences: dict[int, int]
+    entropies: tuple[float, float]
+    lines: statistics_pb2.NumericStatistics
+    unit: CharacterUnit
+
+    @property
+    def distinct(self) -> int:
+        """The number of distinct characters."""
+        return len(self.occurrences)
+
+    @property
+    def total(self) -> int:
+        """The number of characters."""
+        return sum(self.occurrences.values())
+
+
+def read(directory: str, split: str) -> Statistics:
+    """Reads the statistics of one split.
+
+    Args:
+      directory: Directory of a StatisticsGen artifact.
+      split: Name of the split.
+
+    Raises:
+      InputError: If they are damaged.
+    """
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    path = os.path.join(split_directory(directory, split), STATISTICS)
+    try:
+        with files.open_file(path, "rb") as file:
+            statistics.ParseFromString(file.read())
+        characters, lines = statistics.datasets[0].features
+    except (DecodeError, IndexError, ValueError) as error:
+        raise damaged(path) from error
+    buckets = characters.string_stats.rank_histogram.buckets
+    occurrences = {int(bucket.label[2:], 16): round(bucket.sample_count) for bucket in buckets}
+    unicode = any(bucket.label.startswith("U+") for bucket in buckets)
+    return Statistics(
+        occurrences=occurrences,
+        entropies=tuple(custom.num for custom in characters.custom_stats),
+        lines=lines.num_stats,
+        unit="unicode" if unicode else "bytes",
+    )

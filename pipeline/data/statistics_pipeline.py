@@ -1,0 +1,184 @@
+"""The Beam transforms that count the characters of shards and write the statistics of splits.
+
+`FeatureStats.pb` holds two features:
+
+characters      number of occurrences of each (`rank_histogram`, labelled with the character's
+                code), and the entropies of orders 0 and 1 in bits per character (`custom_stats`)
+line_length     in characters, without the line feed
+"""
+
+import itertools
+import math
+import os
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from common import files
+from model.config import CharacterUnit
+from model.text.vocabulary import character_name
+from pipeline.data import runners
+from pipeline.data.counts import Counting, Counts, Edges, Tallies, Tally, entropies, join
+from pipeline.data.records import read_records, split_directory
+from pipeline.data.statistics import INVALID, QUANTILES, STATISTICS
+
+HISTOGRAM_BUCKETS = 20
+TALLIES_KEPT = 16
+
+Accumulator = tuple[list[Tallies], list[tuple[int, Edges]]]
+
+
+class CountShard(beam.DoFn):
+    """Counts the characters of one shard."""
+
+    def __init__(self, stage: str, unit: CharacterUnit):
+        self._unit = unit
+        self._bytes = runners.Counter(stage, "bytes")
+        self._characters = runners.Counter(stage, "characters")
+        self._records = runners.Counter(stage, "records")
+
+    def process(self, shard: tuple[str, int, str]) -> Iterator[tuple[str, tuple[int, Counts]]]:
+        """Yields the name of the split, and the number of the shard with its counts."""
+        split, number, path = shard
+        counting, count, invalid = Counting(self._unit), 0, ""
+        for record in read_records(path):
+            count += 1
+            try:
+                codes = _codes(record.text, self._unit)
+            except UnicodeDecodeError as error:
+                invalid = invalid or f"{record.source}, byte {record.offset + error.start}"
+                continue
+            counting.add(codes)
+            self._bytes.inc(len(record.text))
+        counts = counting.counts(count, invalid)
+        self._characters.inc(counts.total)
+        self._records.inc(count)
+        yield split, (number, counts)
+
+
+def _codes(text: bytes, unit: CharacterUnit) -> np.ndarray:
+    """Returns the bytes of a text, uint8, or its code points, uint32."""
+    if unit == "bytes":
+        return np.frombuffer(text, np.uint8)
+    return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
+
+
+class JoinCounts(beam.CombineFn):
+    """Joins the counts of shards in their order; only the edges of these take memory."""
+
+    def create_accumulator(self) -> Accumulator:
+        """Returns an empty list of tallies, which stays short, and one of the shards' edges."""
+        return [], []
+
+    def add_input(self, accumulator: Accumulator, numbered: tuple[int, Counts]) -> Accumulator:
+        """Adds a shard."""
+        tallies, edges = accumulator
+        number, counts = numbered
+        return self._few([*tallies, counts.tallies]), [*edges, (number, counts.edges)]
+
+    def merge_accumulators(self, accumulators: Iterable[Accumulator]) -> Accumulator:
+        """Concatenates the shards of several accumulators."""
+        tallies, edges = [], []
+        for more_tallies, more_edges in accumulators:
+            tallies = self._few(tallies + more_tallies)
+            edges += more_edges
+        return tallies, edges
+
+    def compact(self, accumulator: Accumulator) -> Accumulator:
+        """Sums the tallies before they are sent to another worker."""
+        tallies, edges = accumulator
+        return [Tallies.sum(tallies)], edges
+
+    def extract_output(self, accumulator: Accumulator) -> Counts:
+        """Returns the counts of all shards."""
+        tallies, edges = accumulator
+        return join(Tallies.sum(tallies), [edge for _, edge in sorted(edges)])
+
+    def _few(self, tallies: list[Tallies]) -> list[Tallies]:
+        """Sums tallies once there are many, which is faster than one by one."""
+        return tallies if len(tallies) < TALLIES_KEPT else [Tallies.sum(tallies)]
+
+
+class WriteStatistics(beam.DoFn):
+    """Writes the statistics of a split."""
+
+    def __init__(self, directory: str, unit: CharacterUnit):
+        self._directory = directory
+        self._unit = unit
+
+    def process(self, counts_of_split: tuple[str, Counts]) -> None:
+        """Writes `FeatureStats.pb`, or `invalid.txt` instead if the text is not UTF-8."""
+        split, counts = counts_of_split
+        name, content = STATISTICS, to_proto(split, counts, self._unit).SerializeToString()
+        if counts.edges.invalid:
+            name, content = INVALID, counts.edges.invalid.encode()
+        path = os.path.join(split_directory(self._directory, split), name)
+        with files.open_file(path, "wb") as file:
+            file.write(content)
+
+
+def to_proto(
+    split: str, counts: Counts, unit: CharacterUnit
+) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Returns the statistics of one split as a protocol buffer.
+
+    Args:
+      split: Name of the split.
+      counts: Counts of its text.
+      unit: Unit of text that is one character.
+    """
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    dataset = statistics.datasets.add(name=split, num_examples=counts.edges.records)
+    characters = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
+    characters.path.step.append("characters")
+    strings = characters.string_stats
+    strings.common_stats.num_non_missing = counts.edges.records
+    strings.common_stats.tot_num_values = counts.total
+    strings.unique = len(counts.tallies.characters.values)
+    strings.avg_length = 1.0
+    most_common = np.argsort(-counts.tallies.characters.occurrences, kind="stable")
+    for rank, place in enumerate(most_common):
+        code_point, occurrences = (int(column[place]) for column in counts.tallies.characters)
+        code, look = character_name(unit, code_point).split("\t")
+        strings.rank_histogram.buckets.add(
+            low_rank=rank, high_rank=rank, label=code, sample_count=occurrences
+        )
+        if rank < HISTOGRAM_BUCKETS:
+            strings.top_values.add(value=look, frequency=occurrences)
+    for order, entropy in enumerate(entropies(counts)):
+        characters.custom_stats.add(name=f"entropy_order_{order}_bits", num=entropy)
+    _add_line_lengths(dataset.features.add(), counts)
+    return statistics
+
+
+def _add_line_lengths(feature: statistics_pb2.FeatureNameStatistics, counts: Counts) -> None:
+    """Adds statistics of the lengths of all lines, the last one included."""
+    feature.type = statistics_pb2.FeatureNameStatistics.INT
+    feature.path.step.append("line_length")
+    edges = counts.edges
+    ends = [edges.head] if counts.total else []
+    if edges.broken and edges.tail:
+        ends.append(edges.tail)
+    lengths, occurrences = Tally.sum([counts.tallies.lines, Tally.of(np.array(ends, np.int64))])
+    stats = feature.num_stats
+    number = int(occurrences.sum())
+    stats.common_stats.num_non_missing = stats.common_stats.tot_num_values = number
+    if not number:
+        return
+    mean = float(np.average(lengths, weights=occurrences))
+    stats.mean = mean
+    stats.std_dev = math.sqrt(np.average((lengths - mean) ** 2, weights=occurrences))
+    stats.num_zeros = int(occurrences[lengths == 0].sum())
+    stats.min, stats.max = int(lengths[0]), int(lengths[-1])
+    up_to = np.cumsum(occurrences)
+    stats.median = int(lengths[np.searchsorted(up_to, (number + 1) // 2)])
+    ends = lengths[np.searchsorted(up_to, np.ceil(number * np.arange(QUANTILES + 1) / QUANTILES))]
+    quantiles = stats.histograms.add(type=statistics_pb2.Histogram.QUANTILES)
+    for low, high in itertools.pairwise(ends):
+        quantiles.buckets.add(low_value=low, high_value=high, sample_count=number / QUANTILES)
+    heights, edges = np.histogram(lengths, bins=HISTOGRAM_BUCKETS, weights=occurrences)
+    histogram = stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
+    for height, low, high in zip(heights, edges[:-1], edges[1:], strict=True):
+        histogram.buckets.add(low_value=low, high_value=high, sample_count=height)

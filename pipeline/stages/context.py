@@ -1,0 +1,65 @@
+"""The context of a run, which the stages take their arguments from."""
+
+import dataclasses
+import functools
+import os
+
+from pipeline.data.corpus import Mixture, resolve_mixture
+from pipeline.data.examples import ExamplesProperties
+from pipeline.settings import Settings
+from pipeline.store.artifacts import Store
+
+# Not from the graph: a declaration there is no code that an artifact depends on.
+EXAMPLE_GEN = "ExampleGen"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContext:
+    """The store, the settings and the options of one run.
+
+    Only `plan` and `execute` of a stage see it; the functions behind these take what they need as
+    arguments of their own.
+
+    Attributes:
+      store: Store of the artifacts.
+      settings: Settings of the preset, with the options that take precedence over it.
+      takes_corpus: Whether the run reads a corpus itself. A stage that runs by itself finds the
+        name of the corpus in the newest examples instead. Default True.
+      serving_dir: Directory that models are pushed to; empty for `serving` under the root.
+      init_from: Path of a Trainer artifact whose weights to start from; empty for random ones.
+      devices: TensorFlow's names of the devices to train on; empty for all GPUs, or the CPU.
+      beam_options: Options for Beam, as on its own command lines (`--runner=...`).
+    """
+
+    store: Store
+    settings: Settings
+    takes_corpus: bool = True
+    serving_dir: str = ""
+    init_from: str = ""
+    devices: tuple[str, ...] = ()
+    beam_options: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def text(self) -> Mixture:
+        """The corpora of the settings.
+
+        Raises:
+          InputError: If there is no such corpus, or its weights do not fit.
+        """
+        run = self.settings.run
+        return resolve_mixture(run.corpus, run.weights, run.mix_until)
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model, by default that of the corpus."""
+        if self.settings.run.model_name:
+            return self.settings.run.model_name
+        if self.takes_corpus:
+            return self.text.name
+        return ExamplesProperties.read(self.store.latest(EXAMPLE_GEN)).corpus
+
+    @property
+    def base_path(self) -> str:
+        """The directory of the model's versions, `<serving>/<model>`."""
+        serving_dir = self.serving_dir or os.path.join(self.store.root, "serving")
+        return os.path.join(serving_dir, self.model_name)

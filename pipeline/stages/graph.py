@@ -1,0 +1,195 @@
+"""The graph of the stages: the run, the commands, `status` and the picture are derived from it.
+
+To add a stage, write its module in this folder and declare it here. Its module holds
+
+    NAME                          the name of the stage
+    plan(context, **inputs)       the cache key of its artifact; reads of the inputs what it must
+    execute(context, **inputs)    runs the stage and returns its artifact
+
+and imports TensorFlow and Beam within functions only, as `status` imports it to plan. It may also
+hold `check_options(context)`, called before a run begins, and `check_inputs(context, **inputs)`,
+called as soon as its inputs exist. Where inputs may be artifacts that do not exist yet they are
+`Fingerprinted`.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+from model.config import ModelConfig
+from pipeline.settings import DataConfig, ServingConfig, Settings, TrainingConfig
+
+EXAMPLE_GEN = "ExampleGen"
+TRANSFORM = "Transform"
+STATISTICS_GEN = "StatisticsGen"
+SCHEMA_GEN = "SchemaGen"
+EXAMPLE_VALIDATOR = "ExampleValidator"
+TRAINER = "Trainer"
+EVALUATOR = "Evaluator"
+INFRA_VALIDATOR = "InfraValidator"
+PUSHER = "Pusher"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stage of the pipeline.
+
+    Attributes:
+      name: Name of the stage, and of its directory under the root.
+      run: Module that runs the stage, as its name in this folder; imported when it is first used.
+        It is the name of the stage's command as well.
+      help: Description of the stage, for its command.
+      inputs: Producing stage of each input, by its role. A stage that is left out is replaced by
+        its own first input.
+      options: Options of the stage's command: dataclasses of settings, and names of single options.
+      payload: Files that later stages read of its artifact, for the picture.
+      after: Stages that must succeed before this one, though it reads nothing of their artifacts.
+      optional: Function of the settings that returns whether the stage is part of a run; None for a
+        stage that always is.
+      ancestry: For inputs that the stage's own command must not mix, the roles that lead to them
+        from another input. Other inputs are the newest artifacts of their stages.
+      may_stop: Whether the artifact may refuse its blessing, after which a run ends.
+      every_worker: Whether all workers of a cluster run the stage, and not only the chief.
+      tensorflow: Whether the stage imports TensorFlow.
+      note: Second line in the picture.
+    """
+
+    name: str
+    run: str
+    help: str
+    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    options: tuple[type | str, ...] = ()
+    payload: str = ""
+    after: tuple[str, ...] = ()
+    optional: Callable[[Settings], bool] | None = None
+    ancestry: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    may_stop: bool = False
+    every_worker: bool = False
+    tensorflow: bool = False
+    note: str = ""
+
+    @property
+    def module(self) -> ModuleType:
+        """The module that runs the stage, imported."""
+        return importlib.import_module(f"pipeline.stages.{self.run}")
+
+    def is_part_of(self, settings: Settings) -> bool:
+        """Returns whether the stage is part of a run with these settings."""
+        return self.optional is None or self.optional(settings)
+
+
+STAGES = (
+    Stage(
+        name=EXAMPLE_GEN,
+        run="example_gen",
+        help="Shard a corpus into TFRecords, in a training and an eval split.",
+        options=("corpus", "weights", "mix_until", DataConfig, "beam_options"),
+        payload="TFRecords",
+        note="Beam",
+    ),
+    Stage(
+        name=TRANSFORM,
+        run="transform",
+        help="Normalise the text of the examples, as --normalize and --lowercase say.",
+        inputs={"examples": EXAMPLE_GEN},
+        options=(DataConfig, "beam_options"),
+        payload="TFRecords, graph",
+        optional=lambda settings: settings.data.transforms,
+        tensorflow=True,
+        note="Beam",
+    ),
+    Stage(
+        name=STATISTICS_GEN,
+        run="statistics_gen",
+        help="Count characters, pairs and line lengths.",
+        inputs={"examples": TRANSFORM},
+        options=(DataConfig, "beam_options"),
+        payload="FeatureStats.pb",
+        note="Beam",
+    ),
+    Stage(
+        name=SCHEMA_GEN,
+        run="schema_gen",
+        help="Derive schema and vocabulary from the training statistics.",
+        inputs={"statistics": STATISTICS_GEN},
+        payload="schema, vocabulary",
+    ),
+    Stage(
+        name=EXAMPLE_VALIDATOR,
+        run="example_validator",
+        help="Validate the eval split, or a new corpus, against the schema.",
+        inputs={"statistics": STATISTICS_GEN, "schema": SCHEMA_GEN},
+        payload="no errors",
+    ),
+    Stage(
+        name=TRAINER,
+        run="trainer",
+        help="Train a model and export it; an interrupted training resumes.",
+        inputs={"examples": TRANSFORM, "schema": SCHEMA_GEN},
+        options=(ModelConfig, TrainingConfig, "init_from", "devices"),
+        payload="Format-Serving/",
+        after=(EXAMPLE_VALIDATOR,),
+        ancestry={"examples": ("schema", "statistics", "examples")},
+        every_worker=True,
+        tensorflow=True,
+        note="XLA, MirroredStrategy",
+    ),
+    Stage(
+        name=EVALUATOR,
+        run="evaluator",
+        help="Measure the exported model on the eval split, and against the one pushed last.",
+        inputs={"model": TRAINER, "examples": TRANSFORM, "statistics": STATISTICS_GEN},
+        options=("model_name", "serving_dir", "eval_streams"),
+        payload="BLESSED",
+        ancestry={
+            "examples": ("model", "examples"),
+            "statistics": ("model", "schema", "statistics"),
+        },
+        may_stop=True,
+        tensorflow=True,
+    ),
+    Stage(
+        name=INFRA_VALIDATOR,
+        run="infra_validator",
+        help="Smoke-test a server that has loaded the exported model.",
+        inputs={"model": TRAINER},
+        payload="INFRA_BLESSED",
+        after=(EVALUATOR,),
+        tensorflow=True,
+    ),
+    Stage(
+        name=PUSHER,
+        run="pusher",
+        help="Copy the blessed model into the serving directory, as its next version.",
+        inputs={"model": TRAINER, "evaluation": EVALUATOR, "infra_blessing": INFRA_VALIDATOR},
+        options=("model_name", "serving_dir", ServingConfig),
+        tensorflow=True,
+    ),
+)
+"""All stages, in the order of a run."""
+
+
+def stages_of(settings: Settings) -> list[Stage]:
+    """Returns the stages of a run with these settings, in order."""
+    return [stage for stage in STAGES if stage.is_part_of(settings)]
+
+
+def named(name: str) -> Stage:
+    """Returns the stage with a name."""
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def producers(stage: Stage, settings: Settings) -> dict[str, str]:
+    """Returns the stages that produce the inputs of a stage, by role.
+
+    A stage that is no part of the run is replaced by the one that its own first input is from.
+    """
+    return {role: _producer(name, settings) for role, name in stage.inputs.items()}
+
+
+def _producer(name: str, settings: Settings) -> str:
+    stage = named(name)
+    if stage.is_part_of(settings):
+        return name
+    return _producer(next(iter(stage.inputs.values())), settings)
