@@ -19,11 +19,11 @@ from experiments.experiment import (
     distinct,
 )
 from experiments.fitting import LEARNED, FitConfig
-from experiments.nets import Kind, Net
+from experiments.nets import Architecture, Net
 from experiments.scale import Scale
 from experiments.task import Task
 
-MODELS: dict[str, tuple[Kind, bool]] = {
+MODELS: dict[str, tuple[Architecture, bool]] = {
     "grid, tied": ("grid", True),
     "grid, untied": ("grid", False),
     "stacked": ("stacked", False),
@@ -60,7 +60,7 @@ def difficulty_sweeps(
     inputs: Inputs,
     unit: str,
     task: Callable[[int], Task],
-    models: Mapping[str, tuple[Kind, bool]],
+    models: Mapping[str, tuple[Architecture, bool]],
 ) -> list[Point]:
     """A point per size, depth, model and seed; each net runs through the sizes until it fails.
 

@@ -19,7 +19,7 @@ from pipeline.settings import DataConfig, Settings
 from pipeline.stages import example_gen, schema_gen, statistics_gen, trainer
 from pipeline.store.artifacts import Artifact, Store, copy_tree
 from pipeline.training.training_log import LAYER_GRADIENT, LOSS, SPEED, read_scalars
-from serving.graph.batching import rebatch
+from serving.graph.batching import set_batching
 from serving.graph.export import read_text_vocabulary
 
 PIECE = 1000
@@ -127,7 +127,7 @@ class Export(NamedTuple):
         # for as long as the process lives; those that all models share wait until there are some.
         with tempfile.TemporaryDirectory() as copy:
             copy_tree(path, copy)
-            rebatch(copy, {"num_batch_threads": 0})
+            set_batching(copy, {"num_batch_threads": 0})
             signatures = tf.saved_model.load(copy).signatures
         return cls(signatures, bytes(vocabulary.code_points))
 

@@ -10,13 +10,13 @@ from experiments.algorithmic_tasks import Parity
 from experiments.depth_sweep import DepthSweep, difficulty_sweeps
 from experiments.experiment import Experiment, Inputs, Plot, Point, Summary, Tables
 from experiments.fitting import LEARNED, FitConfig
-from experiments.nets import Kind
+from experiments.nets import Architecture
 from experiments.scale import Scale
 
 PAPER = 250
 """Bits that the paper's 1-D Grid LSTM learns."""
 
-MODELS: dict[str, tuple[Kind, bool]] = {
+MODELS: dict[str, tuple[Architecture, bool]] = {
     "grid, tied": ("grid", True),
     "grid, untied": ("grid", False),
     "highway": ("highway", False),

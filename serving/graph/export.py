@@ -39,7 +39,7 @@ def export(
       documents: texts for people by file name, to go among the assets.
       precision: of the net's kernels, and of what enters products with them; with "int8" all else
         is float32, and a machine without VNNI can write the model but not answer with it.
-      batching: how requests are merged; None for `Batching.usual_for` the model.
+      batching: how requests are merged; None for `Batching.default_for` the model.
     """
     # A model trained by a strategy has mirrored variables; the export is to have plain ones.
     quantize = precision == "int8"
@@ -49,7 +49,7 @@ def export(
     plain.freeze(quantize)
     files = {**(documents or {}), os.path.basename(VOCABULARY): vocabulary.to_text()}
     with _written(files) as paths:
-        served = ServedModel(plain, vocabulary, paths, batching or Batching.usual_for(model))
+        served = ServedModel(plain, vocabulary, paths, batching or Batching.default_for(model))
         # Nobody trains a served model, and the hand-written gradients hold on to loops of theirs.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(served, directory, signatures=served.signatures(), options=options)
