@@ -1,4 +1,4 @@
-// Asks the server that this page comes from, by TensorFlow Serving's REST protocol.
+// Sends requests to the server of this page, by TensorFlow Serving's REST protocol.
 
 const PIECE = 16; // characters; the first piece has one, so that it comes soon
 const ALTERNATIVES = 8;
@@ -17,7 +17,7 @@ async function ask(path, body, signal) {
   }
   const answer = await response.json().catch((error) => {
     if (error.name === "AbortError") throw error;
-    return {}; // what is no JSON comes with a status that says enough
+    return {}; // an answer without JSON has a status that says enough
   });
   if (!response.ok) throw new Error(answer.error ?? response.statusText);
   return answer;
@@ -26,6 +26,11 @@ async function ask(path, body, signal) {
 // The names of the models that are served.
 export async function models() {
   return (await ask("playground/models")).models;
+}
+
+// The fields of the form, and how many characters `inspect` takes.
+export async function form() {
+  return ask("playground/form");
 }
 
 // A JSON string, or base64 of what is no UTF-8, as bytes.
@@ -50,7 +55,7 @@ export class Model {
     this.path = `v1/models/${encodeURIComponent(name)}`;
   }
 
-  // The versions that can be asked, the newest first.
+  // The available versions, the newest first.
   async versions() {
     const status = await ask(this.path);
     return status.model_version_status
@@ -64,10 +69,10 @@ export class Model {
     return (await ask(path, { signature_name, inputs }, signal)).outputs;
   }
 
-  // Yields what continues a prompt, piece by piece, as lists of characters. The server keeps
-  // nothing: what a piece has left behind goes along with the request for the next.
-  async *generate(version, prompt, length, choices, signal) {
-    const inputs = { ...choices, prompt: [prompt], alternatives: [ALTERNATIVES] };
+  // Continues a prompt; yields pieces as lists of characters. The server keeps nothing: the state
+  // after a piece is sent with the request for the next one.
+  async *generate(version, prompt, length, params, signal) {
+    const inputs = { ...params, prompt: [prompt], alternatives: [ALTERNATIVES] };
     let size = 1;
     for (let left = length; left > 0; size = PIECE) {
       inputs.length = [Math.min(left, size)];

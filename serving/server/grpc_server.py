@@ -29,13 +29,13 @@ from serving.base_path import require_versions
 from serving.limits import MAX_MESSAGE_BYTES
 from serving.server import deadline, errors, inference, rest
 from serving.server.errors import RequestError
-from serving.server.manager import Manager, Options
+from serving.server.manager import LoadOptions, Manager
 from serving.server.metrics import Metrics
 
 SECONDS_TO_FINISH = 30.0  # given to running requests when the server is told to stop
 
 
-class Listening(NamedTuple):
+class ListenOptions(NamedTuple):
     """Where and how a server listens; the names are those of tensorflow_model_server's flags.
 
     Attributes:
@@ -158,8 +158,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 def serve(
     config: Callable[[], model_server_config_pb2.ModelServerConfig],
-    options: Options,
-    listening: Listening,
+    options: LoadOptions,
+    listening: ListenOptions,
     poll_seconds: float,
     config_poll_seconds: float,
 ) -> None:

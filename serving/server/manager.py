@@ -19,7 +19,7 @@ from serving.server.warm_up import warm_up
 State = get_model_status_pb2.ModelVersionStatus.State
 
 
-class Options(NamedTuple):
+class LoadOptions(NamedTuple):
     """How versions are loaded; the names are those of tensorflow_model_server's flags.
 
     Attributes:
@@ -60,13 +60,13 @@ class Version:
         self._tries = 0
         self._tried = 0.0
 
-    def is_to_be_tried(self, options: Options) -> bool:
+    def is_to_be_tried(self, options: LoadOptions) -> bool:
         """Whether it is not loaded, and has not failed too often or too recently."""
         waited = time.monotonic() - self._tried >= options.load_retry_interval_micros / 1e6
         again = self._tries <= options.max_num_load_retries and waited
         return self.servable is None and (self._tries == 0 or again)
 
-    def load(self, options: Options) -> None:
+    def load(self, options: LoadOptions) -> None:
         """Loads it; where that fails, `problem` says why."""
         self.state = State.LOADING
         self._tries += 1
@@ -97,7 +97,7 @@ class Model:
       versions: all that have been seen, by number.
     """
 
-    def __init__(self, config: model_server_config_pb2.ModelConfig, options: Options):
+    def __init__(self, config: model_server_config_pb2.ModelConfig, options: LoadOptions):
         self.config = config
         self.versions: dict[int, Version] = {}
         self._options = options
@@ -148,7 +148,9 @@ class Model:
 class Manager:
     """The models of a server, by name."""
 
-    def __init__(self, config: model_server_config_pb2.ModelServerConfig, options: Options, report):
+    def __init__(
+        self, config: model_server_config_pb2.ModelServerConfig, options: LoadOptions, report
+    ):
         """Takes what to serve; nothing is loaded before `refresh`.
 
         Args:

@@ -21,7 +21,8 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from model.errors import InputError
-from serving.limits import MAX_CONNECTIONS, MAX_MESSAGE_BYTES
+from serving.generate_inputs import GENERATE_INPUTS
+from serving.limits import MAX_CONNECTIONS, MAX_INSPECTED, MAX_MESSAGE_BYTES
 from serving.server import deadline, errors, examples, inference, json_tensors
 from serving.server.errors import RequestError
 from serving.server.manager import Manager
@@ -47,6 +48,15 @@ _HTTP_STATUS = {
 _MAX_VERSION = 2**63 - 1
 
 PLAYGROUND = "/playground"  # a page on which to try the models
+_PLAYGROUND_FORM = {
+    "fields": [
+        {"name": row.name, "sampling": row.in_sampling_params, **row.field._asdict()}
+        for row in GENERATE_INPUTS
+        if row.field
+    ],
+    "max_inspected": MAX_INSPECTED,
+}
+"""Fields of the page's form, and the number of characters that it may inspect."""
 _PAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "playground")
 
 
@@ -111,6 +121,8 @@ class Application:
             return redirect(f"{request.root_path}{PLAYGROUND}/index.html")
         if path == f"{PLAYGROUND}/models":
             return _as_json({"models": [model.config.name for model in self._manager]})
+        if path == f"{PLAYGROUND}/form":
+            return _as_json(_PLAYGROUND_FORM)
         # The path as it was sent: an encoded slash belongs to a name.
         raw = request.environ.get("REQUEST_URI", path).split("?")[0]
         if request.method == "POST" and (match := _INFERENCE.fullmatch(raw)):
