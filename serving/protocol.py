@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from tensorflow_serving.apis import predict_pb2
 
-from serving.generate_inputs import DEFAULTS, SAMPLING_INPUTS
+from serving.generate_inputs import DEFAULTS, SAMPLING_INPUTS, GenerateInput
 from serving.tensors import array_of, fill_proto
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
@@ -136,14 +136,17 @@ def generate_request(
         "seed": params.seed + np.arange(len(prompts), dtype=np.int64),
     }
     for row in SAMPLING_INPUTS:
-        value = getattr(params, row.name)
-        if row.name in inputs or (value or None) == (row.default or None):
-            continue
-        is_text = row.dtype == "string"
-        inputs[row.name] = to_bytes_array([value]) if is_text else np.array([value], row.dtype)
+        array = _one_row(row, getattr(params, row.name))
+        if row.name not in inputs and not np.array_equal(array, _one_row(row, row.default)):
+            inputs[row.name] = array
     if states is not None:
         inputs["state"] = states
     return predict_request(model_name, "generate", inputs, version)
+
+
+def _one_row(row: GenerateInput, value: str | bytes | float) -> np.ndarray:
+    """Returns the value of an input as an array `[1]`."""
+    return to_bytes_array([value]) if row.dtype == "string" else np.array([value], row.dtype)
 
 
 def read_texts(response: predict_pb2.PredictResponse) -> list[Text]:
@@ -157,9 +160,7 @@ def read_texts(response: predict_pb2.PredictResponse) -> list[Text]:
                 stopped=bool(outputs["stopped"][row]),
                 log_probabilities=outputs["log_probabilities"][row, :count],
                 alternatives=outputs["alternatives"][row, :count],
-                alternative_log_probabilities=outputs["alternative_log_probabilities"][
-                    row, :count
-                ],
+                alternative_log_probabilities=outputs["alternative_log_probabilities"][row, :count],
                 state=outputs["state"][row],
             )
         )
@@ -169,7 +170,6 @@ def read_texts(response: predict_pb2.PredictResponse) -> list[Text]:
 def to_bytes_array(texts: Sequence[str | bytes]) -> np.ndarray:
     """Returns texts as an array `[texts]` of bytes, of which strings are encoded as UTF-8."""
     encoded = [
-        text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-        for text in texts
+        text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text for text in texts
     ]
     return np.array(encoded, object)
