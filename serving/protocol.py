@@ -7,7 +7,7 @@ import numpy as np
 from tensorflow_serving.apis import predict_pb2
 
 from serving.generate_inputs import DEFAULTS, SAMPLING_INPUTS, GenerateInput
-from serving.tensors import array_of, fill_proto
+from serving.tensors import fill_proto, to_array
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 """Method names of the signatures for classification and regression."""
@@ -109,7 +109,7 @@ def predict_request(
 
 def read_outputs(response: predict_pb2.PredictResponse) -> dict[str, np.ndarray]:
     """Returns the outputs of a signature as arrays, by name."""
-    return {name: array_of(value) for name, value in response.outputs.items()}
+    return {name: to_array(value) for name, value in response.outputs.items()}
 
 
 def generate_request(
