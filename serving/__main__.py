@@ -13,6 +13,8 @@ from common import command_line
 from serving.generate_inputs import GENERATE_INPUTS, SAMPLING_INPUTS
 
 if TYPE_CHECKING:
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
     from serving.client.client import Client
 
 DEFAULT_SERVER = "127.0.0.1:8500"
@@ -108,7 +110,7 @@ def serve(
     if batching_parameters_file:
         config_files.read_batching(batching_parameters_file)
 
-    def read_config():
+    def read_config() -> "ModelServerConfig":
         if model_config_file:
             return config_files.read_models(model_config_file)
         return config_files.single_model(model_name, model_base_path)

@@ -70,7 +70,7 @@ class Text(NamedTuple):
 
 
 class Score(NamedTuple):
-    """How well a model predicts a text.
+    """The score of a text: how well a model predicts it.
 
     Attributes:
       bits_per_character: Mean of -log2 p over the characters.

@@ -1,9 +1,9 @@
 """gRPC clients of TensorFlow Serving's protocol for this project's signatures."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -229,7 +229,7 @@ class Client:
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
         return [status.version for status in statuses if status.state == available]
 
-    def _call(self, method, request):
+    def _call(self, method: Callable, request: Any) -> Any:
         try:
             response = method(
                 request, timeout=self.address.timeout, wait_for_ready=self._has_answered
@@ -328,12 +328,14 @@ class AsyncClient:
         return _read_scores(await self.predict(_text_request(self.address, "score", texts)))
 
 
-def _text_request(address, signature, texts):
+def _text_request(
+    address: Address, signature: str, texts: Sequence[str | bytes]
+) -> predict_pb2.PredictRequest:
     inputs = {"text": to_bytes_array(texts)}
     return predict_request(address.model_name, signature, inputs, address.version)
 
 
-def _read_scores(response):
+def _read_scores(response: predict_pb2.PredictResponse) -> list[Score]:
     outputs = read_outputs(response)
     columns = outputs["bits_per_character"], outputs["log_probabilities"]
     return [Score(float(bits), scores) for bits, scores in zip(*columns, strict=True)]

@@ -1,10 +1,11 @@
 """Merges requests that arrive together, within the graph, whichever server runs it."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow.core.framework import node_def_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from model.language_model.character_model import CharacterModel
@@ -17,7 +18,7 @@ CONCURRENT_BATCHES = 2
 
 
 class Batching(NamedTuple):
-    """How requests that arrive together are merged within the graph.
+    """Parameters by which requests that arrive together are merged within the graph.
 
     Attributes:
       max_batch_size: Largest number of rows of a merged batch. Default 64.
@@ -100,7 +101,7 @@ def set_batching(directory: str, attributes: Mapping[str, int]) -> None:
         file.write(saved_model.SerializeToString(deterministic=True))
 
 
-def _batch_functions(saved_model):
+def _batch_functions(saved_model: saved_model_pb2.SavedModel) -> Iterator[node_def_pb2.NodeDef]:
     """Yields the nodes that merge requests."""
     for graph in saved_model.meta_graphs:
         for function in graph.graph_def.library.function:

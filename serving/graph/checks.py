@@ -29,7 +29,7 @@ def require(checks: list[Check]) -> tf.Operation:
     """
     conditions = tf.stack([check.condition for check in checks])
 
-    def fail():
+    def fail() -> tf.Tensor:
         messages = tf.stack([check.message() for check in checks])
         first = tf.argmin(tf.cast(conditions, tf.int32))
         with tf.control_dependencies([tf.debugging.Assert(False, [messages[first]])]):
@@ -48,7 +48,7 @@ def check_values(values: tf.Tensor, valid: tf.Tensor, name: str, message: str) -
       message: End of the message, behind the value.
     """
 
-    def build_message():
+    def build_message() -> tf.Tensor:
         first = first_or_zero(tf.boolean_mask(values, tf.logical_not(valid)))
         shown = tf.strings.as_string(first, shortest=first.dtype.is_floating)
         return tf.strings.join([name, " ", shown, " ", message])
@@ -66,7 +66,7 @@ def check_row_count(name: str, values: tf.Tensor, rows: tf.Tensor) -> Check:
     """
     count = tf.shape(values)[0]
 
-    def build_message():
+    def build_message() -> tf.Tensor:
         prompts, given = map(tf.strings.as_string, (rows, count))
         words = [name, " has ", given, " rows for ", prompts, " prompts; give as many, or"]
         return tf.strings.join([*words, " one for all"])

@@ -107,7 +107,7 @@ class ChunkedGeneration:
         )
         return [ids, characters, stopped, scores, likeliest, likeliest_scores, state]
 
-    def _encode_stop(self, stop):
+    def _encode_stop(self, stop: tf.Tensor) -> tf.Tensor:
         """Returns the ids of stop strings, right-aligned in rows of `MAX_STOP`."""
         ids = self._vocabulary.encode(stop)
         missing = sampling.MAX_STOP - tf.shape(ids)[1]
@@ -117,7 +117,7 @@ class ChunkedGeneration:
         aligned = tf.gather(ids, tf.maximum(positions, 0), batch_dims=1)
         return tf.where(positions < 0, PADDING, aligned)
 
-    def _read_prompts(self, prompt, state):
+    def _read_prompts(self, prompt: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
         """Returns the states after reading prompts.
 
         Most pieces of a text come without a prompt, and skip the queue for reading.
@@ -136,7 +136,17 @@ class ChunkedGeneration:
 
         return tf.cond(tf.reduce_any(prompt != ""), read_merged, lambda: state)
 
-    def _generate_chunk(self, length, temperature, top_k, top_p, seed, stop, alternatives, state):
+    def _generate_chunk(
+        self,
+        length: tf.Tensor,
+        temperature: tf.Tensor,
+        top_k: tf.Tensor,
+        top_p: tf.Tensor,
+        seed: tf.Tensor,
+        stop: tf.Tensor,
+        alternatives: tf.Tensor,
+        state: tf.Tensor,
+    ) -> list[tf.Tensor]:
         """Generates one chunk for the rows of all merged requests, which have been checked."""
         generated = sampling.generate(
             self._model,
@@ -158,13 +168,13 @@ class ChunkedGeneration:
         ]
 
 
-def _fit_columns(values, count, padding):
+def _fit_columns(values: tf.Tensor, count: int, padding: float) -> tf.Tensor:
     """Returns `[batch, count, ...]`: the values with their columns padded or cut to a count."""
     missing = [[0, 0], [0, count], *[[0, 0]] * (len(values.shape) - 2)]
     return tf.pad(values, missing, constant_values=padding)[:, :count]
 
 
-def _join_chunks(chunks):
+def _join_chunks(chunks: tf.Tensor) -> tf.Tensor:
     """Returns `[batch, chunks * columns, ...]` for `[chunks, batch, columns, ...]`."""
     count, batch, columns, *rest = shape_of(chunks)
     by_row = tf.transpose(chunks, [1, 0, *range(2, len(chunks.shape))])

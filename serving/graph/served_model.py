@@ -297,7 +297,9 @@ class ServedModel(tf.Module):
             tf.TensorSpec(None, tf.float32, "memory"),
         ],
     )
-    def evaluate_window(self, ids, previous, hidden, memory):
+    def evaluate_window(
+        self, ids: tf.Tensor, previous: tf.Tensor, hidden: tf.Tensor, memory: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
         """Evaluates one window of parallel streams, for the Evaluator; this is no signature.
 
         Args:
@@ -314,7 +316,7 @@ class ServedModel(tf.Module):
         config = model.config
         shape = [config.layers, None, config.units]
         hidden, memory = tf.ensure_shape(hidden, shape), tf.ensure_shape(memory, shape)
-        state = CharacterState(previous, hidden, memory)
+        state = CharacterState(previous=previous, hidden=hidden, memory=memory)
         logits, state = model(tf.maximum(ids, 0), state)
         losses, counted = character_losses(logits, ids)
         hits = tf.cast(tf.argmax(logits, -1, tf.int32) == tf.transpose(ids), losses.dtype)
@@ -322,7 +324,7 @@ class ServedModel(tf.Module):
         return sums, tuple(state)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32, "streams")])
-    def initial_state(self, streams):
+    def initial_state(self, streams: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Returns the state for `evaluate_window` before the first window.
 
         Args:

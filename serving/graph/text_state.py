@@ -80,7 +80,8 @@ def unpack(vectors: tf.Tensor, model: CharacterModel) -> TextState:
     )
     previous = tf.clip_by_value(whole[:, 3], 0, model.vocabulary_size)
     drawn = tf.maximum(whole[:, 2], 0)
-    return TextState(CharacterState(previous, hidden, memory), drawn, whole[:, 4:])
+    characters = CharacterState(previous=previous, hidden=hidden, memory=memory)
+    return TextState(characters=characters, drawn=drawn, recent=whole[:, 4:])
 
 
 def state_checks(vectors: tf.Tensor, model: CharacterModel, fingerprint: np.ndarray) -> list[Check]:
@@ -94,7 +95,7 @@ def state_checks(vectors: tf.Tensor, model: CharacterModel, fingerprint: np.ndar
     size = state_size(model)
     width = tf.shape(vectors)[1]
 
-    def wrong_size():
+    def wrong_size() -> tf.Tensor:
         return tf.strings.join(
             ["state has ", tf.strings.as_string(width), f" numbers; it is to have the {size} of a "
              "state that this model returned, or none for a text that begins"]

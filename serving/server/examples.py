@@ -56,7 +56,11 @@ def classify(
     return response
 
 
-def _add_classes(classifications, labels, scores):
+def _add_classes(
+    classifications: classification_pb2.Classifications,
+    labels: Sequence[bytes] | None,
+    scores: Sequence[float] | None,
+) -> None:
     """Adds the classes of one example, of which labels or scores may be None."""
     for index in range(len(labels if labels is not None else scores)):
         added = classifications.classes.add()

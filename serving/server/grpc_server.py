@@ -37,7 +37,7 @@ SHUTDOWN_SECONDS = 30.0
 
 
 class ListenOptions(NamedTuple):
-    """Where a server listens; the names are those of tensorflow_model_server's flags.
+    """Options of where a server listens; the names are those of tensorflow_model_server's flags.
 
     Attributes:
       port: Port for gRPC; 0 for none.
@@ -93,22 +93,24 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._manager = manager
         self._metrics = metrics
 
-    def Predict(self, request, context):  # noqa: N802  the protocol's name
+    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  the protocol's name
         return self._infer("Predict", inference.predict, request, context)
 
-    def Classify(self, request, context):  # noqa: N802
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return self._infer("Classify", inference.classify, request, context)
 
-    def Regress(self, request, context):  # noqa: N802
+    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return self._infer("Regress", inference.regress, request, context)
 
-    def MultiInference(self, request, context):  # noqa: N802
+    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return self._infer("MultiInference", inference.multi_inference, request, context)
 
-    def GetModelMetadata(self, request, context):  # noqa: N802
+    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return _respond(context, lambda: inference.metadata(self._manager, request))
 
-    def _infer(self, api, method, request, context):
+    def _infer(
+        self, api: str, method: Callable, request: Any, context: grpc.ServicerContext
+    ) -> Any:
         """Runs a method of `inference`, with metrics under the name of its API."""
         spec = request.tasks[:1] if api == "MultiInference" else [request]
         name = spec[0].model_spec.name if spec else ""
@@ -140,13 +142,15 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         """Serves the states of a manager's models, and reloads its configuration."""
         self._manager = manager
 
-    def GetModelStatus(self, request, context):  # noqa: N802
+    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return _respond(context, lambda: inference.status(self._manager, request))
 
-    def HandleReloadConfigRequest(self, request, context):  # noqa: N802
+    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return _respond(context, lambda: self._reload(request))
 
-    def _reload(self, request):
+    def _reload(
+        self, request: model_management_pb2.ReloadConfigRequest
+    ) -> model_management_pb2.ReloadConfigResponse:
         if request.config.WhichOneof("config") != "model_config_list":
             raise RequestError(
                 "INVALID_ARGUMENT",

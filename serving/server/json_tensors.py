@@ -273,7 +273,7 @@ def _plain(name: str, array: np.ndarray) -> Any:
         return array.tolist()
     as_bytes = name.endswith("_bytes")
 
-    def text(value):
+    def text(value: Any) -> Any:
         if isinstance(value, list):
             return [text(element) for element in value]
         if not as_bytes:

@@ -20,7 +20,7 @@ State = get_model_status_pb2.ModelVersionStatus.State
 
 
 class LoadOptions(NamedTuple):
-    """How versions are loaded; the names are those of tensorflow_model_server's flags.
+    """Options of how versions are loaded; the names are those of tensorflow_model_server's flags.
 
     Attributes:
       max_num_load_retries: Number of retries for a version that fails to load. Default 5.
