@@ -23,17 +23,17 @@ async function ask(path, body, signal) {
   return answer;
 }
 
-// The names of the models that are served.
+// Returns the names of the models on the server.
 export async function models() {
   return (await ask("playground/models")).models;
 }
 
-// The fields of the form, and how many characters `inspect` takes.
+// Returns the fields of the form, and the largest number of characters that `inspect` accepts.
 export async function form() {
   return ask("playground/form");
 }
 
-// A JSON string, or base64 of what is no UTF-8, as bytes.
+// Converts a JSON string, or base64 of bytes that are not UTF-8, to bytes.
 function toBytes(value) {
   if (typeof value === "string") return encoder.encode(value);
   return Uint8Array.from(atob(value.b64), (character) => character.charCodeAt(0));
@@ -43,7 +43,7 @@ function toBase64(bytes) {
   return { b64: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")) };
 }
 
-// Text as the model's characters, of which it has `count`: bytes or code points.
+// Splits text into the model's characters, bytes or code points, of which there are `count`.
 function characters(bytes, count) {
   if (bytes.length === count) return Array.from(bytes, (byte) => Uint8Array.of(byte));
   return Array.from(new TextDecoder().decode(bytes), (one) => encoder.encode(one));
@@ -92,7 +92,7 @@ export class Model {
     }
   }
 
-  // A given text as characters, without alternatives.
+  // Scores a text; returns its characters, without alternatives.
   async score(version, text) {
     const scores = (await this.predict(version, "score", { text: [text] })).log_probabilities[0];
     return characters(encoder.encode(text), scores.length).map((bytes, position) => ({
@@ -102,14 +102,14 @@ export class Model {
     }));
   }
 
-  // The memory of one unit in each layer after each character: `[characters][layers]`.
+  // Returns the memory of one unit in each layer after each character, `[characters][layers]`.
   async memories(version, bytes, unit) {
     const inputs = { text: [toBase64(bytes)], unit: [unit] };
     const outputs = await this.predict(version, "inspect", inputs);
     return outputs.memories[0].map((layers) => layers.map(([value]) => value));
   }
 
-  // Layers times units.
+  // Returns the number of layers times that of units.
   async size() {
     const { metadata } = await ask(`${this.path}/metadata`);
     const { embed } = metadata.signature_def.signature_def;
