@@ -59,6 +59,6 @@ def serving(base_path: str, port: int = 0) -> Iterator[Server]:
     """Starts the embedded server at a port, 0 for any, and waits until it can be asked."""
     rest_port = launch.free_port()
     flags = [f"--rest_api_port={rest_port}", "--grpc_max_threads=256"]
-    started = launch.process_of(launch.EMBEDDED, MODEL, base_path, *flags, port=port)
+    started = launch.server_process(launch.EMBEDDED, MODEL, base_path, *flags, port=port)
     with started as (client, process):
         yield Server(client.address, rest_port, process)

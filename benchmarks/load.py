@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.client.client import Address, AsyncClient, ServerError
 from serving.client.stream import Stream
-from serving.protocol import Choices
+from serving.protocol import SamplingParams
 
 
 class Load(NamedTuple):
@@ -61,15 +61,15 @@ async def _run(address, load):
 
     async def stream(client, arrived):
         nonlocal last
-        choices = Choices(seed=random.getrandbits(40))
-        stream = Stream(address.model_name, "", load.length, load.piece, choices)
+        params = SamplingParams(seed=random.getrandbits(40))
+        stream = Stream(address.model_name, "", load.length, load.piece, params)
         first = True
         while stream.request and time.perf_counter() < end:
             asked = time.perf_counter()
             try:
-                piece = stream.take(await client.predict(stream.request))
+                piece = stream.advance(await client.predict(stream.request))
             except ServerError as error:
-                if stream.is_to_go_on_without(error.code):
+                if stream.retry_with_other_version(error.code):
                     moved.append(error)
                     continue
                 failures.append(error)

@@ -1,1 +1,1 @@
-"""The experiments of the Grid LSTM's authors, rerun: `python -m experiments`."""
+"""Reproductions of the experiments of the Grid LSTM's authors: `python -m experiments`."""

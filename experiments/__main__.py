@@ -2,7 +2,8 @@
 
 import os
 import pathlib
-from typing import get_args
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -10,52 +11,63 @@ from common import command_line
 from experiments.scale import Scale
 from pipeline.settings import CORPUS_HELP, nearest
 
+if TYPE_CHECKING:
+    from experiments.experiment import Experiment
+
 ALL = "all"
 SCALES = get_args(Scale)
 DEFAULT_ROOT = "runs/experiments"
 
 
 @click.group(cls=command_line.Commands, context_settings=command_line.CONTEXT)
-def commands():
-    """The experiments of the Grid LSTM's authors, rerun at a size that fits the machine.
+def commands() -> None:
+    """Reproduce the experiments of the Grid LSTM's authors at a scale that fits the machine.
 
-    `tiny` shows that everything works, `small` is for two cores, `full` is the size of the
-    original, for GPUs and days.
+    `tiny` is a smoke test, `small` is for two cores, `full` is the size of the original, for days
+    on GPUs.
     """
 
 
-def _root_option(command):
+def _root_option(command: Callable) -> Callable:
     return click.option(
         "--root", default=DEFAULT_ROOT, show_default=True, help="Directory of all results."
     )(command)
 
 
-def _scale_option(command):
+def _scale_option(command: Callable) -> Callable:
     return click.option(
-        "--scale", type=click.Choice(SCALES), default=SCALES[0], show_default=True, help="The size."
+        "--scale", type=click.Choice(SCALES), default=SCALES[0], show_default=True, help="Scale."
     )(command)
 
 
-def _corpus_option(command):
+def _corpus_option(command: Callable) -> Callable:
     return click.option(
-        "--corpus", default="stdlib", show_default=True, help=f"For those on texts: {CORPUS_HELP}."
+        "--corpus",
+        default="stdlib",
+        show_default=True,
+        help=f"Corpus of the experiments on texts: {CORPUS_HELP}.",
     )(command)
 
 
-def _jobs_option(command):
+def _jobs_option(command: Callable) -> Callable:
     return click.option(
         "--jobs",
         type=click.IntRange(1),
-        help="Points measured at once; default: one per core, or one where there is a GPU.",
+        help="Number of points measured at once; default: one per core, or one on a GPU.",
     )(command)
 
 
-def _folder(root, scale, name) -> pathlib.Path:
+def _folder(root: str, scale: str, name: str) -> pathlib.Path:
     return pathlib.Path(root, scale, name)
 
 
-def _named(name, *others):
-    """The experiment of a name; `others` are names that would be right besides."""
+def _find(name: str, *others: str) -> "Experiment":
+    """Returns the experiment of a name.
+
+    Args:
+      name: Name of the experiment.
+      others: Further valid names to suggest where it does not exist.
+    """
     from experiments.catalog import EXPERIMENTS
     from model.errors import InputError
 
@@ -64,7 +76,7 @@ def _named(name, *others):
     return EXPERIMENTS[name]
 
 
-def _all():
+def _all() -> list["Experiment"]:
     from experiments.catalog import EXPERIMENTS
 
     return list(EXPERIMENTS.values())
@@ -72,17 +84,17 @@ def _all():
 
 @commands.command("list")
 @_root_option
-def list_experiments(root):
-    """List the experiments, and at which scales there are results."""
+def list_experiments(root: str) -> None:
+    """List the experiments, and the scales at which they have results."""
     import rich.table
 
     from common.progress import console
     from experiments.results import RESULTS
 
-    table = rich.table.Table("experiment", "asks", "results", box=None)
+    table = rich.table.Table("experiment", "title", "results", box=None)
     for experiment in _all():
-        found = [s for s in SCALES if (_folder(root, s, experiment.name) / RESULTS).exists()]
-        table.add_row(experiment.name, experiment.title, ", ".join(found))
+        scales = [s for s in SCALES if (_folder(root, s, experiment.name) / RESULTS).exists()]
+        table.add_row(experiment.name, experiment.title, ", ".join(scales))
     console.print(table)
 
 
@@ -93,12 +105,14 @@ def list_experiments(root):
 @_corpus_option
 @_jobs_option
 @click.option(
-    "--saved_model", multiple=True, help="An export to look into, for `cells`; default: its own."
+    "--saved_model", multiple=True, help="Export that `cells` probes; default: exports of its own."
 )
-def run(name, scale, root, corpus, jobs, saved_model):
-    """Run an experiment, or `all`; one that was interrupted goes on where it was.
+def run(
+    name: str, scale: str, root: str, corpus: str, jobs: int | None, saved_model: tuple[str, ...]
+) -> None:
+    """Run an experiment, or `all`; one that was interrupted resumes.
 
-    Training goes on with what --root holds, so the same command twice measures once.
+    Artifacts under --root are reused, so the same command twice measures once.
     """
     from common.progress import console
     from experiments import measuring, results
@@ -106,15 +120,17 @@ def run(name, scale, root, corpus, jobs, saved_model):
     from pipeline.data.corpus import resolve_mixture
     from pipeline.store.artifacts import Store
 
-    chosen = _all() if name == ALL else [_named(name, ALL)]
-    inputs = Inputs(resolve_mixture([corpus]), saved_model)
+    chosen = _all() if name == ALL else [_find(name, ALL)]
+    inputs = Inputs(text=resolve_mixture([corpus]), saved_models=saved_model)
     store = Store(os.path.join(root, "artifacts"))
     with store.writing(), measuring.Workers(jobs) as workers:
         for experiment in chosen:
-            found = measuring.measure(experiment, scale, inputs, store, workers)
+            measurements = measuring.measure(experiment, scale, inputs, store, workers)
             folder = _folder(root, scale, experiment.name)
-            results.write(found, folder)
-            console.print(" ".join(experiment.summarize(found.tables).sentences), markup=False)
+            results.write(measurements, folder)
+            console.print(
+                " ".join(experiment.summarize(measurements.tables).sentences), markup=False
+            )
             console.print(str(folder), markup=False)
     _write_report(scale, root)
 
@@ -126,11 +142,19 @@ def run(name, scale, root, corpus, jobs, saved_model):
 @_root_option
 @_corpus_option
 @_jobs_option
-@click.option("--seed", type=click.IntRange(0), default=0, help="Where the seeds begin.")
-def point(name, labels, scale, root, corpus, jobs, seed):
-    """Measure some points of an experiment, say with another seed, and print what came of them.
+@click.option("--seed", type=click.IntRange(0), default=0, help="First seed.")
+def point(
+    name: str,
+    labels: tuple[str, ...],
+    scale: str,
+    root: str,
+    corpus: str,
+    jobs: int | None,
+    seed: int,
+) -> None:
+    """Measure some points of an experiment, for instance with another seed, and print the outcomes.
 
-    The results of `run` stay as they are.
+    The results of `run` are not changed.
 
     Example: point parity layers=5 bits=40 "model=grid, tied" --scale small --seed 7
     """
@@ -140,9 +164,9 @@ def point(name, labels, scale, root, corpus, jobs, seed):
     from pipeline.data.corpus import resolve_mixture
     from pipeline.store.artifacts import Store
 
-    experiment = _named(name)
-    inputs = Inputs(resolve_mixture([corpus]), first_seed=seed)
-    points = measuring.labelled(experiment.points(scale, inputs), labels)
+    experiment = _find(name)
+    inputs = Inputs(text=resolve_mixture([corpus]), first_seed=seed)
+    points = measuring.select_points(experiment.points(scale, inputs), labels)
     store = Store(os.path.join(root, "artifacts"))
     with store.writing(), measuring.Workers(jobs) as workers:
         experiment.prepare(store, scale, inputs)
@@ -150,7 +174,8 @@ def point(name, labels, scale, root, corpus, jobs, seed):
     console.print(_table(tables[experiment.outcomes]))
 
 
-def _table(rows):
+def _table(rows: list[dict[str, Any]]) -> Any:
+    """Returns rows as a table for the terminal."""
     import rich.table
 
     table = rich.table.Table(*rows[0], box=None)
@@ -162,12 +187,12 @@ def _table(rows):
 @commands.command("report")
 @_scale_option
 @_root_option
-def write_report(scale, root):
-    """Write the page that tells what the experiments have found, with their plots."""
+def write_report(scale: str, root: str) -> None:
+    """Write the report of all experiments that have results, with their plots."""
     _write_report(scale, root)
 
 
-def _write_report(scale, root):
+def _write_report(scale: str, root: str) -> None:
     from experiments import report, results
     from model.errors import InputError
 
@@ -175,7 +200,7 @@ def _write_report(scale, root):
     for experiment in _all():
         folder = _folder(root, scale, experiment.name)
         if (folder / results.RESULTS).exists():
-            stories.append(report.story(experiment, results.read(folder), folder))
+            stories.append(report.make_story(experiment, results.read(folder), folder))
     if not stories:
         raise InputError(
             f"{os.path.join(root, scale)} holds no results; run `python -m experiments run all "

@@ -1,4 +1,4 @@
-"""Addition: two numbers, read a digit per step, and their sum written."""
+"""Addition: a net reads two numbers, a digit per step, and writes their sum."""
 
 import dataclasses
 

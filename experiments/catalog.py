@@ -1,4 +1,4 @@
-"""The experiments, by name."""
+"""The catalog of experiments, by name."""
 
 from experiments import (
     addition,
@@ -12,4 +12,6 @@ from experiments import (
 from experiments.experiment import Experiment
 
 MODULES = (stacked_vs_grid, parity, addition, memorisation, images, code_attribution, cells)
-EXPERIMENTS: dict[str, Experiment] = {one.EXPERIMENT.name: one.EXPERIMENT for one in MODULES}
+EXPERIMENTS: dict[str, Experiment] = {
+    module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES
+}

@@ -1,4 +1,4 @@
-"""What a cell knows: memory cells that track a feature of the text, and gates that saturate."""
+"""Cells: memory cells that track a feature of the text, and gates that saturate."""
 
 from functools import partial
 
@@ -12,6 +12,7 @@ from experiments.experiment import (
     Measured,
     Plot,
     Point,
+    Row,
     Summary,
     Tables,
     distinct,
@@ -24,28 +25,29 @@ from pipeline.store.artifacts import Store
 from pipeline.training.exports import saved_models
 
 PIECES = {"tiny": 2, "small": 40, "full": 200}
-"""Pieces of the eval split that are read, of `language_models.PIECE` each."""
+"""Number of pieces of the eval split to read, by scale; see `language_models.PIECE`."""
 LINE = 80
+"""Number of characters of a line in plots."""
 
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
-    """The exports that a user names, or models of stacked-vs-grid without dropout."""
+    """Returns a point per export that the user names, or per model of stacked-vs-grid."""
     if inputs.saved_models:
         return [
             Point(
-                {"model": str(path), "seed": 0},
-                partial(_of_export, path=path, text=inputs.text, pieces=PIECES[scale]),
+                labels={"model": str(path), "seed": 0},
+                measure=partial(_probe_export, path=path, text=inputs.text, pieces=PIECES[scale]),
             )
             for path in inputs.saved_models
         ]
     size = stacked_vs_grid.SCALES[scale]
-    layers = min(size.layers)  # deep stacked nets do not train, and know nothing
+    layers = min(size.layers)  # deep stacked nets do not train
     seed = inputs.first_seed
     return [
         Point(
-            {"model": f"{architecture} {layers}x{size.units}", "seed": seed},
-            partial(
-                _of_training,
+            labels={"model": f"{architecture} {layers}x{size.units}", "seed": seed},
+            measure=partial(
+                _probe_training,
                 text=inputs.text,
                 settings=stacked_vs_grid.settings(
                     size, architecture, layers, size.units, 0.0, seed
@@ -57,7 +59,7 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
     ]
 
 
-def _of_training(store: Store, text: Mixture, settings: Settings, pieces: int) -> Measured:
+def _probe_training(store: Store, text: Mixture, settings: Settings, pieces: int) -> Measured:
     examples, model = language_models.train(store, text, settings)
     path = saved_models(model)["float32"]
     return Measured(
@@ -65,13 +67,13 @@ def _of_training(store: Store, text: Mixture, settings: Settings, pieces: int) -
     )
 
 
-def _of_export(store: Store, path: str, text: Mixture, pieces: int) -> Measured:
+def _probe_export(store: Store, path: str, text: Mixture, pieces: int) -> Measured:
     examples, _ = language_models.examples_of(store, text, stacked_vs_grid.data())
     return Measured(probe(path, language_models.text_of(examples, "eval"), pieces), 0.0)
 
 
 def summarize(tables: Tables) -> Summary:
-    """The cells that follow a feature best, by model."""
+    """Summarizes the cells that track a feature best, by model."""
     models = distinct(tables["cells"], "model")
     rows = [
         (
@@ -84,32 +86,33 @@ def summarize(tables: Tables) -> Summary:
     ]
     sentences = []
     for model in models:
-        own = [row for row in tables["cells"] if row["model"] == model]
-        best = max(own, key=lambda row: abs(row["correlation"]))
+        cells = [row for row in tables["cells"] if row["model"] == model]
+        best = max(cells, key=lambda row: abs(row["correlation"]))
         errors = [row for row in tables["errors"] if row["model"] == model]
         share = sum(row["errors"] for row in errors) / sum(row["count"] for row in errors)
         sentences.append(
-            f"{model}: a cell of layer {best['layer']} follows {best['feature']} best "
+            f"{model}: a cell of layer {best['layer']} tracks {best['feature']} best "
             f"(correlation {best['correlation']:+.2f}); {share:.1%} of the characters get less "
             "than half of the probability."
         )
-    return Summary(sentences, ("model", "feature", "cell", "correlation"), rows)
+    header = ("model", "feature", "cell", "correlation")
+    return Summary(sentences=sentences, header=header, rows=rows)
 
 
 def draw_cells(tables: Tables) -> Figure:
-    """Text, coloured by the value of the cell that follows a feature best."""
-    chosen = {(row["model"], row["feature"]): row for row in tables["cells"]}
+    """Draws text, coloured by the value of the cell that tracks a feature best."""
+    cells = {(row["model"], row["feature"]): row for row in tables["cells"]}
     height = -(-SHOWN // LINE)
-    figure = Figure(figsize=(9, 0.24 * (height + 2) * len(chosen)))
-    axes = np.atleast_1d(figure.subplots(len(chosen), 1))
-    for axis, ((model, feature), cell) in zip(axes, chosen.items(), strict=True):
+    figure = Figure(figsize=(9, 0.24 * (height + 2) * len(cells)))
+    axes = np.atleast_1d(figure.subplots(len(cells), 1))
+    for axis, ((model, feature), cell) in zip(axes, cells.items(), strict=True):
         rows = [r for r in tables["drawn"] if (r["model"], r["feature"]) == (model, feature)]
         values = np.full((height, LINE), np.nan)
         for row in rows:
             y, x = divmod(row["position"], LINE)
             values[y, x] = row["value"]
-            look = {"\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": " "}
-            text = look.get(row["character"], row["character"])
+            visible = {"\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": " "}
+            text = visible.get(row["character"], row["character"])
             axis.text(
                 x, y, text, ha="center", va="center", fontsize=6.5, family="monospace",
                 parse_math=False,
@@ -125,17 +128,13 @@ def draw_cells(tables: Tables) -> Figure:
 
 
 def draw_gates(tables: Tables) -> Figure:
-    """Left- against right-saturated shares, a point per layer."""
+    """Draws the left- against the right-saturated share, a marker per layer."""
     models = distinct(tables["gates"], "model")
     figure, axes = plots.panels(len(models), height=4.0, width=4.6)
     for axis, model in zip(axes, models, strict=True):
         for number, gate in enumerate(GATES):
             for dimension, marker in zip(DIMENSIONS, "o^", strict=True):
-                rows = [
-                    row
-                    for row in tables["gates"]
-                    if (row["model"], row["gate"], row["dimension"]) == (model, gate, dimension)
-                ]
+                rows = _gate_rows(tables, model, gate, dimension)
                 if not rows:
                     continue
                 x, y = [row["right"] for row in rows], [row["left"] for row in rows]
@@ -150,8 +149,13 @@ def draw_gates(tables: Tables) -> Figure:
     return figure
 
 
+def _gate_rows(tables: Tables, model: str, gate: str, dimension: str) -> list[Row]:
+    labels = (model, gate, dimension)
+    return [r for r in tables["gates"] if (r["model"], r["gate"], r["dimension"]) == labels]
+
+
 def draw_errors(tables: Tables) -> Figure:
-    """Errors by kind of character, models side by side."""
+    """Draws the errors by kind of character, models side by side."""
     models = distinct(tables["errors"], "model")
     figure, (axis,) = plots.panels(1, width=8)
     shares = {}
@@ -167,29 +171,31 @@ def draw_errors(tables: Tables) -> Figure:
 
 
 EXPERIMENT = Experiment(
-    "cells",
-    "What a cell knows",
-    "Single cells of character models keep track of quotes, brackets, indentation and the length "
-    "of a line, and some forget gates are open nearly all the time (Karpathy, Johnson, Fei-Fei, "
-    "arXiv 1506.02078).",
-    points,
-    summarize,
-    (
+    name="cells",
+    title="What a cell knows",
+    claim="Single cells of character models keep track of quotes, brackets, indentation and the "
+    "length of a line, and some forget gates are open nearly all the time (Karpathy, Johnson, "
+    "Fei-Fei, arXiv 1506.02078).",
+    points=points,
+    summarize=summarize,
+    plots=(
         Plot(
-            "cells",
-            "The cell that follows each feature best, over the piece of the eval split in which "
-            "the feature varies the most: its memory there, from the lowest (blue) to the highest.",
-            draw_cells,
+            name="cells",
+            caption="The cell that tracks each feature best, over the piece of the eval split in "
+            "which the feature varies the most: its memory there, from the lowest (blue) to the "
+            "highest.",
+            draw=draw_cells,
         ),
         Plot(
-            "gates",
-            "Share of gate values that are saturated, by layer (the number), gate and dimension.",
-            draw_gates,
+            name="gates",
+            caption="Share of gate values that are saturated, by layer (the number), gate and "
+            "dimension.",
+            draw=draw_gates,
         ),
         Plot(
-            "errors",
-            "Characters that get less than half of the probability, by kind.",
-            draw_errors,
+            name="errors",
+            caption="Characters that get less than half of the probability, by kind.",
+            draw=draw_errors,
         ),
     ),
     outcomes="cells",

@@ -1,6 +1,7 @@
-"""Nets compared by their error on a data set: how images and authors are measured."""
+"""Experiments that compare nets by their test error on a data set."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import mean
@@ -17,13 +18,13 @@ from experiments.task import Task
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """What is compared at one scale.
+    """The comparison at one scale.
 
     Attributes:
-      task: a data set.
-      nets: by what they are called.
-      fit: how all of them are fitted.
-      seeds: how many fits of each.
+      task: Task, a data set.
+      nets: Nets to compare, by the name of their model.
+      fit: Configuration of all fits.
+      seeds: Number of fits of each net. Default 1.
     """
 
     task: Task
@@ -35,36 +36,48 @@ class Benchmark:
 def classification_experiment(
     name: str, title: str, claim: str, scales: Mapping[Scale, Benchmark]
 ) -> Experiment:
-    """The experiment that compares nets on a data set."""
+    """Returns an experiment that compares nets on a data set.
+
+    Args:
+      name: Name on the command line.
+      title: Title in reports.
+      claim: Claim of the literature, with its source.
+      scales: Comparison at each scale.
+    """
 
     def points(scale: Scale, inputs: Inputs) -> list[Point]:
-        chosen = scales[scale]
-        return [
-            Point(
-                {"model": model, "layers": net.layers, "seed": seed},
-                partial(
-                    fitting.measure,
-                    task=chosen.task,
-                    net=net,
-                    config=dataclasses.replace(chosen.fit, seed=seed, until_learned=False),
-                ),
-            )
-            for model, nets in chosen.nets.items()
-            for net in nets
-            for seed in inputs.seeds(chosen.seeds)
-        ]
+        benchmark = scales[scale]
+        points = []
+        for model, nets in benchmark.nets.items():
+            for net, seed in itertools.product(nets, inputs.seeds(benchmark.seeds)):
+                config = dataclasses.replace(benchmark.fit, seed=seed, until_learned=False)
+                labels = {"model": model, "layers": net.layers, "seed": seed}
+                measure = partial(fitting.measure, task=benchmark.task, net=net, config=config)
+                points.append(Point(labels=labels, measure=measure))
+        return points
 
-    plot = Plot("error", "Test error over the examples seen; mean and range over seeds.", draw)
-    return Experiment(name, title, claim, points, summarize, (plot,))
+    plot = Plot(
+        name="error",
+        caption="Test error over the examples trained on; mean and range over seeds.",
+        draw=draw,
+    )
+    return Experiment(
+        name=name,
+        title=title,
+        claim=claim,
+        points=points,
+        summarize=summarize,
+        plots=(plot,),
+    )
 
 
 def in_layers(count: int) -> str:
-    """A number of layers in words."""
+    """Returns a number of layers in words."""
     return f"{count} layer{'s' if count > 1 else ''}"
 
 
 def draw(tables: Tables) -> Figure:
-    """A panel per model, a curve per depth."""
+    """Draws a panel per model with a curve per depth."""
     models = distinct(tables["tests"], "model")
     figure, axes = plots.panels(len(models))
     for axis, model in zip(axes, models, strict=True):
@@ -74,7 +87,7 @@ def draw(tables: Tables) -> Figure:
             if row["model"] == model
         ]
         plots.curves(axis, rows, "examples", "error", lambda row: in_layers(row["layers"]))
-        axis.set(title=model, xlabel="examples seen", yscale="log")
+        axis.set(title=model, xlabel="training examples", yscale="log")
         plots.log_ticks(axis.yaxis, "{x:g}")
         axis.legend()
     axes[0].set_ylabel("test error, %")
@@ -82,32 +95,33 @@ def draw(tables: Tables) -> Figure:
 
 
 def summarize(tables: Tables) -> Summary:
-    """The error of each net, at the last test."""
+    """Summarizes the error of each net at its last test."""
     errors: dict[tuple[str, int], list[float]] = {}
-    facts = {}
+    last_rows = {}
     for row in tables["nets"]:
         key = row["model"], row["layers"]
         errors.setdefault(key, []).append(100 * (1 - row["exact"]))
-        facts[key] = row
-    middle = {key: mean(values) for key, values in errors.items()}
-    best = {}
-    for model, layers in middle:
-        if model not in best or middle[model, layers] < middle[model, best[model]]:
-            best[model] = layers
-    told = [
-        f"{model} {middle[model, depth]:.2f}% with {in_layers(depth)}"
-        for model, depth in best.items()
+        last_rows[key] = row
+    means = {key: mean(values) for key, values in errors.items()}
+    best_depths = {}
+    for model, layers in means:
+        if model not in best_depths or means[model, layers] < means[model, best_depths[model]]:
+            best_depths[model] = layers
+    best_errors = [
+        f"{model} {means[model, depth]:.2f}% with {in_layers(depth)}"
+        for model, depth in best_depths.items()
     ]
     rows = [
         (
             model,
             str(layers),
-            f"{facts[model, layers]['parameters']:,.0f}",
-            f"{middle[model, layers]:.2f}%",
+            f"{last_rows[model, layers]['parameters']:,.0f}",
+            f"{means[model, layers]:.2f}%",
             f"{min(values):.2f} to {max(values):.2f}%" if len(values) > 1 else "",
-            f"{facts[model, layers]['seconds']:,.0f}",
+            f"{last_rows[model, layers]['seconds']:,.0f}",
         )
         for (model, layers), values in errors.items()
     ]
     header = ("model", "layers", "parameters", "test error", "over seeds", "seconds")
-    return Summary([f"Test errors at the best depth: {'; '.join(told)}."], header, rows)
+    sentence = f"Test errors at the best depth: {'; '.join(best_errors)}."
+    return Summary(sentences=[sentence], header=header, rows=rows)

@@ -1,29 +1,40 @@
-"""Authors: which project a line of code is from, read from the last cell, top right."""
+"""Code attribution: classification of lines of code by the project they are from."""
 
 from experiments.classification import Benchmark, classification_experiment
-from experiments.finite_tasks import Authors
+from experiments.finite_tasks import CodeAttribution
 from experiments.fitting import FitConfig
 from experiments.nets import Net
 
 EXPERIMENT = classification_experiment(
-    "authors",
-    "Who wrote a line",
+    "code-attribution",
+    "The project of a line of code",
     "A grid gathers a sequence in the cell that is last in time and highest in depth, from which a "
     "classifier reads (Kalchbrenner, Danihelka, Graves, 2015, section 3).",
     {
         "tiny": Benchmark(
-            Authors(length=24, lines=400),
-            {"grid": [Net("grid", 1, 16)], "stacked": [Net("stacked", 1, 16)]},
-            FitConfig(examples=1_600, test_every=800, batch_size=32, learning_rate=0.01),
+            task=CodeAttribution(length=24, lines=400),
+            nets={
+                "grid": [Net(architecture="grid", layers=1, units=16)],
+                "stacked": [Net(architecture="stacked", layers=1, units=16)],
+            },
+            fit=FitConfig(examples=1_600, test_every=800, batch_size=32, learning_rate=0.01),
         ),
         "small": Benchmark(
-            Authors(length=40, lines=10_000),
-            {
-                "grid": [Net("grid", layers, 64, forget_bias=2.0) for layers in (1, 2)],
-                "grid, tied": [Net("grid", 2, 64, tied=True, forget_bias=2.0)],
-                "stacked": [Net("stacked", layers, 64, forget_bias=2.0) for layers in (1, 2)],
+            task=CodeAttribution(length=40, lines=10_000),
+            nets={
+                "grid": [
+                    Net(architecture="grid", layers=layers, units=64, forget_bias=2.0)
+                    for layers in (1, 2)
+                ],
+                "grid, tied": [
+                    Net(architecture="grid", layers=2, units=64, tied=True, forget_bias=2.0)
+                ],
+                "stacked": [
+                    Net(architecture="stacked", layers=layers, units=64, forget_bias=2.0)
+                    for layers in (1, 2)
+                ],
             },
-            FitConfig(
+            fit=FitConfig(
                 examples=128_000,
                 test_every=12_800,
                 batch_size=32,
@@ -33,13 +44,20 @@ EXPERIMENT = classification_experiment(
             seeds=2,
         ),
         "full": Benchmark(
-            Authors(length=128, lines=50_000),
-            {
-                "grid": [Net("grid", layers, 512) for layers in (1, 2, 4, 6)],
-                "grid, tied": [Net("grid", layers, 512, tied=True) for layers in (2, 4, 6)],
-                "stacked": [Net("stacked", layers, 512) for layers in (1, 2, 4, 6)],
+            task=CodeAttribution(length=128, lines=50_000),
+            nets={
+                "grid": [
+                    Net(architecture="grid", layers=layers, units=512) for layers in (1, 2, 4, 6)
+                ],
+                "grid, tied": [
+                    Net(architecture="grid", layers=layers, units=512, tied=True)
+                    for layers in (2, 4, 6)
+                ],
+                "stacked": [
+                    Net(architecture="stacked", layers=layers, units=512) for layers in (1, 2, 4, 6)
+                ],
             },
-            FitConfig(examples=10_000_000, test_every=100_000, batch_size=128),
+            fit=FitConfig(examples=10_000_000, test_every=100_000, batch_size=128),
             seeds=3,
         ),
     },

@@ -1,10 +1,13 @@
-"""Nets of several depths on tasks of growing size, until they fail."""
+"""Experiments that train nets of several depths on tasks of growing size, until they fail."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments import fitting, plots
@@ -19,11 +22,11 @@ from experiments.experiment import (
     distinct,
 )
 from experiments.fitting import LEARNED, FitConfig
-from experiments.nets import Kind, Net
+from experiments.nets import Architecture, Net
 from experiments.scale import Scale
 from experiments.task import Task
 
-MODELS: dict[str, tuple[Kind, bool]] = {
+MODELS: dict[str, tuple[Architecture, bool]] = {
     "grid, tied": ("grid", True),
     "grid, untied": ("grid", False),
     "stacked": ("stacked", False),
@@ -32,17 +35,17 @@ MODELS: dict[str, tuple[Kind, bool]] = {
 
 @dataclasses.dataclass(frozen=True)
 class DepthSweep:
-    """What is compared at one scale.
+    """The comparison at one scale.
 
     Attributes:
-      sizes: of the task, growing; a net that has failed at one is not tried at the next.
-      layers: depths of every model.
-      units: widths.
-      fit: how all of them are fitted.
-      seeds: how many fits of each.
-      input_signs: see `nets.Net`.
-      forget_bias: see `nets.Net`.
-      deeper: what is measured besides, of deeper nets on fewer sizes or seeds; deepest first.
+      sizes: Sizes of the task, ascending; a net that fails at one is not trained at the next.
+      layers: Depths of every model.
+      units: Width of every model.
+      fit: Configuration of all fits.
+      seeds: Number of fits of each net. Default 1.
+      input_signs: Magnitude of the initial input projection, see `nets.Net`. Default 0.
+      forget_bias: Initial bias of the forget gates, see `nets.Net`. Default 1.
+      deeper: Further sweeps of deeper nets on fewer sizes or seeds; deepest first.
     """
 
     sizes: Sequence[int]
@@ -56,41 +59,45 @@ class DepthSweep:
 
 
 def difficulty_sweeps(
-    chosen: DepthSweep,
+    sweep: DepthSweep,
     inputs: Inputs,
     unit: str,
     task: Callable[[int], Task],
-    models: Mapping[str, tuple[Kind, bool]],
+    models: Mapping[str, tuple[Architecture, bool]],
 ) -> list[Point]:
-    """A point per size, depth, model and seed; each net runs through the sizes until it fails.
+    """Returns a point per size, depth, model and seed; each net trains until it fails at a size.
 
     Args:
-      chosen: what is compared.
-      inputs: where the seeds begin.
-      unit: what the size is called.
-      task: of a size.
-      models: by name the architecture of net, and whether its layers are tied.
+      sweep: The comparison.
+      inputs: The user's choices, of which the first seed is used.
+      unit: Name of what the size counts, such as "bits".
+      task: Function that returns the task of a size.
+      models: Architecture of each model, and whether its layers are tied, by name.
     """
-    return [
-        Point(
-            {"model": model, "layers": layers, unit: size, "seed": seed},
-            partial(
-                fitting.measure,
-                task=task(size),
-                net=Net(
-                    architecture, layers, chosen.units, tied, chosen.input_signs, chosen.forget_bias
-                ),
-                config=dataclasses.replace(chosen.fit, seed=seed),
-            ),
-            difficulty_sweep=f"{model} {layers} {seed}",
-            failed=fitting.has_failed,
-        )
-        for size in chosen.sizes
-        for layers in chosen.layers
-        for model, (architecture, tied) in models.items()
-        if layers > 1 or not tied  # a single layer is untied
-        for seed in inputs.seeds(chosen.seeds)
-    ]
+    points = []
+    for size, layers in itertools.product(sweep.sizes, sweep.layers):
+        for model, (architecture, tied) in models.items():
+            if layers == 1 and tied:
+                continue  # a single layer has nothing to tie
+            net = Net(
+                architecture=architecture,
+                layers=layers,
+                units=sweep.units,
+                tied=tied,
+                input_signs=sweep.input_signs,
+                forget_bias=sweep.forget_bias,
+            )
+            for seed in inputs.seeds(sweep.seeds):
+                config = dataclasses.replace(sweep.fit, seed=seed)
+                points.append(
+                    Point(
+                        labels={"model": model, "layers": layers, unit: size, "seed": seed},
+                        measure=partial(fitting.measure, task=task(size), net=net, config=config),
+                        difficulty_sweep=f"{model} {layers} {seed}",
+                        failed=fitting.has_failed,
+                    )
+                )
+    return points
 
 
 def depth_experiment(
@@ -101,42 +108,51 @@ def depth_experiment(
     task: Callable[[int], Task],
     scales: Mapping[Scale, DepthSweep],
 ) -> Experiment:
-    """The experiment that compares depths on a task, whose size is counted in `unit`."""
+    """Returns an experiment that compares depths on a task.
+
+    Args:
+      name: Name on the command line.
+      title: Title in reports.
+      claim: Claim of the literature, with its source.
+      unit: Name of what the size of the task counts, such as "digits".
+      task: Function that returns the task of a size.
+      scales: Comparison at each scale.
+    """
 
     def points(scale: Scale, inputs: Inputs) -> list[Point]:
-        chosen = scales[scale]
-        # Those that take the longest come first: the last of them would have one core alone.
-        parts = (*chosen.deeper, chosen)
-        return [
-            one for part in parts for one in difficulty_sweeps(part, inputs, unit, task, MODELS)
-        ]
+        points = []
+        # The longest fits come first, so that none of them runs alone at the end.
+        for sweep in (*scales[scale].deeper, scales[scale]):
+            points += difficulty_sweeps(sweep, inputs, unit, task, MODELS)
+        return points
 
-    return Experiment(
-        name,
-        title,
-        claim,
-        points,
-        partial(_summarize, unit),
-        (
-            Plot(
-                "learning",
-                f"Share of held-out examples that are right in every symbol, and of symbols "
-                f"(dotted), over the examples seen, by the number of {unit}; the best depth of "
-                "each model.",
-                partial(_draw_learning, unit),
-            ),
-            Plot(
-                "depth",
-                f"Share of held-out examples, and of symbols (dotted), that are right at the end, "
-                f"by depth and the number of {unit}.",
-                partial(_draw_depth, unit),
-            ),
+    plots = (
+        Plot(
+            name="learning",
+            caption=f"Share of held-out examples that are correct in every symbol, and of symbols "
+            f"(dotted), over the training examples, by the number of {unit}; the best depth of "
+            "each model.",
+            draw=partial(_draw_learning, unit),
         ),
+        Plot(
+            name="depth",
+            caption=f"Share of held-out examples, and of symbols (dotted), that are correct at the "
+            f"end, by depth and the number of {unit}.",
+            draw=partial(_draw_depth, unit),
+        ),
+    )
+    return Experiment(
+        name=name,
+        title=title,
+        claim=claim,
+        points=points,
+        summarize=partial(_summarize, unit),
+        plots=plots,
     )
 
 
 def best(rows: Sequence[Row]) -> Row:
-    """The fit that learned the most, and of those that learned all the one that took the least."""
+    """Returns the fit that learned the most; of those that learned the task, the quickest."""
     return max(rows, key=lambda row: (min(row["exact"], LEARNED), -row["examples"], row["labels"]))
 
 
@@ -144,26 +160,26 @@ def _draw_learning(unit: str, tables: Tables) -> Figure:
     sizes = _sizes(unit, tables)
     figure, axes = plots.panels(len(sizes))
     for axis, size in zip(axes, sizes, strict=True):
-        chosen = []
+        rows = []
         for model in MODELS:
             nets = [r for r in tables["nets"] if r["model"] == model and r[unit] == size]
             if nets:
                 depth = best(nets)["layers"]
-                chosen += [
+                rows += [
                     row
                     for row in tables["tests"]
                     if (row["model"], row["layers"], row[unit]) == (model, depth, size)
                 ]
-        _draw_shares(axis, chosen, "examples")
+        _draw_shares(axis, rows, "examples")
         axis.set_title(f"{unit}: {size}")
-        axis.set_xlabel("examples seen")
-    axes[0].set_ylabel("right: examples, and symbols (dotted)")
+        axis.set_xlabel("training examples")
+    axes[0].set_ylabel("correct: examples, and symbols (dotted)")
     axes[0].legend(loc="best")
     return figure
 
 
-def _draw_shares(axis, rows, x, **style):
-    """The share of examples right, and of symbols, dotted."""
+def _draw_shares(axis: Axes, rows: list[Row], x: str, **style: Any) -> None:
+    """Draws the share of correct examples, and of correct symbols as dotted lines."""
     dotted = {"linestyle": ":", "linewidth": 1.0, "label": None}
     for share, look in (("exact", style), ("labels", dotted)):
         plots.curves(
@@ -173,7 +189,7 @@ def _draw_shares(axis, rows, x, **style):
             share,
             lambda row: row["model"],
             lambda _, look=look: look,
-            held=x == "examples",
+            extend=x == "examples",
         )
 
 
@@ -187,12 +203,12 @@ def _draw_depth(unit: str, tables: Tables) -> Figure:
         axis.set_title(f"{unit}: {size}")
         axis.set_xlabel("layers")
         axis.set_xticks(distinct(rows, "layers"))
-    axes[0].set_ylabel("right: examples, and symbols (dotted)")
+    axes[0].set_ylabel("correct: examples, and symbols (dotted)")
     axes[0].legend(loc="best")
     return figure
 
 
-def _sizes(unit, tables):
+def _sizes(unit: str, tables: Tables) -> list[int]:
     return sorted({row[unit] for row in tables["nets"]})
 
 
@@ -203,10 +219,10 @@ def _summarize(unit: str, tables: Tables) -> Summary:
         learned = [row for row in nets if row["exact"] >= LEARNED]
         largest = max((row[unit] for row in learned), default=0)
         if largest:
-            found = best([row for row in learned if row[unit] == largest])
+            fit = best([row for row in learned if row[unit] == largest])
             sentences.append(
-                f"{model}: {unit} up to {largest} learned, at depth {found['layers']} after "
-                f"{found['examples']:,.0f} examples ({found['exact']:.1%} right)."
+                f"{model}: {unit} up to {largest} learned, at depth {fit['layers']} after "
+                f"{fit['examples']:,.0f} examples ({fit['exact']:.1%} correct)."
             )
         else:
             sentences.append(f"{model}: none of the numbers of {unit} learned.")
@@ -220,16 +236,18 @@ def _summarize(unit: str, tables: Tables) -> Summary:
         "layers",
         unit,
         "parameters",
-        "right, every symbol",
-        "symbols right",
-        "examples seen",
+        "correct in every symbol",
+        "correct symbols",
+        "training examples",
         "seconds",
     )
-    return Summary(sentences, header, rows)
+    return Summary(sentences=sentences, header=header, rows=rows)
 
 
-def _row(model, layers, size, seeds):
-    def middle(column, form):
+def _row(model: str, layers: int, size: int, seeds: list[Row]) -> tuple[str, ...]:
+    """Returns the medians of fits that differ in the seed alone, with their range."""
+
+    def middle(column: str, form: str) -> str:
         values = [row[column] for row in seeds]
         text = form.format(median(values))
         if len(values) > 1:

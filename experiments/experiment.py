@@ -1,4 +1,4 @@
-"""What an experiment is: points to measure, and what to tell and draw of the measurements."""
+"""Experiments: points to measure, a summary of the measurements, and plots."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,21 +12,26 @@ from pipeline.store.artifacts import Store
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
-"""Measurements: rows by the name of their table; each row a mapping of columns to values."""
+"""Measurements: rows by the name of their table; each row maps columns to values."""
 
 
 def distinct(rows: Iterable[Row], column: str) -> list:
-    """The values of a column, each once, in the order in which they come."""
+    """Returns the distinct values of a column, in order of their first appearance.
+
+    Args:
+      rows: Rows of a table.
+      column: Name of the column.
+    """
     return list(dict.fromkeys(row[column] for row in rows))
 
 
 class Inputs(NamedTuple):
-    """What a user may choose besides the scale.
+    """The user's choices other than the scale.
 
     Attributes:
-      text: the corpus of the experiments on texts.
-      saved_models: exports to look into, in place of those that the experiments make.
-      first_seed: where the seeds begin.
+      text: Corpus of the experiments on texts.
+      saved_models: Paths of exports to probe in place of those that the experiments train.
+      first_seed: First seed. Default 0.
     """
 
     text: Mixture
@@ -34,16 +39,16 @@ class Inputs(NamedTuple):
     first_seed: int = 0
 
     def seeds(self, count: int) -> range:
-        """The seeds of so many repetitions."""
+        """Returns the seeds of a number of repetitions."""
         return range(self.first_seed, self.first_seed + count)
 
 
 class Measured(NamedTuple):
-    """What a point gave.
+    """The measurements of a point.
 
     Attributes:
-      tables: the measurements.
-      seconds: that they took when they were made.
+      tables: Measurements.
+      seconds: Seconds that they took when they were made.
     """
 
     tables: Tables
@@ -51,7 +56,7 @@ class Measured(NamedTuple):
 
 
 def never(_: Tables) -> bool:
-    """For points that end no sweep."""
+    """Returns False, for points that end no sweep."""
     return False
 
 
@@ -59,8 +64,10 @@ class Point(NamedTuple):
     """One training or measurement of an experiment.
 
     Attributes:
-      labels: what distinguishes it from the others, the seed included; columns of all its rows.
-      measure: makes its artifacts in a store, or finds them there, and returns what they say.
+      labels: Labels that distinguish the point from others, the seed included; they become columns
+        of all its rows.
+      measure: Function that writes the artifacts of the point to a store, or finds them there, and
+        returns the measurements.
       difficulty_sweep: Name of the sweep that the point belongs to; points of one sweep grow
         harder, and those after one that failed are left out.
       failed: Predicate on the measurements that ends the sweep.
@@ -73,12 +80,12 @@ class Point(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """A picture of the measurements.
+    """A plot of the measurements.
 
     Attributes:
-      name: of its files.
-      caption: what it shows.
-      draw: draws it.
+      name: Name of the files, without a suffix.
+      caption: Caption.
+      draw: Function that draws it.
     """
 
     name: str
@@ -87,13 +94,13 @@ class Plot(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What the measurements come to.
+    """A summary of the measurements.
 
     Attributes:
-      sentences: the finding, computed from the measurements.
-      header: of the table.
-      rows: of the table, as text.
-      texts: longer quotations by heading.
+      sentences: Sentences that state the finding.
+      header: Header of the table.
+      rows: Rows of the table, as text.
+      texts: Longer quotations, by heading.
     """
 
     sentences: Sequence[str]
@@ -103,22 +110,22 @@ class Summary(NamedTuple):
 
 
 def nothing(*_: Any) -> None:
-    """For experiments whose points share no artifacts."""
+    """Does nothing, for experiments whose points share no artifacts."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A question, how it is measured, and how the answer is told.
+    """A claim, the measurements that test it, and how they are reported.
 
     Attributes:
-      name: on the command line.
-      title: in reports.
-      claim: what the literature says, with its source.
-      points: what to measure at a scale, in order; they can be pickled.
-      summarize: what the measurements come to.
-      plots: what to draw.
-      outcomes: the table that says what came of each point.
-      prepare: makes artifacts that all points share, before any of them is measured.
+      name: Name on the command line.
+      title: Title in reports.
+      claim: Claim of the literature, with its source.
+      points: Function that returns the points of a scale in order; they can be pickled.
+      summarize: Function that summarizes the measurements.
+      plots: Plots of the measurements.
+      outcomes: Name of the table with the outcome of each point. Default "nets".
+      prepare: Function that writes artifacts which all points share, before any is measured.
     """
 
     name: str

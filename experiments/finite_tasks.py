@@ -1,10 +1,11 @@
-"""Tasks whose examples are a data set: images of digits, and lines of code by who wrote them."""
+"""Tasks whose examples are a data set: images of digits, and lines of code by project."""
 
 import dataclasses
 import functools
 import hashlib
 import pathlib
 import sysconfig
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import keras
@@ -20,27 +21,27 @@ Source = Literal["digits", "mnist"]
 
 
 class DataSet:
-    """A task that draws from examples to train on, again and again.
+    """A task that draws its batches from a data set, with replacement.
 
-    A subclass says what `arrays` are: inputs and labels to train on, and to test on.
+    Subclasses implement `arrays`.
     """
 
     def arrays(self) -> tuple[Examples, Examples]:
-        """Examples to train on and to test on."""
+        """Returns the examples to train on and to test on, as arrays."""
         raise NotImplementedError
 
     def draw(self, seed: tf.Tensor, size: int) -> Examples:
-        """Random ones of the examples to train on."""
+        """Draws examples to train on; see `Task.draw`."""
         inputs, labels = self.arrays()[0]
         chosen = tf.random.stateless_uniform([size], seed, 0, len(labels), tf.int32)
         return self.encoded(tf.gather(inputs, chosen), tf.gather(labels, chosen))
 
     def held_out(self) -> Examples:
-        """The examples to test on."""
+        """Returns the examples to test on."""
         return self.encoded(*map(tf.constant, self.arrays()[1]))
 
     def encoded(self, inputs: tf.Tensor, labels: tf.Tensor) -> Examples:
-        """What the net gets, float32, of what is kept in memory."""
+        """Returns examples as a net reads them, float32, from arrays as they are stored."""
         return Examples(tf.cast(inputs, tf.float32), labels)
 
 
@@ -49,36 +50,36 @@ class DigitImages(DataSet):
     """Handwritten digits, cut into square patches, for a grid of two dimensions and depth.
 
     Attributes:
-      source: "digits", scikit-learn's 1,797 of 8 x 8 pixels, every fifth of which is tested on; or
-        "mnist", 70,000 of 28 x 28, which is downloaded.
-      patch: side of a patch, in pixels; the image's is a multiple of it.
+      source: "digits" for scikit-learn's 1,797 images of 8 x 8 pixels, every fifth of which is
+        held out, or "mnist" for 70,000 images of 28 x 28 pixels, which are downloaded.
+      patch: Side of a patch in pixels, a divisor of the image's.
     """
 
     source: Source
     patch: int
     classes: ClassVar[int] = 10
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_one_of("source", self.source, Source)
 
     def arrays(self) -> tuple[Examples, Examples]:
-        """Patches `[images, side, side, patch * patch]`, from 0 to 1."""
+        """Returns patches `[images, side, side, patch * patch]` with values from 0 to 1."""
         return _digit_images(self.source, self.patch)
 
 
 @functools.cache
-def _digit_images(source, patch):
+def _digit_images(source: Source, patch: int) -> tuple[Examples, ...]:
     if source == "digits":
         images, labels = load_digits(return_X_y=True)
         images = images.reshape(-1, 8, 8) / 16
-        tested = np.arange(len(labels)) % 5 == 4
-        parts = (images[~tested], labels[~tested]), (images[tested], labels[tested])
+        held_out = np.arange(len(labels)) % 5 == 4
+        parts = (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out])
     else:
         try:
             parts = keras.datasets.mnist.load_data()
-        except Exception as error:  # whatever the download ends in
+        except Exception as error:  # the download raises many kinds
             raise InputError(
-                "MNIST cannot be downloaded; look after the network, or run another scale"
+                "MNIST cannot be downloaded; check the network, or run another scale"
             ) from error
         parts = tuple((images / 255, labels) for images, labels in parts)
     return tuple(
@@ -87,7 +88,8 @@ def _digit_images(source, patch):
     )
 
 
-def _patches(images, patch):
+def _patches(images: np.ndarray, patch: int) -> np.ndarray:
+    """Cuts images `[images, height, width]` into square patches."""
     count, height, width = images.shape
     if height % patch or width % patch:
         raise InputError(f"patch is {patch}; it must divide the images' {height} x {width} pixels")
@@ -96,15 +98,16 @@ def _patches(images, patch):
 
 
 @dataclasses.dataclass(frozen=True)
-class Authors(DataSet):
-    """Which project a line of Python is from, of projects that this one has installed.
+class CodeAttribution(DataSet):
+    """Attribution of lines of Python to the project they are from, among installed projects.
 
-    Lines stand at the end of their row, with spaces before them; lines that occur in two projects
-    are in neither. Which lines are tested on, one in ten, their content decides.
+    Lines are right-aligned in their row, with spaces before them. Lines that occur in two projects
+    are left out. A hash of its content decides whether a line is held out, as one in ten is.
 
     Attributes:
-      length: characters of a row; longer lines end there.
-      lines: of each project, the first by a hash of their content.
+      length: Number of characters of a row; longer lines are cut.
+      lines: Number of lines of each project, those with the smallest hashes.
+      projects: Names of the projects.
     """
 
     length: int
@@ -120,52 +123,55 @@ class Authors(DataSet):
         "werkzeug",
     )
     classes: ClassVar[int] = len(projects)
-    first: ClassVar[int] = 32
-    symbols: ClassVar[int] = 95  # of ASCII that can be printed
+    first_code: ClassVar[int] = 32
+    symbols: ClassVar[int] = 95  # printable ASCII characters
 
     def arrays(self) -> tuple[Examples, Examples]:
-        """Ids of characters `[lines, length]`, uint8."""
+        """Returns codes of characters `[lines, length]`, uint8."""
         return _lines_of(self.projects, self.length, self.lines)
 
     def encoded(self, inputs: tf.Tensor, labels: tf.Tensor) -> Examples:
-        """One-hot characters `[size, length, 95]`."""
-        return Examples(tf.one_hot(tf.cast(inputs, tf.int32) - self.first, self.symbols), labels)
+        """Returns one-hot characters `[size, length, 95]`."""
+        return Examples(
+            tf.one_hot(tf.cast(inputs, tf.int32) - self.first_code, self.symbols), labels
+        )
 
 
 PRINTABLE = bytes(range(32, 127))
 SHORTEST = 20
-"""Characters of a line that may give its author away."""
+"""Smallest number of characters of a line that may identify its project."""
 
 
 @functools.cache
-def _lines_of(projects, length, count):
+def _lines_of(projects: tuple[str, ...], length: int, count: int) -> tuple[Examples, ...]:
+    """Returns the lines to train on and to test on."""
     owners: dict[bytes, set[str]] = {}
     for project in projects:
         for line in _lines(project):
             owners.setdefault(line, set()).add(project)
     rows: tuple[list, list] = ([], [])
     labels: tuple[list, list] = ([], [])
-    found = dict.fromkeys(projects, 0)
+    counts = dict.fromkeys(projects, 0)
     for line in sorted(owners, key=_digest):
         project, *others = owners[line]
-        if others or found[project] == count:
+        if others or counts[project] == count:
             continue
-        found[project] += 1
-        tested = _digest(line)[-1] < 26  # of 256; the first byte is what lines are sorted by
-        rows[tested].append(list(line[:length].rjust(length)))
-        labels[tested].append(projects.index(project))
+        counts[project] += 1
+        held_out = _digest(line)[-1] < 26  # of 256; lines are sorted by the first bytes
+        rows[held_out].append(list(line[:length].rjust(length)))
+        labels[held_out].append(projects.index(project))
     return tuple(
         Examples(np.array(row, np.uint8), np.array(label, np.int32))
         for row, label in zip(rows, labels, strict=True)
     )
 
 
-def _digest(line):
+def _digest(line: bytes) -> bytes:
     return hashlib.sha256(line).digest()
 
 
-def _lines(project):
-    """The lines of a project's sources that can be printed and are long enough, stripped."""
+def _lines(project: str) -> Iterator[bytes]:
+    """Yields the lines of a project's sources that are printable and long enough, stripped."""
     root = pathlib.Path(sysconfig.get_path("purelib"), project)
     for path in sorted(root.rglob("*.py")):
         for line in path.read_bytes().splitlines():

@@ -1,6 +1,6 @@
-"""Fitting: a net learns a task by Keras's `fit`.
+"""Fitting: trains a net on a task by Keras's `fit`.
 
-history.csv      a row per test: examples seen, loss, shares right, seconds of training
+history.csv      a row per test: training examples, loss, shares correct, seconds of training
 logs/            for TensorBoard
 """
 
@@ -8,6 +8,8 @@ import csv
 import dataclasses
 import os
 import time
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -27,27 +29,27 @@ from pipeline.store.manifest import CacheKey, Properties
 STAGE = "Fitting"
 HISTORY = "history.csv"
 LEARNED = 0.99
-"""Share of held-out examples, right in every label, at which a task is learned."""
+"""Share of held-out examples, correct in every label, at which a task counts as learned."""
 STEPS_PER_CALL = 20
-"""Steps that Keras takes before it looks up from TensorFlow."""
+"""Steps per call of TensorFlow by Keras."""
 WORTH_COMPILING = 1000
-"""Steps that save more time compiled by XLA than it takes to compile them."""
+"""Number of steps from which on compilation by XLA saves time."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
-    """How a net is fitted.
+    """Configuration of a fit.
 
     Attributes:
-      examples: seen in all, unless a fit ends earlier.
-      test_every: examples between two tests.
-      batch_size: examples of a step.
-      learning_rate: of Adam, constant but for the cooldown.
-      clip_norm: largest global norm of the gradient; 0 for no limit.
-      cooldown: share of the examples, the last ones, over which the learning rate falls to 0.
-      seed: of the initial weights and the examples.
-      until_learned: whether a fit ends at the first test with 99% of the examples right. Where the
-        examples are finite that test would choose the weights that it judges.
+      examples: Number of training examples, unless the fit ends earlier.
+      test_every: Number of training examples between two tests.
+      batch_size: Number of examples of a step. Default 32.
+      learning_rate: Learning rate of Adam, constant until the cooldown. Default 0.001.
+      clip_norm: Largest global norm of the gradient; 0 for no limit. Default 1.
+      cooldown: Share of the examples at the end over which the learning rate falls to 0. Default 0.
+      seed: Seed of the initial weights and of the examples. Default 0.
+      until_learned: Whether the fit ends at the first test with 99% of the examples correct.
+        Default True. With a finite data set such a test would select the weights that it measures.
     """
 
     examples: int
@@ -59,25 +61,25 @@ class FitConfig:
     seed: int = 0
     until_learned: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_range("batch_size", self.batch_size, 1, 1 << 20)
         require_range("test_every", self.test_every, self.batch_size, self.examples + 1)
         require_range("cooldown", self.cooldown, 0, 1)
 
     @property
     def steps_per_test(self) -> int:
-        """Steps between two tests, a multiple of `STEPS_PER_CALL` where there are that many."""
+        """Number of steps between two tests, a multiple of `STEPS_PER_CALL` if larger than that."""
         steps = self.test_every // self.batch_size
         return steps - steps % STEPS_PER_CALL if steps > STEPS_PER_CALL else steps
 
     @property
     def tests(self) -> int:
-        """Tests at most."""
+        """Largest number of tests."""
         return self.examples // (self.steps_per_test * self.batch_size)
 
     @property
     def steps(self) -> int:
-        """Steps at most."""
+        """Largest number of steps."""
         return self.tests * self.steps_per_test
 
 
@@ -105,7 +107,17 @@ class FittingProperties(Properties):
 
 
 def run(store: Store, task: Task, net: Net, config: FitConfig) -> Artifact:
-    """Fits a net to a task; a fit that was interrupted goes on after its last test."""
+    """Fits a net to a task; an interrupted fit resumes after its last test.
+
+    Args:
+      store: Store of the artifact, held by this process.
+      task: Task to learn.
+      net: Net to train.
+      config: Configuration of the fit.
+
+    Returns:
+      The artifact with the history of the fit.
+    """
 
     def write(directory: str) -> Outcome:
         return _fit(directory, task, net, config)
@@ -124,7 +136,10 @@ def run(store: Store, task: Task, net: Net, config: FitConfig) -> Artifact:
 
 
 def measure(store: Store, task: Task, net: Net, config: FitConfig) -> Measured:
-    """Fits a net; the table `tests` has a row per test, `nets` one of what came of it."""
+    """Fits a net as `run` does, and returns its measurements.
+
+    The table `tests` has a row per test, and the table `nets` a row for the outcome.
+    """
     artifact = run(store, task, net, config)
     properties = FittingProperties.read(artifact)
     rows = history(artifact)
@@ -134,26 +149,32 @@ def measure(store: Store, task: Task, net: Net, config: FitConfig) -> Measured:
 
 
 def has_failed(measured: Tables) -> bool:
-    """Whether a fit ended with fewer than 99% of the held-out examples right."""
+    """Returns whether a fit ended with fewer than 99% of the held-out examples correct."""
     return measured["nets"][-1]["exact"] < LEARNED
 
 
 def history(artifact: Artifact) -> list[dict[str, float]]:
-    """The tests of a fit, in order."""
+    """Returns the tests of a fit, in order, as rows of history.csv."""
     return _read_history(artifact.file(HISTORY))
 
 
-def _read_history(path):
+def _read_history(path: str) -> list[dict[str, float]]:
     if not os.path.exists(path):
         return []
     with open(path, newline="", encoding="utf-8") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    # A test whose weights were lost with a kill was made once more.
+    # A test whose checkpoint was lost in a kill was repeated.
     return list({row["examples"]: row for row in rows}.values())
 
 
 def compiled_model(task: Task, net: Net, config: FitConfig) -> keras.Model:
-    """A net, initialised with the seed, and how it is trained: the start of every fit."""
+    """Returns a net with its initial weights, compiled for training.
+
+    Args:
+      task: Task to learn.
+      net: Net to train.
+      config: Configuration of the fit.
+    """
     keras.utils.set_random_seed(config.seed)
     compiled = config.steps >= WORTH_COMPILING
     model = nets.build(net, task, config.batch_size, compiled)
@@ -162,16 +183,16 @@ def compiled_model(task: Task, net: Net, config: FitConfig) -> keras.Model:
             _learning_rate(config), global_clipnorm=config.clip_norm or None
         ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=UNCOUNTED),
-        metrics=[ExamplesRight(), LabelsRight()],
+        metrics=[ExampleAccuracy(), LabelAccuracy()],
         steps_per_execution=1 if config.steps_per_test % STEPS_PER_CALL else STEPS_PER_CALL,
-        # Left to itself, Keras compiles nothing for a CPU.
+        # By default, Keras compiles nothing for a CPU.
         jit_compile=compiled and all(layer.supports_jit for layer in model.layers),
     )
     model.optimizer.build(model.trainable_variables)
     return model
 
 
-def _fit(directory, task, net, config):
+def _fit(directory: str, task: Task, net: Net, config: FitConfig) -> Outcome:
     model = compiled_model(task, net, config)
     steps = config.steps_per_test
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
@@ -181,7 +202,7 @@ def _fit(directory, task, net, config):
     logs = os.path.join(directory, "logs")
     with progress_bar(f"{net.architecture} {net.layers}x{net.units}", "examples") as progress:
         tests = _Tests(os.path.join(directory, HISTORY), config, checkpoints, progress)
-        if not tests.enough:
+        if not tests.done:
             held_out = task.held_out()
             model.fit(
                 _batches(task, config, int(model.optimizer.iterations)),
@@ -201,16 +222,16 @@ def _fit(directory, task, net, config):
     files.rmtree(folder)
     last = tests.rows[-1]
     properties = FittingProperties(**last, parameters=model.count_params())
-    return Outcome(properties, f"{last['exact']:.1%} right after {last['examples']:,.0f} examples")
+    return Outcome(properties, f"{last['exact']:.1%} correct after {last['examples']:,.0f} examples")
 
 
-def _hyperparameters(task, net, config):
-    """What TensorBoard's HParams view tells fits apart by."""
+def _hyperparameters(task: Task, net: Net, config: FitConfig) -> dict[str, Any]:
+    """Returns the hyperparameters for TensorBoard's HParams view."""
     parts = (dataclasses.asdict(part) for part in (task, net, config))
     return {"task": type(task).__name__, **{k: v for part in parts for k, v in part.items()}}
 
 
-def _learning_rate(config):
+def _learning_rate(config: FitConfig) -> "float | Cooldown":
     if not config.cooldown:
         return config.learning_rate
     return Cooldown(config.learning_rate, config.steps, round(config.cooldown * config.steps))
@@ -220,16 +241,18 @@ def _learning_rate(config):
 class Cooldown(keras.optimizers.schedules.LearningRateSchedule):
     """A constant learning rate that falls linearly to 0 at the end.
 
+        lr(step) = rate * min(1, (steps - step) / cooldown)
+
     Args:
-      rate: until then.
-      steps: in all.
-      cooldown: steps over which it falls.
+      rate: Learning rate before the cooldown.
+      steps: Number of all steps.
+      cooldown: Number of steps over which the learning rate falls.
     """
 
     def __init__(self, rate: float, steps: int, cooldown: int):
         self._config = {"rate": rate, "steps": steps, "cooldown": cooldown}
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         left = self._config["steps"] - tf.cast(step, tf.float32)
         return self._config["rate"] * tf.clip_by_value(left / self._config["cooldown"], 0.0, 1.0)
 
@@ -237,51 +260,61 @@ class Cooldown(keras.optimizers.schedules.LearningRateSchedule):
         return self._config
 
 
-def _batches(task, config, first):
-    """The batches of all steps from the given one on."""
+def _batches(task: Task, config: FitConfig, first: int) -> tf.data.Dataset:
+    """Returns the batches of all steps from a first one on."""
 
-    def draw(number):
+    def draw(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seed = tf.stack([config.seed, tf.cast(number, tf.int32)])
         return tuple(task.draw(seed, config.batch_size))
 
     return untuned(tf.data.Dataset.counter(first).map(draw).prefetch(2))
 
 
-class LabelsRight(keras.metrics.Mean):
-    """Share of the labels asked for that are the likeliest class."""
+class LabelAccuracy(keras.metrics.Mean):
+    """The share of counted labels that are predicted correctly."""
 
-    def __init__(self, name: str = "labels", **kwargs):
+    def __init__(self, name: str = "labels", **kwargs: Any):
         super().__init__(name=name, **kwargs)
 
-    def update_state(self, labels, logits, sample_weight=None):
-        """Counts labels `[batch, ...]` and logits `[batch, ..., classes]`."""
-        super().update_state(_right(labels, logits), labels != UNCOUNTED)
+    def update_state(
+        self, labels: tf.Tensor, logits: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
+        """Adds a batch of labels `[batch, ...]` and logits `[batch, ..., classes]`."""
+        super().update_state(_correct(labels, logits), labels != UNCOUNTED)
 
 
-class ExamplesRight(keras.metrics.Mean):
-    """Share of the examples that are right in every label asked for."""
+class ExampleAccuracy(keras.metrics.Mean):
+    """The share of examples that are predicted correctly in every counted label."""
 
-    def __init__(self, name: str = "exact", **kwargs):
+    def __init__(self, name: str = "exact", **kwargs: Any):
         super().__init__(name=name, **kwargs)
 
-    def update_state(self, labels, logits, sample_weight=None):
-        """Counts labels `[batch, ...]` and logits `[batch, ..., classes]`."""
-        right = _right(labels, logits) | (labels == UNCOUNTED)
-        super().update_state(tf.reduce_all(right, axis=range(1, labels.shape.rank)))
+    def update_state(
+        self, labels: tf.Tensor, logits: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
+        """Adds a batch of labels `[batch, ...]` and logits `[batch, ..., classes]`."""
+        correct = _correct(labels, logits) | (labels == UNCOUNTED)
+        super().update_state(tf.reduce_all(correct, axis=range(1, labels.shape.rank)))
 
 
-def _right(labels, logits):
+def _correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
 
 
 class _Tests(keras.callbacks.Callback):
-    """Writes a row for each test, saves the weights after it, and ends a fit that has learned.
+    """A callback that records each test, saves a checkpoint, and ends a fit that has learned.
 
     Attributes:
-      rows: all tests, those of earlier attempts among them.
+      rows: Rows of all tests, those of earlier attempts included.
     """
 
-    def __init__(self, path, config, checkpoints, progress):
+    def __init__(
+        self,
+        path: str,
+        config: FitConfig,
+        checkpoints: tf.train.CheckpointManager,
+        progress: Callable[..., None],
+    ):
         super().__init__()
         self._path = path
         self._config = config
@@ -291,22 +324,22 @@ class _Tests(keras.callbacks.Callback):
         self._seconds = self.rows[-1]["seconds"] if self.rows else 0.0
 
     @property
-    def enough(self):
-        """Whether the last test was good enough, or there are no examples left."""
+    def done(self) -> bool:
+        """True if the task was learned at the last test, or no examples are left."""
         if not self.rows:
             return False
         last = self.rows[-1]
-        done = self._config.steps * self._config.batch_size
+        examples = self._config.steps * self._config.batch_size
         learned = self._config.until_learned and last["exact"] >= LEARNED
-        return learned or last["examples"] >= done
+        return learned or last["examples"] >= examples
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._began = time.monotonic()
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch_start = time.monotonic()
 
-    def on_test_begin(self, logs=None):
-        self._seconds += time.monotonic() - self._began
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        self._seconds += time.monotonic() - self._epoch_start
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         row = {
             "examples": (epoch + 1) * self._config.steps_per_test * self._config.batch_size,
             "seconds": round(self._seconds, 3),
@@ -322,7 +355,7 @@ class _Tests(keras.callbacks.Callback):
                 writer.writeheader()
             writer.writerow(row)
         self._checkpoints.save()
-        note = f"loss {row['loss']:.3f}, {row['exact']:.1%} right"
+        note = f"loss {row['loss']:.3f}, {row['exact']:.1%} correct"
         self._progress(row["examples"], self._config.examples, note)
-        if self.enough:
+        if self.done:
             self.model.stop_training = True

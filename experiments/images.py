@@ -1,4 +1,4 @@
-"""Images: a grid over patches, two spatial dimensions and depth, read from its last cell."""
+"""Classification of images by a grid over patches, with two spatial dimensions and depth."""
 
 from experiments.classification import Benchmark, classification_experiment
 from experiments.finite_tasks import DigitImages
@@ -12,28 +12,41 @@ EXPERIMENT = classification_experiment(
     "Graves, arXiv 1507.01526v1).",
     {
         "tiny": Benchmark(
-            DigitImages("digits", 4),
-            {"grid": [Net("grid", 1, 16)], "tanh": [Net("tanh", 1, 16)]},
-            FitConfig(examples=3_200, test_every=1_600, batch_size=32, learning_rate=0.01),
+            task=DigitImages(source="digits", patch=4),
+            nets={
+                "grid": [Net(architecture="grid", layers=1, units=16)],
+                "tanh": [Net(architecture="tanh", layers=1, units=16)],
+            },
+            fit=FitConfig(examples=3_200, test_every=1_600, batch_size=32, learning_rate=0.01),
         ),
         "small": Benchmark(
-            DigitImages("digits", 2),
-            {
-                "grid": [Net("grid", layers, 48) for layers in (1, 2, 4)],
-                "grid, tied": [Net("grid", layers, 48, tied=True) for layers in (2, 4)],
-                "tanh": [Net("tanh", layers, 96) for layers in (1, 2, 4)],
+            task=DigitImages(source="digits", patch=2),
+            nets={
+                "grid": [Net(architecture="grid", layers=layers, units=48) for layers in (1, 2, 4)],
+                "grid, tied": [
+                    Net(architecture="grid", layers=layers, units=48, tied=True)
+                    for layers in (2, 4)
+                ],
+                "tanh": [Net(architecture="tanh", layers=layers, units=96) for layers in (1, 2, 4)],
             },
-            FitConfig(examples=48_000, test_every=3_200, batch_size=32, learning_rate=0.003),
+            fit=FitConfig(examples=48_000, test_every=3_200, batch_size=32, learning_rate=0.003),
             seeds=2,
         ),
         "full": Benchmark(
-            DigitImages("mnist", 4),
-            {
-                "grid": [Net("grid", layers, 200) for layers in (1, 2, 4)],
-                "grid, tied": [Net("grid", layers, 200, tied=True) for layers in (2, 4)],
-                "tanh": [Net("tanh", layers, 400) for layers in (1, 2, 4)],
+            task=DigitImages(source="mnist", patch=4),
+            nets={
+                "grid": [
+                    Net(architecture="grid", layers=layers, units=200) for layers in (1, 2, 4)
+                ],
+                "grid, tied": [
+                    Net(architecture="grid", layers=layers, units=200, tied=True)
+                    for layers in (2, 4)
+                ],
+                "tanh": [
+                    Net(architecture="tanh", layers=layers, units=400) for layers in (1, 2, 4)
+                ],
             },
-            FitConfig(examples=3_000_000, test_every=60_000, batch_size=128),
+            fit=FitConfig(examples=3_000_000, test_every=60_000, batch_size=128),
             seeds=3,
         ),
     },

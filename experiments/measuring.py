@@ -1,7 +1,7 @@
 """Measures the points of an experiment, as many at once as there are cores.
 
-The nets of experiments are small: one core each serves two of them better than both cores serve
-one after the other, and what comes out does not depend on how many there are.
+The nets of experiments are small: two of them train faster on a core each than one after the other
+on both cores. Results do not depend on the number of cores.
 """
 
 import datetime
@@ -10,7 +10,7 @@ import os
 import resource
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common import code_version
 from common.machine import machine
@@ -23,20 +23,23 @@ from model.errors import InputError
 from model.execution.planner import visible_device
 from pipeline.store.artifacts import Store
 
-LARGE = 3 << 30  # bytes
+MAX_WORKER_BYTES = 3 << 30
+"""Largest resident memory of a worker that is kept for the next experiment."""
 
 
 class Workers:
-    """A process on each core, or none where this one is to measure point after point.
+    """Processes that measure points, one on each core; with a single job, this process does.
 
-    TensorFlow keeps what it has compiled for as long as a process lives. So new ones take the place
-    of those that have grown large, between two experiments.
+    TensorFlow keeps what it has compiled for as long as a process lives. Between two experiments,
+    processes that have grown large are therefore replaced.
     """
 
     def __init__(self, jobs: int | None):
-        """Takes how many points to measure at once; None for the number of cores.
+        """Configures the workers, which start with the first points.
 
-        One uses all cores, or the GPU.
+        Args:
+          jobs: Number of points measured at once; None for the number of cores, or 1 on a GPU. A
+            single job uses all cores, or the GPU.
         """
         cores = sorted(os.sched_getaffinity(0))
         jobs = jobs or (1 if visible_device() == "accelerator" else len(cores))
@@ -47,41 +50,39 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
-        self._end(cancel=kind is not None)
+    def __exit__(self, error_type: type | None, *_: Any) -> None:
+        self._end(cancel=error_type is not None)
 
     def run(
         self, difficulty_sweeps: Sequence["DifficultySweep"], root: str
     ) -> Iterator["SweepResult"]:
-        """Measures sweeps of points, and yields each as it is done.
+        """Measures sweeps of points, and yields the result of each as it is done.
 
         Args:
-          difficulty_sweeps: the points.
-          root: of the store.
+          difficulty_sweeps: Sweeps to measure.
+          root: Root of the store.
         """
         if len(self._cores) < 2:
-            yield from (
-                _run_sweep(difficulty_sweep, root) for difficulty_sweep in difficulty_sweeps
-            )
+            for sweep in difficulty_sweeps:
+                yield _run_sweep(sweep, root)
             return
-        if self._largest > LARGE:
+        if self._largest > MAX_WORKER_BYTES:
             self._end()
-        self._pool = self._pool or self._begun()
-        for future in as_completed(
-            [self._pool.submit(_run_sweep, one, root) for one in difficulty_sweeps]
-        ):
+        self._pool = self._pool or self._start_pool()
+        futures = [self._pool.submit(_run_sweep, sweep, root) for sweep in difficulty_sweeps]
+        for future in as_completed(futures):
             result = future.result()
             self._largest = max(self._largest, result.memory)
             yield result
 
-    def _begun(self):
+    def _start_pool(self) -> Executor:
         context = multiprocessing.get_context("spawn")
-        free = context.Queue()
+        free_cores = context.Queue()
         for core in self._cores:
-            free.put(core)
-        return ProcessPoolExecutor(len(self._cores), context, worker.begin, (free,))
+            free_cores.put(core)
+        return ProcessPoolExecutor(len(self._cores), context, worker.start, (free_cores,))
 
-    def _end(self, cancel=False):
+    def _end(self, cancel: bool = False) -> None:
         if self._pool:
             self._pool.shutdown(cancel_futures=cancel)
         self._pool, self._largest = None, 0
@@ -90,14 +91,14 @@ class Workers:
 def measure(
     experiment: Experiment, scale: Scale, inputs: Inputs, store: Store, workers: Workers
 ) -> Results:
-    """Measures all points; what is in the store already is read from there.
+    """Measures all points of an experiment; artifacts that the store already holds are reused.
 
     Args:
-      experiment: the experiment.
-      scale: its scale.
-      inputs: what the user has chosen.
-      store: where artifacts are, held by this process.
-      workers: who measures.
+      experiment: The experiment.
+      scale: Its scale.
+      inputs: The user's choices.
+      store: Store of the artifacts, held by this process.
+      workers: Workers that measure.
     """
     experiment.prepare(store, scale, inputs)
     points = experiment.points(scale, inputs)
@@ -113,56 +114,60 @@ def measure(
     )
 
 
-def labelled(points: Sequence[Point], labels: Sequence[str]) -> list[Point]:
-    """The points that have all of some labels.
+def select_points(points: Sequence[Point], labels: Sequence[str]) -> list[Point]:
+    """Returns the points that have all of some labels.
 
     Args:
-      points: to choose from.
-      labels: as `name=value`.
+      points: Points to choose from.
+      labels: Labels as `name=value`.
 
     Raises:
-      InputError: if none has.
+      InputError: If there are none.
     """
-    wanted = dict(label.partition("=")[::2] for label in labels)
-    found = [
-        point
-        for point in points
-        if wanted.items() <= {name: str(value) for name, value in point.labels.items()}.items()
-    ]
-    if not found:
-        known = {
-            name: dict.fromkeys(point.labels[name] for point in points) for name in points[0].labels
-        }
-        told = "; ".join(f"{name}={'|'.join(map(str, values))}" for name, values in known.items())
-        raise InputError(f"no point is labelled {' '.join(labels)}; there are {told}")
-    return found
+    required = dict(label.partition("=")[::2] for label in labels)
+    selected = []
+    for point in points:
+        shown = {name: str(value) for name, value in point.labels.items()}
+        if required.items() <= shown.items():
+            selected.append(point)
+    if not selected:
+        choices = []
+        for name in points[0].labels:
+            values = dict.fromkeys(str(point.labels[name]) for point in points)
+            choices.append(f"{name}={'|'.join(values)}")
+        raise InputError(f"no point is labelled {' '.join(labels)}; there are {'; '.join(choices)}")
+    return selected
 
 
 def measure_points(
     points: Sequence[Point], store: Store, workers: Workers, title: str
 ) -> tuple[Tables, float]:
-    """Measures points, and returns their tables, labelled, and the seconds that they took.
+    """Measures points.
 
     Args:
-      points: what to measure.
-      store: where artifacts are, held by this process.
-      workers: who measures.
-      title: what the progress bar is called.
+      points: Points to measure.
+      store: Store of the artifacts, held by this process.
+      workers: Workers that measure.
+      title: Title of the progress bar.
+
+    Returns:
+      The tables of all points, with the labels of a point as columns of its rows, and the sum of
+      the seconds that the points took.
     """
-    found: dict[int, Measured] = {}
+    measured: dict[int, Measured] = {}
     done = 0
     with progress_bar(title, "points") as progress:
         progress(0, len(points))
         for result in workers.run(_difficulty_sweeps(points), store.root):
             done += len(result.difficulty_sweep)
-            found.update(result.measured)
+            measured.update(result.measured)
             progress(done, len(points))
     tables: Tables = {}
-    for number in sorted(found):
-        for table, rows in found[number].tables.items():
+    for number in sorted(measured):
+        for table, rows in measured[number].tables.items():
             labels = points[number].labels
             tables.setdefault(table, []).extend({**labels, **row} for row in rows)
-    return tables, sum(one.seconds for one in found.values())
+    return tables, sum(point.seconds for point in measured.values())
 
 
 DifficultySweep = Sequence[tuple[int, Point]]
@@ -170,12 +175,12 @@ DifficultySweep = Sequence[tuple[int, Point]]
 
 
 class SweepResult(NamedTuple):
-    """What came of a sweep.
+    """The result of a sweep.
 
     Attributes:
-      difficulty_sweep: the points.
-      measured: by their numbers, up to the first that failed.
-      memory: the most that has been resident in the process, in bytes.
+      difficulty_sweep: Points of the sweep.
+      measured: Measurements by the numbers of the points, up to the first that failed.
+      memory: Peak resident memory of the process, in bytes.
     """
 
     difficulty_sweep: DifficultySweep
@@ -184,22 +189,19 @@ class SweepResult(NamedTuple):
 
 
 def _difficulty_sweeps(points: Sequence[Point]) -> list[DifficultySweep]:
-    """The numbered points, those of a sweep together."""
-    difficulty_sweeps: dict[str, list[tuple[int, Point]]] = {}
+    """Returns the numbered points, grouped by sweep."""
+    sweeps: dict[str, list[tuple[int, Point]]] = {}
     for number, point in enumerate(points):
-        difficulty_sweeps.setdefault(point.difficulty_sweep or str(number), []).append(
-            (number, point)
-        )
-    return list(difficulty_sweeps.values())
+        sweeps.setdefault(point.difficulty_sweep or str(number), []).append((number, point))
+    return list(sweeps.values())
 
 
 def _run_sweep(difficulty_sweep: DifficultySweep, root: str) -> SweepResult:
-    """Measures a sweep."""
-    store, found = Store(root), {}
+    """Measures the points of a sweep until one fails."""
+    store, measured = Store(root), {}
     for number, point in difficulty_sweep:
-        found[number] = point.measure(store)
-        if point.failed(found[number].tables):
+        measured[number] = point.measure(store)
+        if point.failed(measured[number].tables):
             break
-    return SweepResult(
-        difficulty_sweep, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    )
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    return SweepResult(difficulty_sweep=difficulty_sweep, measured=measured, memory=memory)

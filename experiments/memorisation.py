@@ -1,4 +1,4 @@
-"""Memorisation: a sequence of symbols, read, and then repeated."""
+"""Memorisation: a net reads a sequence of symbols and then repeats it."""
 
 from experiments.algorithmic_tasks import Memorisation
 from experiments.depth_sweep import DepthSweep, depth_experiment

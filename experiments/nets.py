@@ -1,13 +1,13 @@
-"""The nets that are compared on tasks, from the project's own layers."""
+"""Nets for the tasks of experiments, built from the project's own layers."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
 from experiments.task import Task
 from model.config import require_one_of, require_range
-from model.execution.plan import PLAIN
+from model.execution.plan import PLAIN, Plan
 from model.execution.planner import choose, visible_device
 from model.layers.grid_lstm import GridLSTM
 from model.layers.grid_lstm_nd import GridLSTMND
@@ -21,14 +21,15 @@ class Net:
     """A net between a projection of the input and one to the classes.
 
     Attributes:
-      architecture: "grid", with the dimensions of the input and depth; "stacked", a stacked LSTM
-        over a sequence; "tanh" and "relu", plain feed-forward nets, and "highway", for vectors.
-      layers: along depth.
-      units: width of each.
-      tied: whether the layers share all their weights.
-      input_signs: magnitude of the random signs that the projection of the input starts at; 0 for
-        Glorot's uniform one.
-      forget_bias: initial bias of the forget gates, of LSTMs.
+      architecture: "grid" for a grid over the dimensions of the input and depth, "stacked" for a
+        stacked LSTM over a sequence, "tanh" or "relu" for a plain feed-forward net, or "highway"
+        for a highway network over vectors.
+      layers: Number of layers along depth.
+      units: Width of each layer.
+      tied: Whether the layers share all their weights. Default False.
+      input_signs: Magnitude of the random signs that initialise the input projection; 0 for
+        Glorot's uniform initialisation. Default 0.
+      forget_bias: Initial bias of the forget gates of LSTMs. Default 1.
     """
 
     architecture: Architecture
@@ -38,20 +39,20 @@ class Net:
     input_signs: float = 0.0
     forget_bias: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_one_of("architecture", self.architecture, Architecture)
         require_range("layers", self.layers, 1, 1 << 20)
         require_range("units", self.units, 1, 1 << 20)
 
 
 def build(net: Net, task: Task, batch: int, compiled: bool) -> keras.Model:
-    """A model from a task's inputs to its classes' logits, of all steps or of the last one.
+    """Builds a model from a task's inputs to logits, for all steps or for the last one.
 
     Args:
-      net: what is built.
-      task: what it is for.
-      batch: examples of a training step.
-      compiled: whether to compile what can be, by XLA; not worth it for a few steps.
+      net: Net to build.
+      task: Task whose inputs and classes it has.
+      batch: Number of examples of a training step.
+      compiled: Whether to compile by XLA where possible, which takes longer than a few steps.
     """
     inputs, labels = task.held_out()
     across = inputs.shape.rank - 2  # dimensions of the input between batch and features
@@ -65,8 +66,8 @@ def build(net: Net, task: Task, batch: int, compiled: bool) -> keras.Model:
     return keras.Model(entering, keras.layers.Dense(task.classes, dtype="float32")(hidden))
 
 
-def _layers(net, across, plan):
-    """What is called one after the other, and how wide the first wants its input."""
+def _layers(net: Net, across: int, plan: Plan) -> tuple[list[keras.layers.Layer], int]:
+    """Returns the layers in order, and the width of the input that the first expects."""
     if net.architecture == "highway":
         layers = [Highway() for _ in range(1 if net.tied else net.layers)]
         layers *= net.layers if net.tied else 1
@@ -89,14 +90,14 @@ def _layers(net, across, plan):
         width = net.units * (2 if net.architecture == "grid" else 1)
     if net.architecture != "highway":
         layers[0].plan = plan
-        # Keras compiles a step as one program if all layers let it.
+        # Keras compiles a step as one program if all layers support it.
         layers[0].supports_jit = plan.compilation.whole
     return layers, width
 
 
-def _plan(net, across, batch):
-    """The fastest on one core: one XLA program for small products and accelerators."""
-    # Of a grid without other dimensions than depth each diagonal is one cell.
+def _plan(net: Net, across: int, batch: int) -> Plan:
+    """Returns the fastest plan on one core: one XLA program for small products and accelerators."""
+    # In a grid of depth alone, each diagonal is one cell.
     execution = "wavefront" if across else "reference"
     small = across == 1 and (net.architecture == "stacked" or net.layers <= 2)
     whole = small or visible_device() == "accelerator"
@@ -106,7 +107,7 @@ def _plan(net, across, batch):
     )
 
 
-def _projection(net, width):
+def _projection(net: Net, width: int) -> keras.layers.Layer:
     if not net.input_signs:
         return keras.layers.Dense(width)
     bias = 2 * net.input_signs
@@ -119,27 +120,33 @@ def _projection(net, width):
 
 @keras.saving.register_keras_serializable(package="grid_lstm")
 class Highway(keras.layers.Layer):
-    """A layer that carries its input on.
+    """A highway layer, which gates between a transform of its input and the input itself.
 
         t = sigmoid(x W_t + b_t);  y = t * tanh(x W + b) + (1 - t) * x
 
     Srivastava, Greff, Schmidhuber, "Highway Networks", arXiv 1505.00387, section 2.
 
     Args:
-      kernel_initializer: of both kernels.
-      transform_bias: initial b_t; negative, so that a deep net begins by passing its input on.
+      kernel_initializer: Initializer of both kernels. Default "glorot_uniform".
+      transform_bias: Initial b_t. Default -2: negative, so that a deep net initially passes its
+        input on.
 
     Attributes:
-      kernel: `[units, 2 * units]`, W_t and W.
-      bias: `[2 * units]`.
+      kernel: W_t and W, `[units, 2 * units]`.
+      bias: The biases b_t and b, `[2 * units]`.
     """
 
-    def __init__(self, kernel_initializer="glorot_uniform", transform_bias: float = -2.0, **kwargs):
+    def __init__(
+        self,
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        transform_bias: float = -2.0,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.transform_bias = transform_bias
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         units = input_shape[-1]
         start = keras.ops.repeat(keras.ops.array([self.transform_bias, 0.0]), units)
         self.kernel = self.add_weight(
@@ -151,8 +158,8 @@ class Highway(keras.layers.Layer):
             initializer=lambda _, dtype: keras.ops.cast(start, dtype),
         )
 
-    def call(self, inputs):
-        """`[batch, units]` to the same."""
+    def call(self, inputs: Any) -> Any:
+        """Returns the output `[batch, units]` for an input of the same shape."""
         product = keras.ops.matmul(inputs, self.kernel) + self.bias
         transform, candidate = keras.ops.split(product, 2, axis=-1)
         transform = keras.ops.sigmoid(transform)
@@ -161,12 +168,16 @@ class Highway(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="grid_lstm")
 class RandomSigns(keras.initializers.Initializer):
-    """Weights of one magnitude with random signs."""
+    """An initializer of weights of one magnitude with random signs.
+
+    Args:
+      magnitude: Magnitude of the weights.
+    """
 
     def __init__(self, magnitude: float):
         self.magnitude = magnitude
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         return self.magnitude * keras.ops.sign(keras.random.uniform(shape, -1, 1, dtype))
 
     def get_config(self) -> dict:

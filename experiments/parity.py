@@ -1,4 +1,4 @@
-"""Parity: whether the number of ones is odd, of a string of bits that is read at once."""
+"""Parity: whether the number of ones is odd in a string of bits that a net reads at once."""
 
 from statistics import median
 
@@ -10,13 +10,13 @@ from experiments.algorithmic_tasks import Parity
 from experiments.depth_sweep import DepthSweep, difficulty_sweeps
 from experiments.experiment import Experiment, Inputs, Plot, Point, Summary, Tables
 from experiments.fitting import LEARNED, FitConfig
-from experiments.nets import Kind
+from experiments.nets import Architecture
 from experiments.scale import Scale
 
 PAPER = 250
-"""Bits that the paper's 1-D Grid LSTM learns."""
+"""Number of bits that the paper's 1-D Grid LSTM learns."""
 
-MODELS: dict[str, tuple[Kind, bool]] = {
+MODELS: dict[str, tuple[Architecture, bool]] = {
     "grid, tied": ("grid", True),
     "grid, untied": ("grid", False),
     "highway": ("highway", False),
@@ -27,9 +27,10 @@ MODELS: dict[str, tuple[Kind, bool]] = {
 }
 
 
-# All nets begin with the same projection, of random signs: the correlation of what a unit sees with
-# the parity is then only polynomially small in the number of bits, and not exponentially, as with
-# weights of many magnitudes (Abbe and others, "Learning High-Degree Parities", arXiv 2412.04910).
+# All nets start with the same input projection, of random signs: the correlation of a unit's input
+# with the parity is then only polynomially small in the number of bits, and not exponentially, as
+# with weights of many magnitudes (Abbe and others, "Learning High-Degree Parities", arXiv
+# 2412.04910).
 SCALES: dict[Scale, DepthSweep] = {
     "tiny": DepthSweep(
         sizes=(2, 4),
@@ -59,23 +60,23 @@ SCALES: dict[Scale, DepthSweep] = {
 
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
-    """A point per model, depth, seed and number of bits."""
+    """Returns a point per model, depth, seed and number of bits."""
     return difficulty_sweeps(SCALES[scale], inputs, "bits", Parity, MODELS)
 
 
 def longest(tables: Tables, model: str) -> list[int]:
-    """The most bits that each fit of a model has learned, 0 for none."""
-    found: dict[tuple, int] = {}
+    """Returns the most bits that each fit of a model has learned, 0 for none."""
+    most: dict[tuple, int] = {}
     for row in tables["nets"]:
         if row["model"] == model:
             key = row["layers"], row["seed"]
             learned = row["bits"] if row["exact"] >= LEARNED else 0
-            found[key] = max(found.get(key, 0), learned)
-    return list(found.values())
+            most[key] = max(most.get(key, 0), learned)
+    return list(most.values())
 
 
 def summarize(tables: Tables) -> Summary:
-    """The longest strings that each model has learned."""
+    """Summarizes the longest strings that each model has learned."""
     best = {model: max(longest(tables, model)) for model in MODELS}
     grid = max(bits for model, bits in best.items() if model.startswith("grid"))
     plain = {model: bits for model, bits in best.items() if model.startswith(("tanh", "relu"))}
@@ -93,7 +94,7 @@ def summarize(tables: Tables) -> Summary:
             fits = [row for row in learned if row["layers"] == layers]
             solved = [row for row in fits if row["exact"] >= LEARNED]
             top = max((row["bits"] for row in solved), default=0)
-            seen = [row["examples"] for row in solved if row["bits"] == top]
+            examples = [row["examples"] for row in solved if row["bits"] == top]
             failed = [f"{r['bits']} ({r['exact']:.1%})" for r in fits if r["exact"] < LEARNED]
             rows.append(
                 (
@@ -101,16 +102,16 @@ def summarize(tables: Tables) -> Summary:
                     str(layers),
                     f"{max(row['parameters'] for row in fits):,.0f}",
                     str(top),
-                    f"{median(seen):,.0f}" if seen else "",
+                    f"{median(examples):,.0f}" if examples else "",
                     ", ".join(failed),
                 )
             )
     header = ("model", "layers", "parameters", "bits learned", "examples for them", "failed at")
-    return Summary(sentences, header, rows)
+    return Summary(sentences=sentences, header=header, rows=rows)
 
 
 def draw_longest(tables: Tables) -> Figure:
-    """A bar per model."""
+    """Draws a bar per model with the most bits learned."""
     figure, (axis,) = plots.panels(1, width=7)
     plots.bars(axis, {model: longest(tables, model) for model in MODELS}, "{:.0f}")
     axis.axhline(PAPER, color="#1a6fb5", linestyle=":", linewidth=1)
@@ -120,15 +121,15 @@ def draw_longest(tables: Tables) -> Figure:
 
 
 def draw_examples(tables: Tables) -> Figure:
-    """How many examples each length takes."""
+    """Draws the number of training examples that each length takes."""
     figure, (axis,) = plots.panels(1, width=7)
     solved = [row for row in tables["nets"] if row["exact"] >= LEARNED]
     for model in MODELS:
         rows = [row for row in solved if row["model"] == model]
         bits = sorted({row["bits"] for row in rows})
-        fewest = [min(row["examples"] for row in rows if row["bits"] == one) for one in bits]
+        fewest = [min(row["examples"] for row in rows if row["bits"] == count) for count in bits]
         axis.plot(bits, fewest, marker="o", label=model, color=plots.color(model, 0), markersize=4)
-    axis.set(xscale="log", yscale="log", xlabel="bits", ylabel="examples until 99% are right")
+    axis.set(xscale="log", yscale="log", xlabel="bits", ylabel="examples until 99% are correct")
     ticks = sorted({row["bits"] for row in solved})
     axis.set_xticks(ticks, ticks)
     axis.xaxis.set_minor_locator(NullLocator())
@@ -138,24 +139,25 @@ def draw_examples(tables: Tables) -> Figure:
 
 
 EXPERIMENT = Experiment(
-    "parity",
-    "Parity of a string of bits",
-    "A 1-D Grid LSTM that gets k bits at once, by a single projection, learns their parity for up "
-    f"to {PAPER} bits, where tanh and ReLU nets fail at about 30 (Kalchbrenner, Danihelka, Graves, "
-    "2015, section 4.1).",
-    points,
-    summarize,
-    (
+    name="parity",
+    title="Parity of a string of bits",
+    claim="A 1-D Grid LSTM that gets k bits at once, by a single projection, learns their parity "
+    f"for up to {PAPER} bits, where tanh and ReLU nets fail at about 30 (Kalchbrenner, Danihelka, "
+    "Graves, 2015, section 4.1).",
+    points=points,
+    summarize=summarize,
+    plots=(
         Plot(
-            "longest",
-            "The most bits whose parity is learned (99% of held-out strings right): the mean over "
-            "depths and seeds, and the range from the worst to the best.",
-            draw_longest,
+            name="longest",
+            caption="The most bits whose parity is learned (99% of held-out strings correct): the "
+            "mean over depths and seeds, and the range from the worst to the best.",
+            draw=draw_longest,
         ),
         Plot(
-            "examples",
-            "Examples seen until the parity is learned, of the fit that took the fewest.",
-            draw_examples,
+            name="examples",
+            caption="Training examples until the parity is learned, of the fit that took the "
+            "fewest.",
+            draw=draw_examples,
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Curves and bars of measurements, with the spread over seeds."""
+"""Draws curves and bars of measurements, with their spread over seeds."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ matplotlib.rcParams.update(
     }
 )
 
-# By what is drawn, so that a model has the same colour in every picture.
+# A model has the same colour in every plot.
 COLORS = {
     "grid": "#1a6fb5",
     "grid, tied": "#1a6fb5",
@@ -44,7 +44,16 @@ OTHERS = ("#1a6fb5", "#d9662b", "#3f8f4f", "#a04fb0", "#b8901f", "#2f9e9e", "#6b
 
 
 def panels(count: int, height: float = 3.0, width: float = 4.2) -> tuple[Figure, list[Axes]]:
-    """A figure of panels side by side, at most three in a row, with a common y axis."""
+    """Returns a figure of panels, at most three in a row, with a common y axis.
+
+    Args:
+      count: Number of panels.
+      height: Height of a panel in inches.
+      width: Width of a panel in inches.
+
+    Returns:
+      The figure and its panels.
+    """
     columns = min(count, 3)
     rows = -(-count // columns)
     figure = Figure(figsize=(max(width * columns, 5), height * rows))
@@ -55,7 +64,12 @@ def panels(count: int, height: float = 3.0, width: float = 4.2) -> tuple[Figure,
 
 
 def color(name: str, number: int) -> str:
-    """The colour of a series."""
+    """Returns the colour of a series.
+
+    Args:
+      name: Name of the series.
+      number: Number of the series, for names without a colour of their own.
+    """
     return COLORS.get(name) or OTHERS[number % len(OTHERS)]
 
 
@@ -66,49 +80,53 @@ def curves(
     y: str,
     name: Callable[[Row], str],
     styles: Callable[[str], dict] = lambda _: {},
-    held: bool = True,
+    extend: bool = True,
 ) -> None:
-    """A line per name: the mean over seeds, in a band from the lowest to the highest.
+    """Draws a line per name: the mean over seeds, in a band from the lowest to the highest.
 
     Args:
-      axes: where to draw.
-      rows: of all seeds.
-      x: the column along the axis.
-      y: the column drawn.
-      name: what a row's line is called.
-      styles: how a line looks, by its name.
-      held: whether a seed that has ended before another goes on with its last value, as a training
-        does; else the mean at an x is of the seeds that have one there.
+      axes: Panel to draw on.
+      rows: Rows of all seeds.
+      x: Column along the horizontal axis.
+      y: Column along the vertical axis.
+      name: Function that returns the name of a row's line.
+      styles: Function that returns matplotlib's line properties for a name.
+      extend: Whether a seed that ended before others keeps its last value, as a training does;
+        otherwise the mean at an x is over the seeds with a value there. Default True.
     """
     series: dict[str, dict] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         series[name(row)][row["seed"]][row[x]] = row[y]
     for number, (label, seeds) in enumerate(series.items()):
         places = sorted({place for curve in seeds.values() for place in curve})
-        columns = [
-            _filled(curve, places) if held else [curve.get(place) for place in places]
-            for curve in seeds.values()
-        ]
-        across = [[value for value in at if value is not None] for at in zip(*columns, strict=True)]
+        filled = [_fill(curve, places) if extend else curve for curve in seeds.values()]
+        values = [[curve[place] for curve in filled if place in curve] for place in places]
         style = {"label": label, "color": color(label, number), "linewidth": 1.6, **styles(label)}
-        axes.plot(places, [mean(at) for at in across], **style)
+        axes.plot(places, [mean(across) for across in values], **style)
         if len(seeds) > 1:
-            low, high = [min(at) for at in across], [max(at) for at in across]
+            low, high = [min(across) for across in values], [max(across) for across in values]
             axes.fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
-def _filled(curve, places):
-    """The values of a curve at all places: what is missing is the value before."""
-    last, filled = None, []
+def _fill(curve: dict[float, float], places: list[float]) -> dict[float, float]:
+    """Returns a curve at all places, where a missing value is the one before it."""
+    filled = {}
+    last = None
     for place in places:
         last = curve.get(place, last)
-        filled.append(last)
+        if last is not None:
+            filled[place] = last
     return filled
 
 
 def log_ticks(axis: Axis, form: str | Formatter) -> None:
-    """Labels a logarithmic axis at 1, 2 and 5 of each decade."""
+    """Labels a logarithmic axis at 1, 2 and 5 of each decade.
+
+    Args:
+      axis: The axis.
+      form: Format of the labels.
+    """
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(form)
     axis.set_minor_formatter(NullFormatter())
@@ -117,18 +135,31 @@ def log_ticks(axis: Axis, form: str | Formatter) -> None:
 def side_by_side(
     axes: Axes, groups: Sequence[str], heights: Mapping[str, Sequence[float]], colors: Sequence[str]
 ) -> None:
-    """A bar per group and series, those of a group beside each other."""
+    """Draws a bar per group and series, those of a group beside each other.
+
+    Args:
+      axes: Panel to draw on.
+      groups: Names of the groups.
+      heights: Height of each group's bar, by the name of the series.
+      colors: Colour of each series.
+    """
     width = 0.8 / len(heights)
     for number, (label, values) in enumerate(heights.items()):
-        aside = width * (number - (len(heights) - 1) / 2)
-        places = [place + aside for place in range(len(groups))]
+        offset = width * (number - (len(heights) - 1) / 2)
+        places = [place + offset for place in range(len(groups))]
         axes.bar(places, values, width=0.95 * width, color=colors[number], label=label)
     axes.set_xticks(range(len(groups)), groups)
     axes.legend()
 
 
 def bars(axes: Axes, heights: dict[str, Sequence[float]], form: str) -> None:
-    """A bar per name, as high as the mean, with a line from the lowest to the highest."""
+    """Draws a bar per name, as high as the mean, with a line from the lowest to the highest.
+
+    Args:
+      axes: Panel to draw on.
+      heights: Values by name.
+      form: Format string of the labels.
+    """
     for number, (name, values) in enumerate(heights.items()):
         middle = mean(values)
         errors = [[middle - min(values)], [max(values) - middle]]

@@ -1,4 +1,4 @@
-"""Probes an exported model: which cells follow a feature, which gates saturate, what goes wrong.
+"""Probes an exported model: cells that track a feature, gates that saturate, and its errors.
 
 Karpathy, Johnson, Fei-Fei, "Visualizing and Understanding Recurrent Networks", arXiv 1506.02078,
 sections 4.2 and 4.4.
@@ -10,39 +10,40 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.experiment import Row, Tables
-from experiments.language_models import WARM, Export
+from experiments.language_models import WARM_UP, Export
 from experiments.text_features import FEATURES
 
 SHOWN = 400
-"""Characters that a cell is drawn over."""
+"""Number of characters that a cell is drawn over."""
 GATES = ("input", "forget", "output")
 DIMENSIONS = ("time", "depth")
 CONFIDENT = 0.5
-"""Probability of the right character below which a prediction is an error."""
+"""Probability of the actual character below which a prediction is an error."""
 KINDS = ("new line", "indentation", "first letter of a word", "rest of a word", "other")
 
 
 def probe(saved_model: str, text: bytes, pieces: int) -> Tables:
-    """Reads pieces of a text by an exported model of bytes, and correlates its cells.
+    """Reads pieces of a text with an exported model of bytes, and correlates its cells.
 
     Args:
-      saved_model: the export.
-      text: the text.
-      pieces: how many to cut from it, evenly spread.
+      saved_model: Directory of the export.
+      text: The text.
+      pieces: Number of pieces to cut from it, evenly spread.
 
     Returns:
-      Tables cells (by feature the cell that follows it best), drawn (its value by character of a
-      piece), gates (share of saturated values by layer, dimension and gate) and errors.
+      The tables `cells` (the cell that tracks each feature best), `drawn` (its value at each
+      character of a piece), `gates` (share of saturated values by layer, dimension and gate) and
+      `errors` (number of errors by kind of character).
     """
     export = Export.load(saved_model)
     cut = export.pieces(text, pieces)
     memories, saturation = [], []
-    for piece in cut:  # one at a time, as all gates of all of them would take gigabytes
-        found = export.signatures["inspect"](
+    for piece in cut:  # one at a time, as all gates of all pieces take gigabytes
+        outputs = export.signatures["inspect"](
             text=tf.constant([piece]), layer=tf.constant([-1]), unit=tf.constant([-1])
         )
-        memories.append(np.tanh(found["memories"].numpy()[0]))  # as h' = o tanh(m) sees them
-        saturation.append(found["saturation"].numpy()[0])
+        memories.append(np.tanh(outputs["memories"].numpy()[0]))  # as in h' = o tanh(m)
+        saturation.append(outputs["saturation"].numpy()[0])
     cells = np.concatenate(memories)  # [characters, layers, units]
     tables: Tables = {"cells": [], "drawn": []}
     for name, feature in FEATURES.items():
@@ -54,7 +55,7 @@ def probe(saved_model: str, text: bytes, pieces: int) -> Tables:
         row = {"feature": name, "layer": layer + 1, "unit": unit}
         tables["cells"].append({**row, "correlation": round(correlation, 4)})
         # The piece over whose beginning the feature varies the most.
-        shown = int(np.argmax([one[:SHOWN].std() for one in values]))
+        shown = int(np.argmax([piece_values[:SHOWN].std() for piece_values in values]))
         drawn = zip(cut[shown][:SHOWN], memories[shown][:, layer, unit], strict=False)
         for position, (code, value) in enumerate(drawn):
             row = {"feature": name, "position": position, "character": chr(code)}
@@ -65,15 +66,15 @@ def probe(saved_model: str, text: bytes, pieces: int) -> Tables:
 
 
 def strongest(cells: np.ndarray, values: np.ndarray) -> tuple[int, int, float] | None:
-    """The cell that follows a feature best.
+    """Finds the cell that tracks a feature best.
 
     Args:
-      cells: `[characters, layers, units]`.
-      values: `[characters]`, of the feature.
+      cells: Values of the cells `[characters, layers, units]`.
+      values: Values of the feature `[characters]`.
 
     Returns:
-      Its layer and unit, and the Pearson correlation, the largest in magnitude; None where the
-      feature is constant.
+      The layer and the unit of the cell, and its Pearson correlation, which is the largest in
+      magnitude; None for a constant feature.
     """
     deviations = values - values.mean()
     if not deviations.any():
@@ -88,7 +89,7 @@ def strongest(cells: np.ndarray, values: np.ndarray) -> tuple[int, int, float] |
 
 
 def _gates(saturation: np.ndarray) -> Iterator[Row]:
-    """Rows of `[layers, dimensions, gates, sides]`."""
+    """Yields the rows of saturated shares `[layers, dimensions, gates, sides]`."""
     for layer, dimension, gate in np.ndindex(saturation.shape[:3]):
         low, high = saturation[layer, dimension, gate]
         yield {
@@ -101,17 +102,21 @@ def _gates(saturation: np.ndarray) -> Iterator[Row]:
 
 
 def _errors(export: Export, cut: Sequence[bytes]) -> Iterator[Row]:
-    """How many of the characters of each kind get less than half of the probability."""
-    probabilities = np.exp(export.score(cut)[:, WARM:]).ravel()
-    kinds = np.concatenate([kinds_of(piece)[WARM:] for piece in cut])
+    """Yields the number of characters of each kind, and of those that are errors."""
+    probabilities = np.exp(export.score(cut)[:, WARM_UP:]).ravel()
+    kinds = np.concatenate([character_kinds(piece)[WARM_UP:] for piece in cut])
     wrong = probabilities < CONFIDENT
     for kind in KINDS:
-        chosen = kinds == KINDS.index(kind)
-        yield {"kind": kind, "count": int(chosen.sum()), "errors": int((wrong & chosen).sum())}
+        of_kind = kinds == KINDS.index(kind)
+        yield {"kind": kind, "count": int(of_kind.sum()), "errors": int((wrong & of_kind).sum())}
 
 
-def kinds_of(text: bytes) -> np.ndarray:
-    """For each character the number of its kind among `KINDS`, by what stands before it."""
+def character_kinds(text: bytes) -> np.ndarray:
+    """Returns the index of each character's kind in `KINDS`, which the text before it decides.
+
+    Args:
+      text: ASCII text.
+    """
     kinds, before, blank = [], "\n", True
     for code in text:
         character = chr(code)
@@ -129,5 +134,5 @@ def kinds_of(text: bytes) -> np.ndarray:
     return np.array(kinds)
 
 
-def _in_word(character):
+def _in_word(character: str) -> bool:
     return character.isascii() and (character.isalnum() or character == "_")

@@ -1,7 +1,7 @@
-"""The report: what each experiment found, with its plots.
+"""Writes the report of the experiments, with their findings and plots.
 
 report.html     one page that opens offline
-report.md       the same for a repository, beside the plots
+report.md       the same as Markdown, with the plots as files
 """
 
 import pathlib
@@ -16,16 +16,16 @@ from experiments.results import Results
 
 PAGES = ("report.html", "report.md")
 LARGE = 1 << 18
-"""Characters of an SVG from which on a PNG of it is the smaller."""
+"""Number of characters of an SVG from which on its PNG is the smaller file."""
 
 
 class Picture(NamedTuple):
-    """A plot as it goes into a page.
+    """A plot on a page.
 
     Attributes:
-      file: the one to show, beside the results.
-      svg: what goes into a page of its own.
-      caption: what it shows.
+      file: Name of the file that report.md shows.
+      svg: Markup that report.html contains.
+      caption: Caption.
     """
 
     file: str
@@ -34,7 +34,14 @@ class Picture(NamedTuple):
 
 
 class Story(NamedTuple):
-    """An experiment as it goes into a page."""
+    """An experiment on a page.
+
+    Attributes:
+      experiment: The experiment.
+      results: Its results.
+      summary: Summary of the results.
+      pictures: Its plots.
+    """
 
     experiment: Experiment
     results: Results
@@ -42,8 +49,14 @@ class Story(NamedTuple):
     pictures: Sequence[Picture]
 
 
-def story(experiment: Experiment, results: Results, folder: pathlib.Path) -> Story:
-    """Draws each plot as PNG and SVG into a folder, and says what a page tells."""
+def make_story(experiment: Experiment, results: Results, folder: pathlib.Path) -> Story:
+    """Draws the plots of an experiment as PNG and SVG, and returns what a page shows of it.
+
+    Args:
+      experiment: The experiment.
+      results: Its results.
+      folder: Folder of the plots.
+    """
     pictures = []
     for plot in experiment.plots:
         figure = plot.draw(results.tables)
@@ -51,18 +64,25 @@ def story(experiment: Experiment, results: Results, folder: pathlib.Path) -> Sto
         path = folder / f"{plot.name}.svg"
         figure.savefig(path, metadata={"Date": None})
         svg = path.read_text(encoding="utf-8")
-        # Ids are unique in one picture only, and the first two lines are of a file, not of a page.
-        own = f"{experiment.name}-{plot.name}-"
+        # Ids must be unique on the page, and the prolog belongs to a file only.
+        prefix = f"{experiment.name}-{plot.name}-"
         svg = svg[svg.index("<svg") :]
         file = f"{plot.name}.{'svg' if len(svg) < LARGE else 'png'}"
         for reference in ('id="', "url(#", 'href="#'):
-            svg = svg.replace(reference, reference + own)
-        pictures.append(Picture(file, markupsafe.Markup(svg), plot.caption))
-    return Story(experiment, results, experiment.summarize(results.tables), pictures)
+            svg = svg.replace(reference, reference + prefix)
+        pictures.append(Picture(file=file, svg=markupsafe.Markup(svg), caption=plot.caption))
+    summary = experiment.summarize(results.tables)
+    return Story(experiment=experiment, results=results, summary=summary, pictures=pictures)
 
 
 def write(stories: Sequence[Story], scale: str, folder: pathlib.Path) -> None:
-    """Writes the pages."""
+    """Writes the pages of a report.
+
+    Args:
+      stories: The experiments.
+      scale: Their scale.
+      folder: Folder of the pages.
+    """
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
         autoescape=lambda name: ".html" in name,
@@ -74,10 +94,10 @@ def write(stories: Sequence[Story], scale: str, folder: pathlib.Path) -> None:
         (folder / name).write_text(page, encoding="utf-8")
 
 
-def _minutes(story):
+def _minutes(story: Story) -> str:
     return f"{story.results.seconds / 60:,.0f}"
 
 
-def _commit(story):
+def _commit(story: Story) -> str:
     commit, dirty, _ = story.results.commit.partition("-dirty")
     return commit[:12] + (", with changes" if dirty else "")

@@ -1,7 +1,7 @@
-"""The results of an experiment as files.
+"""Writes and reads the results of an experiment.
 
 results.json      all measurements, with commit, machine and time
-<table>.csv       each table of measurements, tidy
+<table>.csv       one table of measurements, with a row per observation
 """
 
 import csv
@@ -15,6 +15,7 @@ from model.errors import InputError
 
 RESULTS = "results.json"
 FORMAT = 1
+"""Version of the format of results.json."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +23,14 @@ class Results:
     """The measurements of one experiment at one scale.
 
     Attributes:
-      experiment: its name.
-      scale: its scale.
-      commit: of the code that measured.
-      machine: what it ran on.
-      finished: when, ISO 8601 in UTC.
-      seconds: that all points took together when they were measured.
-      tables: the measurements.
-      format: of the file.
+      experiment: Name of the experiment.
+      scale: Scale of the experiment.
+      commit: Commit of the code that measured.
+      machine: Description of the machine.
+      finished: Time of the last measurement, ISO 8601 in UTC.
+      seconds: Sum of the seconds that the points took when they were measured.
+      tables: Measurements.
+      format: Version of the format.
     """
 
     experiment: str
@@ -43,7 +44,12 @@ class Results:
 
 
 def write(results: Results, folder: pathlib.Path) -> None:
-    """Writes results.json, and a CSV file per table."""
+    """Writes results.json and a CSV file per table.
+
+    Args:
+      results: Results to write.
+      folder: Folder of the files, which is created where it is missing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in results.tables.items():
         columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -56,20 +62,25 @@ def write(results: Results, folder: pathlib.Path) -> None:
 
 
 def read(folder: pathlib.Path) -> Results:
-    """The results in a folder.
+    """Reads the results in a folder.
+
+    Args:
+      folder: Folder of the files.
 
     Raises:
-      InputError: if there are none, or they are damaged or of another version.
+      InputError: If there are none, or they are damaged or of another version.
     """
     path = folder / RESULTS
     again = f"run `python -m experiments run {folder.name} --scale {folder.parent.name}`"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found = content.get("format")
-        if found == FORMAT:
+        file_format = content.get("format")
+        if file_format == FORMAT:
             return Results(**content)
     except FileNotFoundError as error:
         raise InputError(f"there are no results at {path}; {again}") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged; {again}") from error
-    raise InputError(f"{path} is of another version of this project (format {found}); {again}")
+    raise InputError(
+        f"{path} is of another version of this project (format {file_format}); {again}"
+    )

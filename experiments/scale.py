@@ -1,4 +1,4 @@
-"""The sizes of an experiment."""
+"""The scales at which an experiment can run."""
 
 from typing import Literal
 

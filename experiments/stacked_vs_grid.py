@@ -1,5 +1,6 @@
-"""Stacked against grid: character models of one text, by depth, with and without dropout."""
+"""Stacked LSTMs against grids: character models by depth, with and without dropout."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,23 +16,23 @@ from pipeline.settings import DataConfig, Settings, load_preset
 from pipeline.store.artifacts import Store
 
 PRESETS = {"grid": "enwik8-grid3", "stacked": "enwik8-stacked3"}
-"""What all models are trained like, but for what a scale makes smaller."""
+"""Presets of the models, of which a scale changes some settings."""
 
 MAIN, WIDE, SWEEP = "equal width", "equal parameters", "depth"
 
 
 class Size(NamedTuple):
-    """What is measured at one scale.
+    """The comparison at one scale.
 
     Attributes:
-      layers: depths of the main comparison.
-      units: widths of the grids, and of the stacked nets that are not widened.
-      dropout: rates.
-      seeds: how many trainings of each.
-      sweep: how many trainings of each depth of the sweep; deepest first.
-      sweep_units: widths in it.
-      sweep_steps: updates in it.
-      training: what is otherwise than in the presets.
+      layers: Depths of the main comparison.
+      units: Width of the grids, and of the stacked nets that are not widened.
+      dropout: Dropout rates.
+      seeds: Number of trainings of each model.
+      sweep: Number of trainings of each depth of the sweep; deepest first.
+      sweep_units: Width of the nets of the sweep.
+      sweep_steps: Number of updates of the trainings of the sweep.
+      training: Settings of the training that differ from the presets.
     """
 
     layers: Sequence[int]
@@ -101,28 +102,46 @@ def settings(
     seed: int,
     **training: Any,
 ) -> Settings:
-    """The seed's settings at a smaller size; float32, so that all models have the same."""
-    own = {"layers": layers, "units": units, "dropout": dropout, "seed": seed}
+    """Returns the settings of a model: those of its preset at another size, in float32.
+
+    Args:
+      size: Scale of the comparison.
+      architecture: "grid" or "stacked".
+      layers: Number of layers.
+      units: Width of the layers.
+      dropout: Dropout rate.
+      seed: Seed of the training.
+      training: Further settings that differ from the preset.
+    """
+    net = {"layers": layers, "units": units, "dropout": dropout, "seed": seed}
     fixed = {"dtype": "float32", "quantize": False, "recompute": 0}
-    return load_preset(PRESETS[architecture], {**fixed, **size.training, **training, **own})
+    return load_preset(PRESETS[architecture], {**fixed, **size.training, **training, **net})
 
 
 def data() -> DataConfig:
-    """How all models' text is split."""
+    """Returns how the text is split, for all models."""
     return load_preset(PRESETS["grid"]).data
 
 
 def prepare(store: Store, _: Scale, inputs: Inputs) -> None:
-    """Makes the examples that all models are trained on."""
+    """Writes the examples that all models are trained on."""
     language_models.examples_of(store, inputs.text, data())
 
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
-    """The main comparison, the stacked nets without dropout at the grids' parameters, the sweep."""
+    """Returns the points of the main comparison, the widened stacked nets and the sweep."""
     size = SCALES[scale]
 
-    def point(comparison, architecture, layers, units, dropout, seed, **training):
-        chosen = settings(size, architecture, layers, units, dropout, seed, **training)
+    def point(
+        comparison: str,
+        architecture: str,
+        layers: int,
+        units: int,
+        dropout: float,
+        seed: int,
+        **training: Any,
+    ) -> Point:
+        model = settings(size, architecture, layers, units, dropout, seed, **training)
         labels = {
             "comparison": comparison,
             "model": architecture,
@@ -131,44 +150,45 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
             "dropout": dropout,
             "seed": seed,
         }
-        return Point(labels, partial(language_models.measure, text=inputs.text, settings=chosen))
+        measure = partial(language_models.measure, text=inputs.text, settings=model)
+        return Point(labels=labels, measure=measure)
 
-    found = []
+    points = []
     for seed in inputs.seeds(size.seeds):
         for layers in size.layers:
-            for dropout in size.dropout:
-                for architecture in PRESETS:
-                    found.append(point(MAIN, architecture, layers, size.units, dropout, seed))
+            for dropout, architecture in itertools.product(size.dropout, PRESETS):
+                points.append(point(MAIN, architecture, layers, size.units, dropout, seed))
             wide = widened(size.units, layers)
-            found.append(point(WIDE, "stacked", layers, wide, min(size.dropout), seed))
+            points.append(point(WIDE, "stacked", layers, wide, min(size.dropout), seed))
     steps = {"steps": size.sweep_steps, "validate_every": size.sweep_steps // 2}
     for layers, seeds in size.sweep.items():
-        for architecture in PRESETS:
-            for seed in inputs.seeds(seeds):
-                found.append(
-                    point(SWEEP, architecture, layers, size.sweep_units, 0.0, seed, **steps)
-                )
-    return found
+        for architecture, seed in itertools.product(PRESETS, inputs.seeds(seeds)):
+            points.append(point(SWEEP, architecture, layers, size.sweep_units, 0.0, seed, **steps))
+    return points
 
 
 def widened(units: int, layers: int) -> int:
-    """Units of a stacked net with as many weights in its layers as a grid tied along depth.
+    """Returns the width of a stacked net with as many weights as a grid that is tied along depth.
 
     A grid has 8 units^2 weights along time per layer and as many along depth in all; a stacked net
     has 8 units^2 per layer.
+
+    Args:
+      units: Width of the grid.
+      layers: Number of layers of both.
     """
     return round(units * math.sqrt((layers + 1) / layers))
 
 
-def name(row: Row) -> str:
-    """A model, as plots and tables call it."""
+def model_name(row: Row) -> str:
+    """Returns the name of a row's model in plots and tables."""
     dropout = f", dropout {row['dropout']}" if row["dropout"] else ""
     wide = ", widened" if row["comparison"] == WIDE else ""
     return f"{row['model']} {row['layers']}x{row['units']}{wide}{dropout}"
 
 
-def of(rows: Sequence[Row], *comparisons: str, **labels: Any) -> list[Row]:
-    """The rows of these comparisons with these labels."""
+def select(rows: Sequence[Row], *comparisons: str, **labels: Any) -> list[Row]:
+    """Returns the rows of some comparisons with some labels."""
     return [
         row
         for row in rows
@@ -177,43 +197,49 @@ def of(rows: Sequence[Row], *comparisons: str, **labels: Any) -> list[Row]:
 
 
 def means(rows: Sequence[Row], column: str) -> dict[str, float]:
-    """The mean of a column over seeds, by model."""
+    """Returns the mean of a column over seeds, by model."""
     values: dict[str, list[float]] = {}
     for row in rows:
-        values.setdefault(name(row), []).append(row[column])
-    return {model: mean(found) for model, found in values.items()}
+        values.setdefault(model_name(row), []).append(row[column])
+    return {model: mean(column_values) for model, column_values in values.items()}
 
 
-def at_equal_time(tables: Tables, one: str, other: str) -> tuple[float, float, float]:
-    """The lowest losses of two models until the faster one has ended, and when that was."""
+def best_at_equal_time(tables: Tables, first: str, second: str) -> tuple[float, float, float]:
+    """Returns the lowest losses of two models until the faster one ends, and its seconds.
+
+    Args:
+      tables: Measurements.
+      first: Name of one model.
+      second: Name of the other.
+    """
     curves = {}
-    for model in (one, other):
-        rows = [row for row in tables["curves"] if name(row) == model]
+    for model in (first, second):
+        rows = [row for row in tables["curves"] if model_name(row) == model]
         curves[model] = [(row["seconds"], row["loss"]) for row in rows]
     end = min(max(seconds for seconds, _ in curve) for curve in curves.values())
     best = [
         min((loss for seconds, loss in curves[model] if seconds <= end), default=math.nan)
-        for model in (one, other)
+        for model in (first, second)
     ]
     return best[0], best[1], end
 
 
 def summarize(tables: Tables) -> Summary:
-    """Relative differences to the best stacked model, at equal updates, parameters and time."""
-    losses = means(of(tables["models"], MAIN), "loss")
-    wide = means(of(tables["models"], WIDE), "loss")
+    """Summarizes the differences to the best stacked models at equal updates, weights and time."""
+    losses = means(select(tables["models"], MAIN), "loss")
+    wide = means(select(tables["models"], WIDE), "loss")
     grid = min((m for m in losses if m.startswith("grid")), key=losses.get)
     stacked = min((m for m in losses if m.startswith("stacked")), key=losses.get)
     widest = min(wide, key=wide.get)
-    deepest = max(row["layers"] for row in of(tables["models"], MAIN))
-    plain = of(tables["models"], MAIN, layers=deepest, dropout=0.0)
+    deepest = max(row["layers"] for row in select(tables["models"], MAIN))
+    plain = select(tables["models"], MAIN, layers=deepest, dropout=0.0)
     deep = {
         architecture: mean(row["loss"] for row in plain if row["model"] == architecture)
         for architecture in PRESETS
     }
-    ours, theirs, seconds = at_equal_time(tables, grid, stacked)
+    ours, theirs, seconds = best_at_equal_time(tables, grid, stacked)
 
-    def difference(loss, reference):
+    def difference(loss: float, reference: float) -> str:
         percent = 100 * (1 - loss / reference)
         return f"{abs(percent):.2f}% {'lower' if percent > 0 else 'higher'}"
 
@@ -227,14 +253,14 @@ def summarize(tables: Tables) -> Summary:
         f"With {deepest} layers and no dropout the grid ends at {deep['grid']:.4f}, "
         f"{difference(deep['grid'], losses[stacked])} than the best stacked model, and the stacked "
         f"net at {deep['stacked']:.4f}.",
-        _told_of_sweep(tables),
+        _sweep_sentence(tables),
     ]
     rows = []
-    for row in of(tables["models"], MAIN, WIDE):
+    for row in select(tables["models"], MAIN, WIDE):
         reference = losses[stacked]
         rows.append(
             (
-                name(row),
+                model_name(row),
                 str(row["seed"]),
                 f"{row['parameters']:,}",
                 f"{row['loss']:.4f}",
@@ -243,15 +269,19 @@ def summarize(tables: Tables) -> Summary:
             )
         )
     header = ("model", "seed", "parameters", "nats per character", "to best stacked", "seconds")
-    texts = {f"A text by {name(row)}": row["text"] for row in of(tables["models"], MAIN, seed=0)}
-    return Summary(sentences, header, rows, texts)
+    texts = {
+        f"A text by {model_name(row)}": row["text"]
+        for row in select(tables["models"], MAIN, seed=0)
+    }
+    return Summary(sentences=sentences, header=header, rows=rows, texts=texts)
 
 
-def _told_of_sweep(tables):
-    """Says how deep each architecture trains: in the mean, within a tenth of its best depth."""
+def _sweep_sentence(tables: Tables) -> str:
+    """Returns how deep each architecture trains: to within a tenth of its best mean loss."""
     parts = []
+    units = select(tables["models"], SWEEP)[0]["units"]
     for architecture in PRESETS:
-        rows = of(tables["models"], SWEEP, model=architecture)
+        rows = select(tables["models"], SWEEP, model=architecture)
         losses = {
             layers: mean(row["loss"] for row in rows if row["layers"] == layers)
             for layers in distinct(rows, "layers")
@@ -259,46 +289,42 @@ def _told_of_sweep(tables):
         best = min(losses.values())
         deepest = max(layers for layers, loss in losses.items() if loss < 1.1 * best)
         parts.append(
-            f"{architecture} nets of {of(tables['models'], SWEEP)[0]['units']} units train up to "
+            f"{architecture} nets of {units} units train up to "
             f"{deepest} layers (of {max(losses)} tried) to within 10% of their best, {best:.3f}"
         )
     return "In the sweep over depths " + "; ".join(parts) + "."
 
 
 def draw_curves(tables: Tables) -> Figure:
-    """Validation curves, in a panel per depth."""
-    rows = of(tables["curves"], MAIN, WIDE)
+    """Draws validation curves, in a panel per depth."""
+    rows = select(tables["curves"], MAIN, WIDE)
     depths = sorted({row["layers"] for row in rows})
     figure, axes = plots.panels(len(depths), height=4.0, width=5.5)
     for axis, depth in zip(axes, depths, strict=True):
-        chosen = [row for row in rows if row["layers"] == depth]
-        plots.curves(axis, chosen, "characters", "loss", name, _style)
-        axis.set(title=f"{depth} layers", xlabel="characters read")
+        at_depth = [row for row in rows if row["layers"] == depth]
+        plots.curves(axis, at_depth, "characters", "loss", model_name, _style)
+        axis.set(title=f"{depth} layers", xlabel="training characters")
         axis.legend(fontsize=7)
     axes[0].set_ylabel("validation loss, nats per character")
     return figure
 
 
-def _style(label):
+def _style(label: str) -> dict[str, str]:
     line = "--" if "widened" in label else ":" if "dropout" in label else "-"
     return {"color": plots.COLORS[label.split()[0]], "linestyle": line}
 
 
 def draw_gradients(tables: Tables) -> Figure:
-    """The norm of each layer's gradient over training, of the deepest nets without dropout."""
-    rows = of(tables["gradients"], MAIN, seed=0, dropout=0.0)
+    """Draws the norm of each layer's gradient, of the deepest nets without dropout."""
+    rows = select(tables["gradients"], MAIN, seed=0, dropout=0.0)
     deepest = max(row["layers"] for row in rows)
     figure, axes = plots.panels(len(PRESETS), height=3.4, width=5.0)
     for axis, architecture in zip(axes, PRESETS, strict=True):
         for layer in range(1, deepest + 1):
-            found = [
-                (row["step"], row["norm"])
-                for row in rows
-                if (row["model"], row["layers"], row["layer"]) == (architecture, deepest, layer)
-            ]
+            norms = _layer_norms(rows, architecture, deepest, layer)
             shade = 0.25 + 0.75 * layer / deepest
             axis.plot(
-                *zip(*found, strict=True),
+                *zip(*norms, strict=True),
                 color=plots.COLORS[architecture],
                 alpha=shade,
                 linewidth=1.2,
@@ -311,10 +337,16 @@ def draw_gradients(tables: Tables) -> Figure:
     return figure
 
 
+def _layer_norms(rows: list[Row], *labels: str | int) -> list[tuple[int, float]]:
+    """Returns the steps and norms of rows with an architecture, a depth and a layer."""
+    selected = [r for r in rows if (r["model"], r["layers"], r["layer"]) == labels]
+    return [(row["step"], row["norm"]) for row in selected]
+
+
 def draw_depths(tables: Tables) -> Figure:
-    """The loss over depth."""
+    """Draws the loss over depth."""
     figure, (axis,) = plots.panels(1, width=6)
-    rows = sorted(of(tables["models"], SWEEP), key=lambda row: row["layers"])
+    rows = sorted(select(tables["models"], SWEEP), key=lambda row: row["layers"])
     plots.curves(
         axis,
         rows,
@@ -322,7 +354,7 @@ def draw_depths(tables: Tables) -> Figure:
         "loss",
         lambda row: row["model"],
         lambda _: {"marker": "o"},
-        held=False,
+        extend=False,
     )
     axis.set(xlabel="layers", ylabel="validation loss, nats per character")
     axis.legend()
@@ -330,24 +362,20 @@ def draw_depths(tables: Tables) -> Figure:
 
 
 def draw_classes(tables: Tables) -> Figure:
-    """The loss by class of character, of the best depths without dropout."""
-    rows = of(tables["classes"], MAIN, dropout=0.0)
-    models = of(tables["models"], MAIN, dropout=0.0)
+    """Draws the loss by class of character, of the best depths without dropout."""
+    rows = select(tables["classes"], MAIN, dropout=0.0)
+    models = select(tables["models"], MAIN, dropout=0.0)
     names = distinct(rows, "class")
     figure, (axis,) = plots.panels(1, width=8)
     losses = {}
     for architecture in PRESETS:
-        depth = min((r for r in models if r["model"] == architecture), key=lambda r: r["loss"])[
-            "layers"
-        ]
-        losses[f"{architecture}, {depth} layers"] = [
-            mean(
-                row["loss"]
-                for row in rows
-                if (row["model"], row["layers"], row["class"]) == (architecture, depth, one)
-            )
-            for one in names
-        ]
+        of_model = [row for row in models if row["model"] == architecture]
+        depth = min(of_model, key=lambda row: row["loss"])["layers"]
+        by_class: dict[str, list[float]] = {character_class: [] for character_class in names}
+        for row in rows:
+            if (row["model"], row["layers"]) == (architecture, depth):
+                by_class[row["class"]].append(row["loss"])
+        losses[f"{architecture}, {depth} layers"] = list(map(mean, by_class.values()))
     plots.side_by_side(
         axis, names, losses, [plots.COLORS[architecture] for architecture in PRESETS]
     )
@@ -356,35 +384,36 @@ def draw_classes(tables: Tables) -> Figure:
 
 
 EXPERIMENT = Experiment(
-    "stacked-vs-grid",
-    "Character models: stacked against grid",
-    "On 100 million characters of Wikipedia a 6-layer Grid LSTM of 1000 units ends 4.61% lower in "
-    "validation loss than the best stacked LSTM; without dropout a 6-layer stacked LSTM stays at "
-    "3.53 nats, and a 6-layer grid trains (the Torch7 Grid LSTM on top of char-rnn).",
-    points,
-    summarize,
-    (
+    name="stacked-vs-grid",
+    title="Character models: stacked against grid",
+    claim="On 100 million characters of Wikipedia a 6-layer Grid LSTM of 1000 units ends 4.61% "
+    "lower in validation loss than the best stacked LSTM; without dropout a 6-layer stacked LSTM "
+    "stays at 3.53 nats, and a 6-layer grid trains (the Torch7 Grid LSTM on top of char-rnn).",
+    points=points,
+    summarize=summarize,
+    plots=(
         Plot(
-            "curves",
-            "Validation loss over the characters read; mean and range over seeds.",
-            draw_curves,
+            name="curves",
+            caption="Validation loss over the training characters; mean and range over seeds.",
+            draw=draw_curves,
         ),
         Plot(
-            "gradients",
-            "The norm of the gradient of each layer's own weights, the deepest nets without "
-            "dropout; the top layer is the darkest.",
-            draw_gradients,
+            name="gradients",
+            caption="The norm of the gradient of each layer's own weights, the deepest nets "
+            "without dropout; the top layer is the darkest.",
+            draw=draw_gradients,
         ),
         Plot(
-            "depths",
-            "Validation loss of small nets by depth, without dropout; mean and range over seeds.",
-            draw_depths,
+            name="depths",
+            caption="Validation loss of small nets by depth, without dropout; mean and range over "
+            "seeds.",
+            draw=draw_depths,
         ),
         Plot(
-            "classes",
-            "Loss on the eval split by the class of the character predicted, without dropout, at "
-            "the best depth of each.",
-            draw_classes,
+            name="classes",
+            caption="Loss on the eval split by the class of the character predicted, without "
+            "dropout, at the best depth of each.",
+            draw=draw_classes,
         ),
     ),
     outcomes="models",

@@ -1,18 +1,19 @@
-"""What a task is to the nets that learn it."""
+"""The protocol of tasks, from whose examples nets learn."""
 
 from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
 UNCOUNTED = -1
+"""Label of a step that does not count."""
 
 
 class Examples(NamedTuple):
-    """Inputs and what is to be said of them.
+    """Inputs and their labels.
 
     Attributes:
-      inputs: `[size, ...]`, float32.
-      labels: `[size]` or `[size, steps]`, int32, classes; `UNCOUNTED` where none is asked for.
+      inputs: Inputs `[size, ...]`, float32.
+      labels: Classes `[size]` or `[size, steps]`, int32; `UNCOUNTED` for steps that do not count.
     """
 
     inputs: tf.Tensor
@@ -20,20 +21,24 @@ class Examples(NamedTuple):
 
 
 class Task(Protocol):
-    """Something to be learned from examples; a dataclass, whose fields say which.
+    """A task to learn from examples; a dataclass whose fields are its parameters.
 
     Attributes:
-      classes: how many there are.
+      classes: Number of classes.
     """
 
     classes: int
 
     def draw(self, seed: tf.Tensor, size: int) -> Examples:
-        """Examples to train on.
+        """Draws examples to train on.
 
-        They are a pure function of the seed, `[2]`, int32, so batch number n of a training is the
-        same after a kill and whatever was drawn before it.
+        They are a pure function of the seed, so that batch n of a training is the same after a kill
+        and whatever was drawn before it.
+
+        Args:
+          seed: Seed `[2]`, int32.
+          size: Number of examples.
         """
 
     def held_out(self) -> Examples:
-        """Examples to test on, the same each time."""
+        """Returns the examples to test on, which are always the same."""

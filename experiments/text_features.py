@@ -1,7 +1,7 @@
-"""What a reader of code or prose keeps in mind, as numbers by character.
+"""Features of text that a reader of code or prose keeps track of, as numbers per character.
 
 After Karpathy, Johnson, Fei-Fei, "Visualizing and Understanding Recurrent Networks", arXiv
-1506.02078, section 4.2. Each feature is of the text up to and with the character.
+1506.02078, section 4.2. Each feature is a function of the text up to and including the character.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,10 @@ OPENING, CLOSING = b"([{", b")]}"
 
 
 def in_quotes(text: bytes) -> np.ndarray:
-    """1 between double quotes, the opening one included, and 0 elsewhere; none outlives a line."""
+    """Returns 1 between double quotes, from the opening one on, and 0 elsewhere.
+
+    A line feed closes a quote.
+    """
     inside, values = False, []
     for code in text:
         if code == ord('"'):
@@ -24,7 +27,7 @@ def in_quotes(text: bytes) -> np.ndarray:
 
 
 def bracket_depth(text: bytes) -> np.ndarray:
-    """How many round, square and curly brackets are open."""
+    """Returns the number of open round, square and curly brackets."""
     depth, values = 0, []
     for code in text:
         if code in OPENING:
@@ -36,7 +39,7 @@ def bracket_depth(text: bytes) -> np.ndarray:
 
 
 def line_position(text: bytes) -> np.ndarray:
-    """Characters since the last line feed."""
+    """Returns the number of characters since the last line feed."""
     position, values = 0, []
     for code in text:
         position = 0 if code == ord("\n") else position + 1
@@ -45,7 +48,7 @@ def line_position(text: bytes) -> np.ndarray:
 
 
 def indentation(text: bytes) -> np.ndarray:
-    """Spaces that the line has begun with."""
+    """Returns the number of spaces at the beginning of the line."""
     spaces, beginning, values = 0, True, []
     for code in text:
         if code == ord("\n"):

@@ -1,1 +1,1 @@
-"""Everything that answers requests: the exported SavedModel, a server and a client."""
+"""Serving of character models: the exported SavedModel, the embedded server and the clients."""

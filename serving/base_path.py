@@ -8,8 +8,12 @@ import tensorflow as tf
 from model.errors import InputError
 
 
-def versions(base_path: str) -> list[int]:
-    """The complete versions under a base path, ascending."""
+def list_versions(base_path: str) -> list[int]:
+    """Returns the numbers of the complete versions under a base path, ascending.
+
+    Args:
+      base_path: Directory with a directory per version; it may not exist yet.
+    """
     gfile = tf.io.gfile
     names = []
     with contextlib.suppress(tf.errors.NotFoundError):  # a base path may appear later
@@ -22,13 +26,19 @@ def versions(base_path: str) -> list[int]:
     )
 
 
+versions = list_versions  # the name by which the pipeline imports it
+
+
 def require_versions(base_path: str) -> None:
-    """Checks that there is something to serve.
+    """Checks that there is a version under a base path.
+
+    Args:
+      base_path: Directory with a directory per version.
 
     Raises:
-      InputError: if not.
+      InputError: If there is none.
     """
-    if not versions(base_path):
+    if not list_versions(base_path):
         raise InputError(
             f"{base_path} holds no model version; push one with `python -m pipeline run`, or give "
             "the directory above the version directories"

@@ -3,6 +3,9 @@
 MAX_LENGTH = 10_000
 """Largest number of characters of a prompt or a scored text, and of a generated text."""
 
+MAX_STOP = 16
+"""Largest number of characters of a stop string; `model.language_model.sampling` has the same."""
+
 MAX_ALTERNATIVES = 20
 """Largest number of alternatives reported for each generated character."""
 

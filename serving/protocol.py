@@ -4,38 +4,61 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from serving.tensors import array_of
+from serving.generate_inputs import DEFAULTS, SAMPLING_INPUTS, GenerateInput
+from serving.tensors import fill_proto, to_array
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+"""Method names of the signatures for classification and regression."""
 
 
-class Choices(NamedTuple):
-    """How `generate` chooses characters; see `served_model.ServedModel.generate`.
+class SamplingParams(NamedTuple):
+    """Parameters of sampling, the same for all texts of a request.
 
-    Row n of a request uses the seed `seed + n`.
+    Example:
+
+    >>> from serving.client import SamplingParams
+    >>> params = SamplingParams(temperature=0.8, top_k=40, seed=7)
+    >>> params.top_p
+    1.0
+    >>> params._replace(temperature=0.0).temperature
+    0.0
+
+    Attributes:
+      temperature: Divisor of the logits; 0 takes the likeliest character. Default 1.
+      top_k: Number of likeliest characters to draw from; 0 for all. Default 0.
+      top_p: Probability mass, in (0, 1], of the likeliest characters to draw from. Default 1.
+      seed: Seed of the random numbers; the same seed gives the same text. Row n of a request
+        uses `seed + n`. Default 0.
+      stop: String of at most 16 characters that ends the text, which includes it; an empty
+        string for none. Default "".
+      alternatives: Number of likeliest characters to report at each position, at most 20.
+        Default 0.
     """
 
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-    stop: str | bytes = b""
-    alternatives: int = 0
+    temperature: float = DEFAULTS["temperature"]
+    top_k: int = DEFAULTS["top_k"]
+    top_p: float = DEFAULTS["top_p"]
+    seed: int = DEFAULTS["seed"]
+    stop: str | bytes = DEFAULTS["stop"]
+    alternatives: int = DEFAULTS["alternatives"]
+
+
+Choices = SamplingParams  # the name by which pipeline.reports.sample imports it
 
 
 class Text(NamedTuple):
     """A generated text, or a piece of one.
 
     Attributes:
-      text: what was added to the prompt.
-      stopped: whether the stop string ended it.
-      log_probabilities: `[characters]`, ln p of each added character.
-      alternatives: `[characters, k]`, the likeliest characters at each place, the likeliest first.
-      alternative_log_probabilities: `[characters, k]`, theirs.
-      state: `[state_size]`, what the text has left behind, to go on from.
+      text: Characters added to the prompt, as bytes.
+      stopped: Whether the stop string ended the text.
+      log_probabilities: Array `[characters]`, ln p of each added character.
+      alternatives: Array `[characters, k]`, the likeliest characters at each position, the
+        likeliest first.
+      alternative_log_probabilities: Array `[characters, k]`, ln p of the alternatives.
+      state: Array `[state_size]`, the state after the text, from which a request can continue it.
     """
 
     text: bytes
@@ -47,11 +70,11 @@ class Text(NamedTuple):
 
 
 class Score(NamedTuple):
-    """How well a text is predicted.
+    """The score of a text: how well a model predicts it.
 
     Attributes:
-      bits_per_character: the mean of -log2 p.
-      log_probabilities: `[characters]`, ln p of each character.
+      bits_per_character: Mean of -log2 p over the characters.
+      log_probabilities: Array `[characters]`, ln p of each character.
     """
 
     bits_per_character: float
@@ -61,10 +84,17 @@ class Score(NamedTuple):
 def predict_request(
     model_name: str,
     signature: str,
-    inputs: Mapping[str, object],
+    inputs: Mapping[str, np.ndarray],
     version: int | str | None = None,
 ) -> predict_pb2.PredictRequest:
-    """A request with arrays as inputs, for the newest version or the one of a number or label."""
+    """Builds a request to Predict.
+
+    Args:
+      model_name: Name of the model.
+      signature: Name of the signature.
+      inputs: Arrays by the names of the signature's inputs.
+      version: Number or label of the version; None for the newest.
+    """
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model_name
     request.model_spec.signature_name = signature
@@ -72,69 +102,74 @@ def predict_request(
         request.model_spec.version_label = version
     elif version is not None:
         request.model_spec.version.value = version
-    for name, value in inputs.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    for name, array in inputs.items():
+        fill_proto(request.inputs[name], np.asarray(array))
     return request
 
 
-def outputs_of(response: predict_pb2.PredictResponse) -> dict[str, np.ndarray]:
-    """The outputs of a signature as arrays."""
-    return {name: array_of(value) for name, value in response.outputs.items()}
+def read_outputs(response: predict_pb2.PredictResponse) -> dict[str, np.ndarray]:
+    """Returns the outputs of a signature as arrays, by name."""
+    return {name: to_array(value) for name, value in response.outputs.items()}
 
 
 def generate_request(
     model_name: str,
     prompts: Sequence[str | bytes],
     length: int,
-    choices: Choices = Choices(),  # noqa: B008  a tuple, which nobody can change
+    params: SamplingParams = SamplingParams(),  # noqa: B008  immutable
     states: np.ndarray | None = None,
     version: int | str | None = None,
 ) -> predict_pb2.PredictRequest:
-    """A request to continue prompts, or texts that have left the given states behind.
+    """Builds a request to `generate`. Default values are omitted.
 
-    What is as the signature has it by default is left out.
+    Args:
+      model_name: Name of the model.
+      prompts: Texts to continue.
+      length: Number of characters to add to each.
+      params: Parameters of sampling.
+      states: States of the texts before the prompts, `[prompts, state_size]`; None for new texts.
+      version: Number or label of the version; None for the newest.
     """
     inputs = {
-        "prompt": strings(prompts),
+        "prompt": to_bytes_array(prompts),
         "length": np.array([length], np.int32),
-        "seed": choices.seed + np.arange(len(prompts), dtype=np.int64),
+        "seed": params.seed + np.arange(len(prompts), dtype=np.int64),
     }
-    default = Choices()
-    for name, dtype in (
-        ("temperature", np.float32),
-        ("top_k", np.int32),
-        ("top_p", np.float32),
-        ("alternatives", np.int32),
-    ):
-        if getattr(choices, name) != getattr(default, name):
-            inputs[name] = np.array([getattr(choices, name)], dtype)
-    if choices.stop:
-        inputs["stop"] = strings([choices.stop])
+    for row in SAMPLING_INPUTS:
+        array = _one_row(row, getattr(params, row.name))
+        if row.name not in inputs and not np.array_equal(array, _one_row(row, row.default)):
+            inputs[row.name] = array
     if states is not None:
         inputs["state"] = states
     return predict_request(model_name, "generate", inputs, version)
 
 
-def texts_of(response: predict_pb2.PredictResponse) -> list[Text]:
-    """The answer to a `generate_request`."""
-    outputs = outputs_of(response)
-    counts = outputs["characters"]
-    per_character = "log_probabilities", "alternatives", "alternative_log_probabilities"
-    return [
-        Text(
-            outputs["text"][row],
-            bool(outputs["stopped"][row]),
-            *(outputs[name][row, : counts[row]] for name in per_character),
-            outputs["state"][row],
+def _one_row(row: GenerateInput, value: str | bytes | float) -> np.ndarray:
+    """Returns the value of an input as an array `[1]`."""
+    return to_bytes_array([value]) if row.dtype == "string" else np.array([value], row.dtype)
+
+
+def read_texts(response: predict_pb2.PredictResponse) -> list[Text]:
+    """Returns the texts in the answer to a `generate_request`, one per prompt."""
+    outputs = read_outputs(response)
+    texts = []
+    for row, count in enumerate(outputs["characters"]):
+        texts.append(
+            Text(
+                text=outputs["text"][row],
+                stopped=bool(outputs["stopped"][row]),
+                log_probabilities=outputs["log_probabilities"][row, :count],
+                alternatives=outputs["alternatives"][row, :count],
+                alternative_log_probabilities=outputs["alternative_log_probabilities"][row, :count],
+                state=outputs["state"][row],
+            )
         )
-        for row in range(len(counts))
-    ]
+    return texts
 
 
-def strings(values: Sequence[str | bytes]) -> np.ndarray:
-    """Texts as bytes."""
+def to_bytes_array(texts: Sequence[str | bytes]) -> np.ndarray:
+    """Returns texts as an array `[texts]` of bytes, of which strings are encoded as UTF-8."""
     encoded = [
-        value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-        for value in values
+        text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text for text in texts
     ]
     return np.array(encoded, object)

@@ -1,9 +1,9 @@
-"""Arrays as TensorProtos, as TensorFlow Serving writes them: values in typed fields.
+"""Converts arrays to TensorProtos and back, with values in typed fields as TensorFlow Serving has.
 
-The state of a text is thousands of numbers, and value by value they would take a server and its
-clients longer than all else that a request needs beside the model. Where numbers have a fixed width
-a field's values are a run of bytes in a message (https://protobuf.dev/programming-guides/encoding),
-and so are copied at once.
+The state of a text is thousands of numbers. Copied one by one they would cost a server and its
+clients more time than everything else outside of the model. The values of a packed field of numbers
+of fixed width are contiguous in the serialized message
+(https://protobuf.dev/programming-guides/encoding), and are copied at once.
 """
 
 import math
@@ -29,7 +29,12 @@ _LENGTH_DELIMITED = 2
 
 
 def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray) -> None:
-    """Writes an array; those of other dtypes than the common ones as `tensor_content`."""
+    """Writes an array into an empty TensorProto.
+
+    Args:
+      proto: The TensorProto.
+      array: Array of any dtype; an uncommon one is written as `tensor_content`.
+    """
     dtype = _DTYPES.get(array.dtype.type)
     if dtype is None:
         proto.CopyFrom(tf.make_tensor_proto(array))
@@ -44,23 +49,30 @@ def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray) -> None:
         getattr(proto, _FIELDS[dtype]).extend(array.ravel().tolist())
 
 
-def array_of(proto: tensor_pb2.TensorProto) -> np.ndarray:
-    """As `tf.make_ndarray`, which takes values one by one."""
+def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
+    """Returns the array in a TensorProto, as `tf.make_ndarray` does, which copies one by one.
+
+    Args:
+      proto: The TensorProto.
+
+    Raises:
+      ValueError: If values and shape do not match.
+    """
     dtype = _FIXED_WIDTH.get(proto.dtype)
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    # One value may stand for all.
+    # A proto of one value may have a larger shape.
     if dtype and len(getattr(proto, _FIELDS[proto.dtype])) == math.prod(shape):
         size = math.prod(shape) * dtype.itemsize
         message = proto.SerializeToString()
         start = len(message) - size
-        # Another field may follow.
+        # The field may not be the last.
         if message.endswith(_header(_FIELDS[proto.dtype], size), 0, start):
             return np.frombuffer(message, dtype, offset=start).reshape(shape).copy()
     return tf.make_ndarray(proto)
 
 
-def _header(field, size):
-    """What precedes a field of so many bytes: its tag and their number, as varints."""
+def _header(field: str, size: int) -> bytes:
+    """Returns the bytes before a packed field of a size: its tag and the size, as varints."""
     tag = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number << 3 | _LENGTH_DELIMITED
     header = bytearray()
     for number in (tag, size):

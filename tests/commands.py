@@ -1,8 +1,7 @@
-"""Commands as users type them, each in a process of its own.
+"""Runs commands as users type them, each in its own process.
 
-The processes are forked from one that has imported TensorFlow, which takes longer than most of what
-the commands are asked to do here. Those that are killed, watched or served are started as others
-would start them, where they are tested.
+The processes are forked from one that has imported TensorFlow, as the import takes longer than most
+of the commands do. Tests that kill, watch or serve a process start it as a user would instead.
 """
 
 import atexit
@@ -16,7 +15,7 @@ import tempfile
 
 import servers
 
-from common import command_line  # noqa: F401  says how much TensorFlow logs, before it is imported
+from common import command_line  # noqa: F401  sets the log level of TensorFlow
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tensorflow", "tensorflow_text", "apache_beam"])
@@ -25,7 +24,13 @@ _forks.set_forkserver_preload(["tensorflow", "tensorflow_text", "apache_beam"])
 def run_module(
     module: str, *arguments, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess:
-    """Runs `python -m module arguments`; the finished process, with what it printed as text."""
+    """Runs `python -m module arguments`, and returns the finished process with its output as text.
+
+    Args:
+      module: Name of the module.
+      *arguments: Arguments of the command.
+      env: Environment of the process; None for that of this process.
+    """
     command = [module, *map(str, arguments)]
     with tempfile.TemporaryDirectory() as folder:
         printed = {fd: pathlib.Path(folder, str(fd)) for fd in (1, 2)}
@@ -49,4 +54,4 @@ def _run(command, environment, printed):
     try:
         runpy.run_module(command[0], run_name="__main__", alter_sys=True)
     finally:
-        atexit._run_exitfuncs()  # which a fork of multiprocessing does not do by itself
+        atexit._run_exitfuncs()  # a fork of multiprocessing skips them

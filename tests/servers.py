@@ -1,8 +1,7 @@
-"""Model servers for the tests to ask over the wire, and a stock client of them.
+"""Model servers for tests, and a stock client of them.
 
-`pytest --server` says which: "embedded" (the default), the path of a `tensorflow_model_server`, or
-host:port of one that serves the model "letters" from `--server_base_path`, with REST at the port
-after that.
+`pytest --server` selects one: "embedded" (the default), the path of a `tensorflow_model_server`, or
+host:port of a server of the model "letters" from `--server_base_path`, with REST at the next port.
 """
 
 import contextlib
@@ -32,32 +31,38 @@ from serving.client.launch import free_port
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 EMBEDDED = "embedded"
 PATIENCE = 300.0
-"""Seconds after which a wait is taken for one that never ends, on a slow and busy machine."""
+"""Seconds after which a test gives up waiting, even on a slow and busy machine."""
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 _chosen = {"server": EMBEDDED, "base_path": None}
 
 
 def configure(server: str, base_path: str | None) -> None:
-    """Takes what the command line says."""
+    """Selects the server that the command line names.
+
+    Args:
+      server: Value of `--server`.
+      base_path: Value of `--server_base_path`.
+    """
     if ":" in server and not base_path:
         raise pytest.UsageError("give --server_base_path with --server=host:port")
     _chosen.update(server=server, base_path=base_path)
 
 
 def base_path() -> pathlib.Path | None:
-    """Where the server that others have started has its model."""
+    """Returns the base path of a server that was already running; None for other servers."""
     return pathlib.Path(_chosen["base_path"]) if _chosen["base_path"] else None
 
 
 class Server(NamedTuple):
-    """A server that can be asked.
+    """A running server.
 
     Attributes:
-      host: where it is.
-      port: for gRPC.
-      rest_port: for REST.
-      channel: to it.
-      process: of it; None for one that others have started.
+      host: Host of the server.
+      port: Port of gRPC.
+      rest_port: Port of REST.
+      channel: gRPC channel to the server.
+      process: Process of the server; None for one that was already running.
+      log_path: Path of its log. Default "".
     """
 
     host: str
@@ -69,53 +74,59 @@ class Server(NamedTuple):
 
     @property
     def address(self) -> str:
-        """For gRPC."""
+        """The host and port of gRPC."""
         return f"{self.host}:{self.port}"
 
     def url(self, path: str) -> str:
-        """For REST."""
+        """Returns the URL of a path over REST."""
         return f"http://{self.host}:{self.rest_port}{path}"
 
     @property
     def log(self) -> str:
-        """What it has written so far."""
+        """The log so far."""
         return pathlib.Path(self.log_path).read_text(errors="replace")
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kills the process."""
         self.process.kill()
         self.process.wait()
 
 
 def require_embedded() -> None:
-    """Skips a test of what only this project's own server does."""
+    """Skips a test of a feature that only the embedded server has."""
     if _chosen["server"] != EMBEDDED:
-        pytest.skip("of the embedded server alone")
+        pytest.skip("tests the embedded server only")
 
 
 def is_elsewhere() -> bool:
-    """Whether others have started the server."""
+    """Returns whether the selected server was already running."""
     return ":" in _chosen["server"]
 
 
 def elsewhere() -> Server:
-    """The server that others have started."""
+    """Returns the server that was already running."""
     address = _chosen["server"]
     host, port = address.rsplit(":", 1)
-    return Server(host, int(port), int(port) + 1, grpc.insecure_channel(address), None)
+    return Server(
+        host=host,
+        port=int(port),
+        rest_port=int(port) + 1,
+        channel=grpc.insecure_channel(address),
+        process=None,
+    )
 
 
 @contextlib.contextmanager
 def running(
     *arguments: str, name: str = "letters", wait: bool = True, port: int = 0
 ) -> Iterator[Server]:
-    """Starts a server with flags, and kills it afterwards.
+    """Runs a server while the context lasts, and kills it afterwards.
 
     Args:
-      arguments: flags but for the ports.
-      name: of a model to wait for.
-      wait: whether to wait.
-      port: for gRPC; 0 for any.
+      *arguments: Flags other than the ports.
+      name: Name of a model to wait for.
+      wait: Whether to wait.
+      port: Port for gRPC; 0 for any free port.
     """
     if is_elsewhere():
         pytest.skip("needs a server of its own")
@@ -129,7 +140,14 @@ def running(
             [*command, f"--port={port}", f"--rest_api_port={rest_port}", *arguments],
             cwd=PROJECT, stdout=log, stderr=log,
         )  # fmt: skip
-        server = Server("127.0.0.1", port, rest_port, channel, process, log.name)
+        server = Server(
+            host="127.0.0.1",
+            port=port,
+            rest_port=rest_port,
+            channel=channel,
+            process=process,
+            log_path=log.name,
+        )
         try:
             if wait:
                 wait_until(lambda: AVAILABLE in states(channel, name).values())
@@ -140,12 +158,12 @@ def running(
 
 
 def of(base_path, name: str = "letters") -> tuple[str, str]:
-    """Flags to serve one model."""
+    """Returns the flags to serve one model."""
     return f"--model_name={name}", f"--model_base_path={base_path}"
 
 
 def wait_until(condition, seconds: float = PATIENCE) -> None:
-    """Waits for what is to become true, of a server that may not answer yet."""
+    """Waits until a condition on a server is true; the server may not answer yet."""
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(grpc.RpcError, OSError):
@@ -156,7 +174,7 @@ def wait_until(condition, seconds: float = PATIENCE) -> None:
 
 
 def status(channel: grpc.Channel, name: str = "letters"):
-    """The states of a model's versions, as ModelService has them."""
+    """Returns the response of GetModelStatus for a model."""
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = name
     return model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(
@@ -165,12 +183,12 @@ def status(channel: grpc.Channel, name: str = "letters"):
 
 
 def states(channel: grpc.Channel, name: str = "letters") -> dict[int, int]:
-    """The same by number."""
-    return {one.version: one.state for one in status(channel, name).model_version_status}
+    """Returns the states of a model's versions, by number."""
+    return {each.version: each.state for each in status(channel, name).model_version_status}
 
 
 def predict_request(signature, values, name="letters", version=None):
-    """A request, made as the protocol's own documents make it."""
+    """Builds a request as the documentation of the protocol does."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = name
     request.model_spec.signature_name = signature
@@ -182,7 +200,7 @@ def predict_request(signature, values, name="letters", version=None):
 
 
 def predict(channel, signature, values, name="letters", version=None, timeout=PATIENCE):
-    """Predict: the outputs as arrays, and the response."""
+    """Calls Predict, and returns the outputs as arrays, and the response."""
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     request = predict_request(signature, values, name, version)
     response = stub.Predict(request, timeout=timeout)
@@ -190,7 +208,7 @@ def predict(channel, signature, values, name="letters", version=None, timeout=PA
 
 
 def rest(server: Server, path: str, body=None):
-    """A REST request: the status, and the answer from JSON."""
+    """Sends a REST request, and returns the status and the parsed JSON of the answer."""
     data = json.dumps(body).encode() if body is not None else None
     try:
         with urllib.request.urlopen(server.url(path), data, timeout=PATIENCE) as response:
@@ -200,6 +218,6 @@ def rest(server: Server, path: str, body=None):
 
 
 def page(server: Server, path: str) -> str:
-    """A page as text."""
+    """Returns a page as text."""
     with urllib.request.urlopen(server.url(path), timeout=PATIENCE) as response:
         return response.read().decode()

@@ -37,7 +37,16 @@ ORDER_WITHIN = {
         "language_model",
     ],
     "model.grid": ["dropout", "reference", "wavefront", "checkpointing"],
-    "serving": ["limits", "tensors", "protocol", "base_path", "client", "graph", "server"],
+    "serving": [
+        "limits",
+        "generate_inputs",
+        "tensors",
+        "protocol",
+        "base_path",
+        "client",
+        "graph",
+        "server",
+    ],
     "pipeline": [
         "settings",
         "store",

@@ -1,8 +1,9 @@
 """gRPC clients of TensorFlow Serving's protocol for this project's signatures."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -18,19 +19,20 @@ from common.errors import UserError
 from serving.client.stream import Stream
 from serving.limits import MAX_MESSAGE_BYTES
 from serving.protocol import (
-    Choices,
+    SamplingParams,
     Score,
     Text,
     generate_request,
-    outputs_of,
     predict_request,
-    strings,
-    texts_of,
+    read_outputs,
+    read_texts,
+    to_bytes_array,
 )
 
-PIECE = 16  # characters
+PIECE_LENGTH = 16
+"""Default number of characters of each piece of a stream but the first."""
 
-# gRPC itself asks again where a server goes away. One that has answered before is waited for.
+# gRPC itself retries where a server goes away. A server that has answered before is waited for.
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -53,22 +55,28 @@ _OPTIONS = [
 
 
 class ServerError(UserError):
-    """A server's refusal, in its own words; `code` is the name of a gRPC status code."""
+    """An error that a server answered with, with the server's message.
 
-    def __init__(self, code: str, text: str):
-        super().__init__(text)
+    Attributes:
+      code: Name of the gRPC status code, such as "INVALID_ARGUMENT".
+    """
+
+    def __init__(self, code: str, message: str):
+        """Stores the name of a gRPC status code and a message."""
+        super().__init__(message)
         self.code = code
 
 
 class Address(NamedTuple):
-    """Which model to ask, and where.
+    """A model on a server.
 
     Attributes:
-      server: `host:port`, or `unix:path`.
-      model_name: of the model.
-      timeout: seconds that a request may take.
-      credentials: for TLS, see `grpc.ssl_channel_credentials`; None for none.
-      version: a version's number or label; None for the newest.
+      server: Address of the server, `host:port` or `unix:path`.
+      model_name: Name of the model on the server.
+      timeout: Seconds that a request may take. Default 60.
+      credentials: Credentials for TLS, see `grpc.ssl_channel_credentials`; None for an insecure
+        channel. Default None.
+      version: Number or label of the version; None for the newest. Default None.
     """
 
     server: str
@@ -77,14 +85,18 @@ class Address(NamedTuple):
     credentials: grpc.ChannelCredentials | None = None
     version: int | str | None = None
 
-    def channel(self, library):
-        """A channel of `grpc` or of `grpc.aio`."""
+    def open_channel(self, library: ModuleType) -> grpc.Channel | grpc.aio.Channel:
+        """Opens a channel to the server.
+
+        Args:
+          library: `grpc` or `grpc.aio`, whose channel is wanted.
+        """
         if self.credentials:
             return library.secure_channel(self.server, self.credentials, _OPTIONS)
         return library.insecure_channel(self.server, _OPTIONS)
 
-    def refused(self, error: grpc.RpcError) -> ServerError:
-        """What a failed call is to the user."""
+    def server_error(self, error: grpc.RpcError) -> ServerError:
+        """Returns the error to raise for a call that failed."""
         code = error.code().name
         if code == "UNAVAILABLE":
             return ServerError(
@@ -96,74 +108,112 @@ class Address(NamedTuple):
 
 
 class Client:
-    """Asks one model of a server.
+    """A client of one model on a server.
 
-    Every method raises `ServerError` with the server's own words where the server refuses.
+    Every method raises `ServerError` where the server answers with an error.
+
+    Example:
+
+    >>> from serving.client import Address, Client, SamplingParams
+    >>> with Client(Address("127.0.0.1:8500", "letters")) as client:
+    ...     (text,) = client.generate(["abc"], 20, SamplingParams(temperature=0.8, seed=7))
+    ...     pieces = list(client.stream("abc", 20, SamplingParams(temperature=0.8, seed=7)))
+    ...     (score,) = client.score(["abc"])
+    >>> len(text.log_probabilities)
+    20
+    >>> b"".join(piece.text for piece in pieces) == text.text
+    True
+    >>> score.log_probabilities.shape
+    (3,)
 
     Attributes:
-      address: of the server and its model.
+      address: Address of the model.
     """
 
     def __init__(self, address: Address):
+        """Opens a channel; connecting waits for the first request.
+
+        Args:
+          address: Address of the model.
+        """
         self.address = address
-        self._channel = channel = address.channel(grpc)
-        self._answered = False
+        self._channel = channel = address.open_channel(grpc)
+        self._has_answered = False
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self._model = model_service_pb2_grpc.ModelServiceStub(channel)
 
-    def __enter__(self):
+    def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_) -> None:
         self._channel.close()
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        """Calls a signature."""
+        """Calls a signature with a request as it is."""
         return self._call(self._prediction.Predict, request)
 
     def generate(
         self,
         prompts: Sequence[str | bytes],
         length: int,
-        choices: Choices = Choices(),  # noqa: B008
+        params: SamplingParams = SamplingParams(),  # noqa: B008
     ) -> list[Text]:
-        """Continues prompts."""
+        """Continues prompts, all in one request.
+
+        Args:
+          prompts: Texts to continue.
+          length: Number of characters to add to each.
+          params: Parameters of sampling.
+
+        Returns:
+          The added texts, one per prompt.
+        """
         request = generate_request(
-            self.address.model_name, prompts, length, choices, version=self.address.version
+            self.address.model_name, prompts, length, params, version=self.address.version
         )
-        return texts_of(self.predict(request))
+        return read_texts(self.predict(request))
 
     def stream(
         self,
         prompt: str | bytes,
         length: int,
-        choices: Choices = Choices(),  # noqa: B008
-        piece: int = PIECE,
+        params: SamplingParams = SamplingParams(),  # noqa: B008
+        piece_length: int = PIECE_LENGTH,
     ) -> Iterator[Text]:
-        """Continues a prompt piece by piece, as the characters come; see `stream.Stream`."""
+        """Continues a prompt piece by piece, as the characters come; see `stream.Stream`.
+
+        Args:
+          prompt: Text to continue.
+          length: Number of characters to add.
+          params: Parameters of sampling.
+          piece_length: Number of characters of each piece but the first, which has one.
+
+        Yields:
+          The pieces; joined they are the text that `generate` returns for the same seed.
+        """
         stream = Stream(
-            self.address.model_name, prompt, length, piece, choices, self.address.version
+            self.address.model_name, prompt, length, piece_length, params, self.address.version
         )
         while stream.request:
             try:
                 response = self.predict(stream.request)
             except ServerError as error:
-                if not stream.is_to_go_on_without(error.code):
+                if not stream.retry_with_other_version(error.code):
                     raise
                 continue
-            yield stream.take(response)
+            yield stream.advance(response)
 
     def score(self, texts: Sequence[str | bytes]) -> list[Score]:
-        """Scores texts."""
-        return _scores(self.predict(_text_request(self.address, "score", texts)))
+        """Returns how well the model predicts each of some texts."""
+        return _read_scores(self.predict(_text_request(self.address, "score", texts)))
 
     def embed(self, texts: Sequence[str | bytes]) -> np.ndarray:
-        """Texts as feature vectors, `[texts, layers * units]`."""
+        """Returns the feature vectors of texts, float32 `[texts, layers * units]`."""
         response = self.predict(_text_request(self.address, "embed", texts))
-        return outputs_of(response)["embedding"]
+        return read_outputs(response)["embedding"]
 
     def metadata(self) -> get_model_metadata_pb2.SignatureDefMap:
-        """The signatures of the model."""
+        """Returns the signatures of the model."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         request.model_spec.name = self.address.model_name
         response = self._call(self._prediction.GetModelMetadata, request)
@@ -172,91 +222,120 @@ class Client:
         return signatures
 
     def available_versions(self) -> list[int]:
-        """The versions that can be asked."""
+        """Returns the numbers of the versions that the server has loaded."""
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = self.address.model_name
         statuses = self._call(self._model.GetModelStatus, request).model_version_status
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
         return [status.version for status in statuses if status.state == available]
 
-    def _call(self, method, request):
+    def _call(self, method: Callable, request: Any) -> Any:
         try:
-            timeout, wait = self.address.timeout, self._answered
-            response = method(request, timeout=timeout, wait_for_ready=wait)
+            response = method(
+                request, timeout=self.address.timeout, wait_for_ready=self._has_answered
+            )
         except grpc.RpcError as error:
-            raise self.address.refused(error) from error
-        self._answered = True
+            raise self.address.server_error(error) from error
+        self._has_answered = True
         return response
 
 
 class AsyncClient:
-    """As `Client`, for asyncio."""
+    """A client of one model on a server, for asyncio.
+
+    Every method raises `ServerError` where the server answers with an error.
+
+    Example:
+
+    >>> import asyncio
+    >>> from serving.client import Address, AsyncClient, SamplingParams
+    >>> async def sample(seed):
+    ...     async with AsyncClient(Address("127.0.0.1:8500", "letters")) as client:
+    ...         pieces = client.stream("abc", 20, SamplingParams(seed=seed))
+    ...         return b"".join([piece.text async for piece in pieces])
+    >>> async def sample_twice():
+    ...     return await asyncio.gather(sample(seed=1), sample(seed=1))
+    >>> first, second = asyncio.run(sample_twice())
+    >>> first == second
+    True
+
+    Attributes:
+      address: Address of the model.
+    """
 
     def __init__(self, address: Address):
+        """Opens a channel; connecting waits for the first request.
+
+        Args:
+          address: Address of the model.
+        """
         self.address = address
-        self._channel = channel = address.channel(grpc.aio)
-        self._answered = False
+        self._channel = channel = address.open_channel(grpc.aio)
+        self._has_answered = False
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> "AsyncClient":
         return self
 
-    async def __aexit__(self, *_):
+    async def __aexit__(self, *_) -> None:
         await self._channel.close()
 
     async def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        """Calls a signature."""
+        """Calls a signature with a request as it is."""
         try:
-            timeout, wait = self.address.timeout, self._answered
-            response = await self._prediction.Predict(request, timeout=timeout, wait_for_ready=wait)
+            response = await self._prediction.Predict(
+                request, timeout=self.address.timeout, wait_for_ready=self._has_answered
+            )
         except grpc.RpcError as error:
-            raise self.address.refused(error) from error
-        self._answered = True
+            raise self.address.server_error(error) from error
+        self._has_answered = True
         return response
 
     async def generate(
         self,
         prompts: Sequence[str | bytes],
         length: int,
-        choices: Choices = Choices(),  # noqa: B008
+        params: SamplingParams = SamplingParams(),  # noqa: B008
     ) -> list[Text]:
-        """Continues prompts."""
+        """Continues prompts, all in one request; see `Client.generate`."""
         request = generate_request(
-            self.address.model_name, prompts, length, choices, version=self.address.version
+            self.address.model_name, prompts, length, params, version=self.address.version
         )
-        return texts_of(await self.predict(request))
+        return read_texts(await self.predict(request))
 
     async def stream(
         self,
         prompt: str | bytes,
         length: int,
-        choices: Choices = Choices(),  # noqa: B008
-        piece: int = PIECE,
+        params: SamplingParams = SamplingParams(),  # noqa: B008
+        piece_length: int = PIECE_LENGTH,
     ) -> AsyncIterator[Text]:
-        """Continues a prompt piece by piece, as the characters come; see `stream.Stream`."""
+        """Continues a prompt piece by piece, as the characters come; see `Client.stream`."""
         stream = Stream(
-            self.address.model_name, prompt, length, piece, choices, self.address.version
+            self.address.model_name, prompt, length, piece_length, params, self.address.version
         )
         while stream.request:
             try:
                 response = await self.predict(stream.request)
             except ServerError as error:
-                if not stream.is_to_go_on_without(error.code):
+                if not stream.retry_with_other_version(error.code):
                     raise
                 continue
-            yield stream.take(response)
+            yield stream.advance(response)
 
     async def score(self, texts: Sequence[str | bytes]) -> list[Score]:
-        """Scores texts."""
-        return _scores(await self.predict(_text_request(self.address, "score", texts)))
+        """Returns how well the model predicts each of some texts."""
+        return _read_scores(await self.predict(_text_request(self.address, "score", texts)))
 
 
-def _text_request(address, signature, texts):
-    inputs = {"text": strings(texts)}
+def _text_request(
+    address: Address, signature: str, texts: Sequence[str | bytes]
+) -> predict_pb2.PredictRequest:
+    inputs = {"text": to_bytes_array(texts)}
     return predict_request(address.model_name, signature, inputs, address.version)
 
 
-def _scores(response):
-    outputs = outputs_of(response)
+def _read_scores(response: predict_pb2.PredictResponse) -> list[Score]:
+    outputs = read_outputs(response)
     columns = outputs["bits_per_character"], outputs["log_probabilities"]
     return [Score(float(bits), scores) for bits, scores in zip(*columns, strict=True)]

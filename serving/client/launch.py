@@ -1,4 +1,4 @@
-"""Starts a server for a while, to ask it something."""
+"""Starts a model server as a subprocess, for as long as a client needs it."""
 
 import contextlib
 import os
@@ -9,51 +9,78 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 from serving.client.client import Address, Client, ServerError
 
-SECONDS_TO_START = 300.0
+STARTUP_TIMEOUT = 300.0
+"""Seconds that a server may take to load its model."""
+
 TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
+"""Name of TensorFlow Serving's own server on the PATH."""
+
 EMBEDDED = (sys.executable, "-m", "serving", "serve")
-"""The command of this project's own server."""
+"""Command of this project's own server."""
 
 
 @contextlib.contextmanager
 def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
-    """Serves the newest version under a base path, and yields a client of it.
+    """Serves the newest version under a base path while the context lasts.
 
-    `tensorflow_model_server` is used where it is on the PATH, else this project's own server.
+    It runs `tensorflow_model_server` where that is on the PATH, and else this project's own server.
+
+    Example:
+
+    >>> from serving.client import running_server
+    >>> with running_server("letters", "/models/letters") as client:
+    ...     versions = client.available_versions()
+    ...     (text,) = client.generate(["abc"], 20)
+    >>> versions
+    [1]
+    >>> len(text.log_probabilities)
+    20
+
+    Args:
+      model_name: Name under which the model is served.
+      model_base_path: Directory with a directory per version.
+
+    Yields:
+      A client of the model.
 
     Raises:
-      ServerError: if the server does not come up, with its last words.
+      ServerError: If the server does not start; the message ends with the last line of its log.
     """
     found = shutil.which(TENSORFLOW_MODEL_SERVER)
     base_path = _absolute(model_base_path)
-    with process_of([found] if found else EMBEDDED, model_name, base_path) as (client, _):
+    command = [found] if found else EMBEDDED
+    with server_process(command, model_name, base_path) as (client, _):
         yield client
 
 
 @contextlib.contextmanager
-def process_of(
+def server_process(
     command: Sequence[str], model_name: str, model_base_path: str, *flags: str, port: int = 0
 ) -> Iterator[tuple[Client, subprocess.Popen]]:
-    """Runs a model server until the context ends, and yields a client of it and its process.
+    """Runs a model server while the context lasts.
 
     Args:
-      command: of the server.
-      model_name: what its model is called; it is waited for.
-      model_base_path: where the model's versions are.
-      flags: more of them.
-      port: for gRPC; 0 for any.
+      command: Command of the server, without flags.
+      model_name: Name under which the model is served.
+      model_base_path: Directory with a directory per version.
+      *flags: Further flags.
+      port: Port for gRPC; 0 for any free port.
+
+    Yields:
+      A client of the model, once it is available, and the process.
 
     Raises:
-      ServerError: if the server does not come up, with its last words.
+      ServerError: If the server does not start; the message ends with the last line of its log.
     """
     port = port or free_port()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [
-                *_dies_with_parent(),
+                *_end_with_parent(),
                 *command,
                 f"--port={port}",
                 f"--model_name={model_name}",
@@ -76,32 +103,33 @@ def process_of(
                 process.wait()
 
 
-def _absolute(path):
-    """The path as tensorflow_model_server wants it."""
-    return path if "://" in path else os.path.abspath(path)
-
-
-def _dies_with_parent():
-    """A prefix that has the kernel end the server when this process is killed."""
-    found = shutil.which("setpriv")
-    return [found, "--pdeathsig", "KILL", "--"] if found else []
-
-
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Returns a port of this machine that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def _wait(process, client, log):
-    deadline = time.monotonic() + SECONDS_TO_START
+def _absolute(path: str) -> str:
+    """Returns a local path as an absolute one, which tensorflow_model_server requires."""
+    return path if "://" in path else os.path.abspath(path)
+
+
+def _end_with_parent() -> list[str]:
+    """Returns a command prefix that has the kernel end the server when this process is killed."""
+    found = shutil.which("setpriv")
+    return [found, "--pdeathsig", "KILL", "--"] if found else []
+
+
+def _wait(process: subprocess.Popen, client: Client, log: IO[str]) -> None:
+    """Waits until the model is available."""
+    deadline = time.monotonic() + STARTUP_TIMEOUT
     while True:
         with contextlib.suppress(ServerError):
             if client.available_versions():
                 return
         if process.poll() is not None or time.monotonic() > deadline:
             log.seek(0)
-            words = (log.read().strip().splitlines() or ["it said nothing"])[-1]
-            raise ServerError("UNAVAILABLE", f"the model server did not start: {words}")
+            last_line = (log.read().strip().splitlines() or ["it said nothing"])[-1]
+            raise ServerError("UNAVAILABLE", f"the model server did not start: {last_line}")
         time.sleep(0.1)

@@ -1,23 +1,23 @@
-"""A text as a stream: small pieces, each asked for with the state that the one before has left."""
+"""Generates a text as a stream of short pieces; the client carries the state between requests."""
 
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from serving.limits import MAX_LENGTH
-from serving.protocol import Choices, Text, generate_request, strings, texts_of
+from serving.protocol import SamplingParams, Text, generate_request, read_texts, to_bytes_array
 
-_WITHIN_CODE_POINTS = bytes(range(0x80, 0xC0))  # in UTF-8
+_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))  # of UTF-8
 
 
 class Stream:
-    """What to ask for next, and what the answers mean; for clients of any kind.
+    """The requests of a stream, and what their answers mean; for clients of any kind.
 
-    The first piece is one character, so that it comes soon; the others have `piece`. The server
-    keeps nothing. A stream stays with the version that answered first; where that is gone, the next
-    one reads the text so far.
+    The first piece is one character, so that it comes soon; the others have `piece_length`. The
+    server keeps nothing between requests. A stream stays with the version that answered first;
+    where that has been unloaded, another version reads the text so far.
 
     Attributes:
-      request: the next request; None at the end.
+      request: Next request to send; None at the end of the stream.
     """
 
     def __init__(
@@ -25,51 +25,69 @@ class Stream:
         model_name: str,
         prompt: str | bytes,
         length: int,
-        piece: int,
-        choices: Choices,
+        piece_length: int,
+        params: SamplingParams,
         version: int | str | None = None,
     ):
+        """Prepares the first request.
+
+        Args:
+          model_name: Name of the model.
+          prompt: Text to continue.
+          length: Number of characters to add.
+          piece_length: Number of characters of each piece but the first.
+          params: Parameters of sampling.
+          version: Number or label of the version to begin with; None for the newest.
+        """
         self._model_name = model_name
-        self._choices = choices
-        self._piece = piece
-        self._left = length
-        self._next = 1
-        (self._text,) = strings([prompt])
+        self._params = params
+        self._piece_length = piece_length
+        self._remaining = length
+        self._next_length = 1
+        (self._text,) = to_bytes_array([prompt])
         self._unread = self._text
         self._state: tensor_pb2.TensorProto | None = None
-        self._wanted = self._version = version
-        self.request = self._made()
+        self._requested_version = self._version = version
+        self.request = self._next_request()
 
-    def _made(self) -> predict_pb2.PredictRequest | None:
-        if not self._left:
+    def _next_request(self) -> predict_pb2.PredictRequest | None:
+        if not self._remaining:
             return None
-        length = min(self._next, self._left)
+        length = min(self._next_length, self._remaining)
         request = generate_request(
-            self._model_name, [self._unread], length, self._choices, version=self._version
+            self._model_name, [self._unread], length, self._params, version=self._version
         )
         if self._state is not None:
             request.inputs["state"].CopyFrom(self._state)
         return request
 
-    def take(self, response: predict_pb2.PredictResponse) -> Text:
-        """The piece that an answer holds; `request` becomes the one after it."""
-        (piece,) = texts_of(response)
+    def advance(self, response: predict_pb2.PredictResponse) -> Text:
+        """Returns the piece in the answer to `request`, and moves `request` on to the next one."""
+        (piece,) = read_texts(response)
         self._text += piece.text
         self._unread = b""
         self._state = response.outputs["state"]
         self._version = response.model_spec.version.value
-        self._left = 0 if piece.stopped else self._left - len(piece.log_probabilities)
-        self._next = self._piece
-        self.request = self._made()
+        self._remaining -= len(piece.log_probabilities)
+        if piece.stopped:
+            self._remaining = 0
+        self._next_length = self._piece_length
+        self.request = self._next_request()
         return piece
 
-    def is_to_go_on_without(self, code: str) -> bool:
-        """Whether to go on after a refusal, with a version that has to read the text first."""
+    def retry_with_other_version(self, code: str) -> bool:
+        """Returns whether to go on after an error, with a version that reads the text first.
+
+        If so, `request` has become one for that version.
+
+        Args:
+          code: Name of the gRPC status code of the error.
+        """
         if code != "NOT_FOUND" or self._state is None:
             return False
-        self._version, self._state = self._wanted, None
+        self._version, self._state = self._requested_version, None
         self._unread = self._text
         if len(self._text) > MAX_LENGTH:  # cut, but not within a code point
-            self._unread = self._text[-MAX_LENGTH:].lstrip(_WITHIN_CODE_POINTS)
-        self.request = self._made()
+            self._unread = self._text[-MAX_LENGTH:].lstrip(_CONTINUATION_BYTES)
+        self.request = self._next_request()
         return True

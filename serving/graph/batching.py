@@ -1,53 +1,66 @@
-"""Requests that arrive together, merged within the graph, whoever serves it."""
+"""Merges requests that arrive together, within the graph, whichever server runs it."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow.core.framework import node_def_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from model.language_model.character_model import CharacterModel
 
-LARGE = 4_000_000  # weights
-AT_ONCE = 2  # merged batches, per signature
+LARGE_MODEL = 4_000_000
+"""Number of weights from which on a batch is worth waiting for."""
+
+CONCURRENT_BATCHES = 2
+"""Merged batches of one signature that run at the same time."""
 
 
 class Batching(NamedTuple):
-    """How requests that arrive together are merged within the graph.
+    """Parameters by which requests that arrive together are merged within the graph.
 
     Attributes:
-      max_batch_size: most rows of a merged batch.
-      timeout_micros: how long a row waits for others where a thread is free.
-      threads: merged batches that run at once, per signature.
-      max_enqueued_batches: batches that wait; more are refused as UNAVAILABLE.
-      turn: characters that a row generates before it makes room for others.
+      max_batch_size: Largest number of rows of a merged batch. Default 64.
+      timeout_micros: Microseconds that a row waits for others while a thread is free. Default 0.
+      threads: Merged batches of one signature that run at the same time. Default 2.
+      max_enqueued_batches: Batches that may wait; more are refused as UNAVAILABLE. Default 1000.
+      chunk_length: Characters that a row generates in one batch before others take its place.
+        Default 4.
     """
 
     max_batch_size: int = 64
     timeout_micros: int = 0
-    threads: int = AT_ONCE
+    threads: int = CONCURRENT_BATCHES
     max_enqueued_batches: int = 1000
-    turn: int = 4
+    chunk_length: int = 4
 
     @classmethod
-    def usual_for(cls, model: CharacterModel) -> "Batching":
-        """What did best under load, of what was tried on two cores.
+    def default_for(cls, model: CharacterModel) -> "Batching":
+        """Returns the parameters that served most characters under load on two cores.
 
-        Where kernels are large, a batch that reads them for more rows is worth a short wait.
+        A large model reads its kernels once for all rows of a batch, which is worth a short wait.
+
+        Args:
+          model: The model to serve.
         """
-        if model.count_params() < LARGE:
+        if model.count_params() < LARGE_MODEL:
             return cls()
-        return cls(timeout_micros=500, turn=8)
+        return cls(timeout_micros=500, chunk_length=8)
 
-    def merged(
+    def run_merged(
         self, name: str, function: Callable[..., list[tf.Tensor]], *tensors: tf.Tensor
     ) -> list[tf.Tensor]:
         """Runs a function on the rows of all requests that arrive at the same time.
 
-        Those under one name wait in one queue, so each function is to have a name of its own. What
-        it returns has lost its shape, and other dimensions than the first may be as wide as others'
-        rows made them.
+        Args:
+          name: Name of the queue; each function needs one of its own.
+          function: Function of tensors whose first dimension is the batch, to a list of such.
+          *tensors: Tensors of this request, one per parameter of the function.
+
+        Returns:
+          The rows of this request. Static shapes are lost, and other dimensions than the first may
+          be as wide as the rows of other requests made them.
         """
         merge = tf.nondifferentiable_batch_function(
             self.threads,
@@ -56,35 +69,43 @@ class Batching(NamedTuple):
             max_enqueued_batches=self.max_enqueued_batches,
             autograph=False,
         )
-        with tf.name_scope(name):  # by this TensorFlow tells queues apart
+        with tf.name_scope(name):  # TensorFlow tells queues apart by this
             return merge(function)(*tensors)
 
 
 def threads_per_op() -> int:
-    """The share of one merged batch in the cores of this process.
+    """Returns the number of threads of one op: the cores, divided by the concurrent batches.
 
-    Products with few rows wait longer for more threads than they compute, and the batches that run
-    at once for each other's.
+    With more threads, products of few rows wait longer than they compute, and concurrent batches
+    wait for each other.
     """
-    return max(1, len(os.sched_getaffinity(0)) // AT_ONCE)
+    return max(1, len(os.sched_getaffinity(0)) // CONCURRENT_BATCHES)
 
 
-def rebatch(directory: str, changes: Mapping[str, int]) -> None:
-    """Changes how a SavedModel merges requests.
+def set_batching(directory: str, attributes: Mapping[str, int]) -> None:
+    """Changes how a SavedModel merges requests, in place.
 
     Args:
-      directory: of the SavedModel.
-      changes: attributes of the ops that merge, such as "batch_timeout_micros", with new values.
+      directory: Directory of the SavedModel.
+      attributes: New values for attributes of its `BatchFunction` ops, by name, such as
+        `{"batch_timeout_micros": 500}`.
     """
     path = os.path.join(directory, tf.saved_model.SAVED_MODEL_FILENAME_PB)
     with tf.io.gfile.GFile(path, "rb") as file:
         saved_model = saved_model_pb2.SavedModel.FromString(file.read())
-    for graph in saved_model.meta_graphs:
-        for function in graph.graph_def.library.function:
-            for node in function.node_def:
-                if node.op == "BatchFunction":
-                    for name, value in changes.items():
-                        node.attr[name].i = value
-    tf.io.gfile.remove(path)  # not every filesystem cuts a file that is written anew
+    for node in _batch_functions(saved_model):
+        for name, value in attributes.items():
+            node.attr[name].i = value
+    tf.io.gfile.remove(path)  # some filesystems do not truncate on overwrite
     with tf.io.gfile.GFile(path, "wb") as file:
         file.write(saved_model.SerializeToString(deterministic=True))
+
+
+def _batch_functions(saved_model: saved_model_pb2.SavedModel) -> Iterator[node_def_pb2.NodeDef]:
+    """Yields the nodes that merge requests."""
+    for graph in saved_model.meta_graphs:
+        for function in graph.graph_def.library.function:
+            yield from (node for node in function.node_def if node.op == "BatchFunction")
+
+
+rebatch = set_batching  # the name by which pipeline.stages.pusher imports it

@@ -1,4 +1,4 @@
-"""The SavedModel as it is written: signatures, assets, and requests to warm a server up with."""
+"""Exports a model as a SavedModel with signatures, assets and warm-up requests."""
 
 import contextlib
 import os
@@ -18,8 +18,13 @@ from serving.graph.served_model import TEXT_FEATURE, ServedModel
 from serving.protocol import CLASSIFY, REGRESS, predict_request
 
 VOCABULARY = os.path.join("assets", "vocabulary.txt")
+"""Path of the vocabulary in a SavedModel."""
+
 WARM_UP = os.path.join("assets.extra", "tf_serving_warmup_requests")
+"""Path of the warm-up requests in a SavedModel, where TensorFlow Serving looks for them."""
+
 METHODS = {"classify": CLASSIFY, "regress": REGRESS}
+"""Method names of the signatures that are not for Predict."""
 
 
 def export(
@@ -32,39 +37,54 @@ def export(
 ) -> None:
     """Writes a SavedModel with the signatures of `ServedModel`.
 
+    Example:
+
+    >>> from model.config import ModelConfig
+    >>> from model.language_model.character_model import CharacterModel
+    >>> from model.text.code_points import TextVocabulary
+    >>> from serving.graph.export import export
+    >>> vocabulary = TextVocabulary.of("bytes", b"abc")
+    >>> model = CharacterModel(ModelConfig(layers=1, units=4), vocabulary.size)
+    >>> export(model, vocabulary, "/models/new/1")
+    >>> signatures = tf.saved_model.load("/models/new/1").signatures
+    >>> outputs = signatures["score"](text=tf.constant(["abc", "a"]))
+    >>> outputs["log_probabilities"].shape
+    TensorShape([2, 3])
+
     Args:
-      model: the model.
-      vocabulary: its characters, which go to `assets/vocabulary.txt`.
-      directory: where to.
-      documents: texts for people by file name, to go among the assets.
-      precision: of the net's kernels, and of what enters products with them; with "int8" all else
-        is float32, and a machine without VNNI can write the model but not answer with it.
-      batching: how requests are merged; None for `Batching.usual_for` the model.
+      model: The model.
+      vocabulary: Its vocabulary, which is written to `assets/vocabulary.txt`.
+      directory: Directory to write, the directory of a version.
+      documents: Further texts to write among the assets, by file name.
+      precision: Precision of the kernels and of the inputs of products with them. With "int8" all
+        else is float32, and a machine without VNNI can export the model but not run it. Default
+        "float32".
+      batching: How requests are merged; None for `Batching.default_for(model)`.
     """
-    # A model trained by a strategy has mirrored variables; the export is to have plain ones.
+    # A model trained by a strategy has mirrored variables; the export needs plain ones.
     quantize = precision == "int8"
     dtype = "float32" if quantize else precision
     plain = CharacterModel(model.config, model.vocabulary_size, PLAIN._replace(dtype=dtype))
     plain.set_weights(model.get_weights())
     plain.freeze(quantize)
     files = {**(documents or {}), os.path.basename(VOCABULARY): vocabulary.to_text()}
-    with _written(files) as paths:
-        served = ServedModel(plain, vocabulary, paths, batching or Batching.usual_for(model))
-        # Nobody trains a served model, and the hand-written gradients hold on to loops of theirs.
+    with _temporary_files(files) as paths:
+        served = ServedModel(plain, vocabulary, paths, batching or Batching.default_for(model))
+        # A served model is not trained, and the custom gradients would keep their own loops.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(served, directory, signatures=served.signatures(), options=options)
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(directory)
     for signature, method in METHODS.items():
         updater.replace_method_name(signature, method, "serve")
-    # Not every filesystem cuts a file that is written anew.
+    # Some filesystems do not truncate on overwrite.
     tf.io.gfile.remove(os.path.join(directory, tf.saved_model.SAVED_MODEL_FILENAME_PB))
     updater.save()
     _write_warm_up(directory, vocabulary)
 
 
 @contextlib.contextmanager
-def _written(files: dict[str, str]) -> Iterator[list[str]]:
-    """Paths of files with the given names and texts."""
+def _temporary_files(files: dict[str, str]) -> Iterator[list[str]]:
+    """Writes files of the given names and texts, and yields their paths."""
     with tempfile.TemporaryDirectory() as directory:
         paths = []
         for name, text in files.items():
@@ -74,13 +94,15 @@ def _written(files: dict[str, str]) -> Iterator[list[str]]:
         yield paths
 
 
-def _write_warm_up(directory, vocabulary):
-    """Requests that a server answers before it calls the version available."""
+def _write_warm_up(directory: str, vocabulary: TextVocabulary) -> None:
+    """Writes requests that a server answers before it makes the version available."""
     text = vocabulary.decode(tf.constant([[0, 0]])).numpy().astype(object)
     requests = {
         "serving_default": {"prompt": text, "length": np.array([2], np.int32)},
         "generate": {"prompt": text, "length": np.array([2], np.int32)},
-        **{signature: {"text": text} for signature in ("score", "embed", "inspect")},
+        "score": {"text": text},
+        "embed": {"text": text},
+        "inspect": {"text": text},
     }
     logs = []
     for signature, inputs in requests.items():
@@ -101,7 +123,11 @@ def _write_warm_up(directory, vocabulary):
 
 
 def read_text_vocabulary(directory: str) -> TextVocabulary:
-    """The vocabulary of a SavedModel."""
+    """Returns the vocabulary of a SavedModel.
+
+    Args:
+      directory: Directory of the SavedModel.
+    """
     path = os.path.join(directory, VOCABULARY)
     with tf.io.gfile.GFile(path) as file:
         return TextVocabulary.from_text(file.read(), path)

@@ -1,4 +1,4 @@
-"""The signatures by which a character model is asked, whoever serves it."""
+"""The signatures of a served character model, whichever server runs them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,28 +11,33 @@ from model.language_model import inspection, sampling
 from model.language_model.character_model import CharacterModel, CharacterState
 from model.language_model.losses import character_losses
 from model.text.code_points import PADDING, TextVocabulary
+from serving.generate_inputs import DEFAULTS, GENERATE_INPUTS
 from serving.graph import text_state
 from serving.graph.batching import Batching
 from serving.graph.checks import (
     Check,
-    all_hold,
-    choices_are_possible,
-    first_of,
-    for_rows,
-    is_one_of,
-    one_or_all,
+    broadcast_rows,
+    check_row_count,
+    check_values,
+    first_or_zero,
+    index_checks,
     require,
 )
-from serving.graph.turns import INPUTS, Turns
+from serving.graph.chunked_generation import ChunkedGeneration
+from serving.graph.input_specs import bound_checks, default_tensor, function_of_inputs
 from serving.limits import MAX_INSPECTED, MAX_LENGTH
 
 CLASSES = 10
+"""Number of next characters that `classify` returns, or the size of a smaller vocabulary."""
+
 TEXT_FEATURE = "text"
+"""Name of the feature of the tf.Examples that `classify` and `regress` read."""
+
 NO_VNNI = (
     "sums of products of 8-bit integers overflow on this processor, which has no VNNI; serve the"
     " model in bfloat16 or float32, or elsewhere"
 )
-INSPECTED = [
+INSPECT_INPUTS = [
     tf.TensorSpec([None], tf.string, "text"),
     tf.TensorSpec([None], tf.int32, "layer"),
     tf.TensorSpec([None], tf.int32, "unit"),
@@ -55,7 +60,24 @@ class ServedModel(tf.Module):
 
     Every tensor has the batch as its first dimension. Requests are checked one by one and then
     merged, within the graph, with those that arrive at the same time. No function is compiled by
-    XLA, which a stock TensorFlow Serving refuses.
+    XLA, as a stock TensorFlow Serving refuses such functions.
+
+    Attributes:
+      generate: Function of all inputs in `generate_inputs.GENERATE_INPUTS`, by position or name,
+        which continues prompts, or texts whose state is given. Inputs other than the prompt may
+        have one row for all prompts. It returns a dictionary:
+
+        * `text`: String `[batch]`, the added characters, a stop string included.
+        * `characters`: int32 `[batch]`, the number of added characters.
+        * `stopped`: bool `[batch]`, whether the stop string ended the text.
+        * `log_probabilities`: float32 `[batch, longest]`, ln p of each added character under the
+          model itself, 0 after the end of a row.
+        * `alternatives`: String `[batch, longest, k]`, the likeliest characters at each position,
+          the likeliest first.
+        * `alternative_log_probabilities`: float32 `[batch, longest, k]`, ln p of these.
+        * `state`: float32 `[batch, state_size]`, the state after the text, see `text_state`.
+      weights: The variables of the model.
+      files: The assets.
     """
 
     def __init__(
@@ -65,7 +87,14 @@ class ServedModel(tf.Module):
         assets: list[str],
         batching: Batching,
     ):
-        """Takes a model that no strategy mirrors, and files to go among the assets."""
+        """Prepares the functions of a model.
+
+        Args:
+          model: The model; its variables are not mirrored by a strategy.
+          vocabulary: Its vocabulary.
+          assets: Paths of files to store among the assets.
+          batching: How requests are merged.
+        """
         super().__init__()
         self._untracked = _Untracked(model)
         self.weights = [
@@ -75,18 +104,26 @@ class ServedModel(tf.Module):
         self.files = [tf.saved_model.Asset(path) for path in assets]
         self._vocabulary = vocabulary
         self._batching = batching
-        self._mark = text_state.fingerprint(model, vocabulary.to_text())
-        self._turns = Turns(model, vocabulary, self._mark, batching)
+        self._fingerprint = text_state.model_fingerprint(model, vocabulary.to_text())
+        self._generation = ChunkedGeneration(model, vocabulary, self._fingerprint, batching)
+        self.generate = function_of_inputs(
+            "generate", GENERATE_INPUTS, self._generate, with_defaults=False
+        )
 
     @property
-    def _model(self):
+    def _model(self) -> CharacterModel:
         return self._untracked.model
 
     def signatures(self) -> dict[str, Callable]:
-        """The signatures, by name."""
+        """Returns the functions to export as signatures, by name."""
         return {
             "serving_default": self._default_signature(),
-            "generate": self._generate_signature(),
+            "generate": function_of_inputs(
+                "generate",
+                GENERATE_INPUTS,
+                lambda values: self.generate(**values),
+                with_defaults=True,
+            ),
             "score": self.score,
             "embed": self.embed,
             "inspect": self._inspect_signature(),
@@ -94,113 +131,50 @@ class ServedModel(tf.Module):
             "regress": self.regress,
         }
 
-    def _generate_signature(self):
-        # The defaults are tensors, which are not to be made when this module is imported.
-        default = _defaults()
+    def _default_signature(self) -> Callable:
+        """Returns `generate` with fewer inputs, of which the others have their defaults."""
+        inputs = [row for row in GENERATE_INPUTS if row.in_default_signature]
+        fixed = {
+            row.name: default_tensor(row)
+            for row in GENERATE_INPUTS
+            if not row.in_default_signature and row.name in DEFAULTS
+        }
 
-        @tf.function(autograph=False, input_signature=list(INPUTS.values()))
-        def generate(
-            prompt,
-            length=default["length"],
-            temperature=default["temperature"],
-            top_k=default["top_k"],
-            top_p=default["top_p"],
-            seed=default["seed"],
-            stop=default["stop"],
-            alternatives=default["alternatives"],
-            state=default["state"],
-        ):
-            return self.generate(
-                prompt, length, temperature, top_k, top_p, seed, stop, alternatives, state
-            )
-
-        return generate
-
-    def _default_signature(self):
-        default = _defaults()
-        rest = {name: default[name] for name in ("stop", "alternatives", "state")}
-
-        @tf.function(
-            autograph=False,
-            input_signature=[spec for name, spec in INPUTS.items() if name not in rest],
-        )
-        def serving_default(
-            prompt,
-            length=default["length"],
-            temperature=default["temperature"],
-            top_k=default["top_k"],
-            top_p=default["top_p"],
-            seed=default["seed"],
-        ):
-            outputs = self.generate(prompt, length, temperature, top_k, top_p, seed, **rest)
+        def serving_default(values):
+            outputs = self.generate(**values, **fixed)
             return {name: outputs[name] for name in ("text", "log_probabilities", "state")}
 
-        return serving_default
+        return function_of_inputs("serving_default", inputs, serving_default, with_defaults=True)
 
-    def _inspect_signature(self):
-        everything = tf.constant([-1])
+    def _inspect_signature(self) -> Callable:
+        all_indices = tf.constant([-1])
 
-        @tf.function(autograph=False, input_signature=INSPECTED)
-        def inspect(text, layer=everything, unit=everything):
+        @tf.function(autograph=False, input_signature=INSPECT_INPUTS)
+        def inspect(text, layer=all_indices, unit=all_indices):
             return self.inspect(text, layer, unit)
 
         return inspect
 
-    @tf.function(autograph=False, input_signature=list(INPUTS.values()))
-    def generate(
-        self, prompt, length, temperature, top_k, top_p, seed, stop, alternatives, state
-    ) -> dict[str, tf.Tensor]:
-        """Continues prompts, or texts of which a state is given; see `sampling.generate`.
-
-        All but the prompts may have one row for all of them.
-
-        Args:
-          prompt: string; may be empty; at most `MAX_LENGTH` characters.
-          length: int32, characters to add, at most `MAX_LENGTH`.
-          temperature: float32, at least 0; 0 takes the likeliest character.
-          top_k: int32, only the k likeliest characters; 0 for all.
-          top_p: float32 in (0, 1], only the likeliest characters that make up this probability.
-          seed: int64, the same seed gives the same text, whatever else is in the batch and however
-            the text is cut into pieces.
-          stop: string of at most `sampling.MAX_STOP` characters; a text ends after it.
-          alternatives: int32, of how many of the likeliest characters at each place to report the
-            probabilities, at most `MAX_ALTERNATIVES`.
-          state: `[batch, state_size]`, float32, what an earlier piece returned, see `text_state`;
-            or `[batch, 0]` for a text that begins.
-
-        Returns:
-          text: string, what was added, a stop string included.
-          characters: int32, how many.
-          stopped: bool, whether the stop string ended the text.
-          log_probabilities: `[batch, longest]`, float32, ln p of each added character under the
-            model itself, 0 after the end of a row.
-          alternatives: `[batch, longest, k]`, string, the likeliest first.
-          alternative_log_probabilities: `[batch, longest, k]`, float32, theirs.
-          state: `[batch, state_size]`, float32, what the text has left behind.
-        """
+    def _generate(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Checks the inputs of a request, generates, and decodes; see the class."""
+        prompt = values["prompt"]
+        shared = {name: value for name, value in values.items() if name != "prompt"}
         rows = tf.shape(prompt)[0]
-        given = {
-            "length": length,
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "seed": seed,
-            "stop": stop,
-            "alternatives": alternatives,
-            "state": state,
-        }
         checks = [
-            *(one_or_all(name, values, rows) for name, values in given.items()),
-            *choices_are_possible(given),
-            *self._is_readable("prompt", prompt, MAX_LENGTH),
-            *self._is_readable("stop", stop, sampling.MAX_STOP),
-            *text_state.continues(state, self._model, self._mark),
+            *(check_row_count(name, value, rows) for name, value in shared.items()),
+            *bound_checks(values, GENERATE_INPUTS),
         ]
+        for row in GENERATE_INPUTS:
+            if row.max_characters is not None:
+                checks += self._text_checks(row.name, values[row.name], row.max_characters)
+        checks += text_state.state_checks(shared["state"], self._model, self._fingerprint)
         with tf.control_dependencies([self._require(checks)]):
-            begun = text_state.begun(given.pop("state"), rows, self._model, self._mark)
-            given = {name: for_rows(values, rows) for name, values in given.items()}
-        ids, characters, stopped, scores, likeliest, likeliest_scores, state = self._turns.take(
-            {**given, "prompt": tf.identity(prompt), "state": begun}
+            state = text_state.full_states(
+                shared.pop("state"), rows, self._model, self._fingerprint
+            )
+            shared = {name: broadcast_rows(value, rows) for name, value in shared.items()}
+        ids, characters, stopped, scores, likeliest, likeliest_scores, state = (
+            self._generation.generate({**shared, "prompt": tf.identity(prompt), "state": state})
         )
         longest = tf.reduce_max(tf.concat([characters, [0]], axis=0))
         return {
@@ -214,19 +188,19 @@ class ServedModel(tf.Module):
         }
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "text")])
-    def score(self, text):
-        """How well texts are predicted; see `sampling.score`.
+    def score(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes how well texts are predicted; see `sampling.score`.
 
         Args:
-          text: string, of at most `MAX_LENGTH` characters.
+          text: Strings `[batch]` of at most `MAX_LENGTH` characters.
 
         Returns:
-          bits_per_character: float32, 0 for an empty text.
-          log_probabilities: `[batch, longest text]`, float32, ln p of each character, 0 after the
-            end of a row.
+          A dictionary of `bits_per_character`, float32 `[batch]`, 0 for an empty text, and
+          `log_probabilities`, float32 `[batch, longest text]`, ln p of each character, 0 after the
+          end of a row.
         """
         text = self._checked_text(text)
-        bits, scores = self._batching.merged(
+        bits, scores = self._batching.run_merged(
             "score", lambda text: sampling.score(self._model, self._vocabulary.encode(text)), text
         )
         longest = tf.shape(self._vocabulary.encode(text))[1]
@@ -236,64 +210,65 @@ class ServedModel(tf.Module):
         }
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "text")])
-    def embed(self, text):
-        """Texts as feature vectors; see `sampling.embed`.
+    def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes feature vectors of texts; see `sampling.embed`.
 
         Args:
-          text: string, of at most `MAX_LENGTH` characters.
+          text: Strings `[batch]` of at most `MAX_LENGTH` characters.
 
         Returns:
-          embedding: `[batch, layers * units]`, float32.
+          A dictionary of `embedding`, float32 `[batch, layers * units]`.
         """
         text = self._checked_text(text)
-        embedding = self._batching.merged(
+        embedding = self._batching.run_merged(
             "embed", lambda text: sampling.embed(self._model, self._vocabulary.encode(text)), text
         )
         config = self._model.config
         return {"embedding": tf.ensure_shape(embedding, [None, config.layers * config.units])}
 
-    @tf.function(autograph=False, input_signature=INSPECTED)
-    def inspect(self, text, layer, unit) -> dict[str, tf.Tensor]:
-        """Memories, gates and their saturation; see `inspection.Inspection`.
+    @tf.function(autograph=False, input_signature=INSPECT_INPUTS)
+    def inspect(self, text: tf.Tensor, layer: tf.Tensor, unit: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes memories, gates and their saturation; see `inspection.Inspection`.
 
         Args:
-          text: string, of at most `MAX_INSPECTED` characters.
-          layer: int32, counted from 0; -1 for all; the same for all texts.
-          unit: int32, likewise.
+          text: Strings `[batch]` of at most `MAX_INSPECTED` characters.
+          layer: Index of the layer, int32 `[batch]`, counted from 0, or -1 for all; the same for
+            all texts.
+          unit: Index of the unit, likewise.
 
         Returns:
-          memories, gates, saturation.
+          A dictionary of `memories`, `gates` and `saturation`.
         """
         config = self._model.config
         checks = [
-            *self._is_readable("text", text, MAX_INSPECTED),
-            *is_one_of("layer", layer, config.layers),
-            *is_one_of("unit", unit, config.units),
+            *self._text_checks("text", text, MAX_INSPECTED),
+            *index_checks("layer", layer, config.layers),
+            *index_checks("unit", unit, config.units),
         ]
         with tf.control_dependencies([self._require(checks)]):
             ids = self._vocabulary.encode(text)
-        found = inspection.inspect(self._model, ids, first_of(layer), first_of(unit))
-        return found._asdict()
+        inspected = inspection.inspect(self._model, ids, first_or_zero(layer), first_or_zero(unit))
+        return inspected._asdict()
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
-    def classify(self, inputs):
-        """The likeliest next characters.
+    def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes the likeliest next characters after texts.
 
         Args:
-          inputs: serialized tf.Examples with the bytes feature "text".
+          inputs: Serialized tf.Examples `[batch]` with the bytes feature "text".
 
         Returns:
-          classes: `[batch, CLASSES]`, string, the likeliest first.
-          scores: `[batch, CLASSES]`, float32, their probabilities.
+          A dictionary of `classes`, strings `[batch, CLASSES]`, the likeliest first, and `scores`,
+          float32 `[batch, CLASSES]`, their probabilities.
         """
-        text = self._checked_text(_text_of(inputs))
-        found = self._batching.merged("classify", self._likeliest, text)
+        text = self._checked_text(_parse_text(inputs))
+        outputs = self._batching.run_merged("classify", self._next_characters, text)
         shape = [None, min(CLASSES, self._model.vocabulary_size)]
-        classes, scores = (tf.ensure_shape(one, shape) for one in found)
+        classes, scores = (tf.ensure_shape(output, shape) for output in outputs)
         return {"classes": classes, "scores": scores}
 
-    def _likeliest(self, text):
-        """The likeliest next characters, and their probabilities."""
+    def _next_characters(self, text: tf.Tensor) -> list[tf.Tensor]:
+        """Returns the likeliest next characters, and their probabilities."""
         model = self._model
         ids = self._vocabulary.encode(text)
         state = sampling.read(model, ids, sampling.initial_state(model, tf.shape(ids)[0]))
@@ -302,16 +277,16 @@ class ServedModel(tf.Module):
         return [self._vocabulary.decode_each(order), scores]
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
-    def regress(self, inputs):
-        """Bits per character.
+    def regress(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes the bits per character of texts.
 
         Args:
-          inputs: as for `classify`.
+          inputs: Serialized tf.Examples `[batch]` with the bytes feature "text".
 
         Returns:
-          outputs: `[batch]`, float32.
+          A dictionary of `outputs`, float32 `[batch]`.
         """
-        return {"outputs": self.score(_text_of(inputs))["bits_per_character"]}
+        return {"outputs": self.score(_parse_text(inputs))["bits_per_character"]}
 
     @tf.function(
         autograph=False,
@@ -322,21 +297,26 @@ class ServedModel(tf.Module):
             tf.TensorSpec(None, tf.float32, "memory"),
         ],
     )
-    def evaluate_window(self, ids, previous, hidden, memory):
-        """One window of parallel streams, for the Evaluator; not a signature.
+    def evaluate_window(
+        self, ids: tf.Tensor, previous: tf.Tensor, hidden: tf.Tensor, memory: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+        """Evaluates one window of parallel streams, for the Evaluator; this is no signature.
 
         Args:
-          ids: `[streams, window]`, int32; what is no character of the vocabulary does not count.
-          previous: see `CharacterState`; likewise hidden and memory.
+          ids: Character ids `[streams, window]`, int32; negative ids are not counted.
+          previous: Id of the character before the window, int32 `[streams]`.
+          hidden: Hidden vectors, float32 `[layers, streams, units]`.
+          memory: Memory vectors, float32 `[layers, streams, units]`.
 
         Returns:
-          nats, hits and characters, each summed over the window, and the state.
+          The sums over the window of nats, correct predictions and counted characters, and the
+          fields of the `CharacterState` after it.
         """
         model = self._model
         config = model.config
         shape = [config.layers, None, config.units]
         hidden, memory = tf.ensure_shape(hidden, shape), tf.ensure_shape(memory, shape)
-        state = CharacterState(previous, hidden, memory)
+        state = CharacterState(previous=previous, hidden=hidden, memory=memory)
         logits, state = model(tf.maximum(ids, 0), state)
         losses, counted = character_losses(logits, ids)
         hits = tf.cast(tf.argmax(logits, -1, tf.int32) == tf.transpose(ids), losses.dtype)
@@ -344,47 +324,38 @@ class ServedModel(tf.Module):
         return sums, tuple(state)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32, "streams")])
-    def initial_state(self, streams):
-        """The state for `evaluate_window` before the first window."""
+    def initial_state(self, streams: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Returns the state for `evaluate_window` before the first window.
+
+        Args:
+          streams: Number of streams, a scalar.
+        """
         return tuple(self._model.initial_state(streams))
 
-    def _is_readable(self, name, text, limit):
-        """Checks that texts have known characters, and not too many."""
+    def _text_checks(self, name: str, text: tf.Tensor, limit: int) -> list[Check]:
+        """Returns the checks that texts have only known characters, and at most a limit of them."""
         ids = self._vocabulary.encode(text)
         lengths = tf.reduce_sum(tf.cast(ids != PADDING, tf.int32), axis=1)
         known = tf.reduce_all(ids != self._vocabulary.size)
-        problem = f"characters are over the limit of {limit}"
+        message = f"characters are over the limit of {limit}"
         return [
             Check(known, lambda: self._vocabulary.unknown_character(text)),
-            all_hold(lengths, lengths <= limit, f"{name}:", problem),
+            check_values(lengths, lengths <= limit, f"{name}:", message),
         ]
 
-    def _checked_text(self, text, limit=MAX_LENGTH):
-        checks = self._is_readable("text", text, limit)
+    def _checked_text(self, text: tf.Tensor, limit: int = MAX_LENGTH) -> tf.Tensor:
+        checks = self._text_checks("text", text, limit)
         with tf.control_dependencies([self._require(checks)]):
             return tf.identity(text)
 
-    def _require(self, checks):
-        """`require`, and that the machine can run the model, which need not be where it is from."""
+    def _require(self, checks: list[Check]) -> tf.Operation:
+        """Requires the checks to hold, and of a quantized model that this processor can run it."""
         if self._model.quantized:
             checks = [Check(integer_products_are_exact(), lambda: tf.constant(NO_VNNI)), *checks]
         return require(checks)
 
 
-def _defaults():
-    """What the inputs of `generate` but for the prompt are where a request says nothing."""
-    return {
-        "length": tf.constant([100]),
-        "temperature": tf.constant([1.0]),
-        "top_k": tf.constant([0]),
-        "top_p": tf.constant([1.0]),
-        "seed": tf.constant([0], tf.int64),
-        "stop": tf.constant([""]),
-        "alternatives": tf.constant([0]),
-        "state": tf.zeros([1, 0]),
-    }
-
-
-def _text_of(examples):
+def _parse_text(examples: tf.Tensor) -> tf.Tensor:
+    """Returns the texts of serialized tf.Examples."""
     feature = tf.io.FixedLenFeature([], tf.string)
     return tf.io.parse_example(examples, {TEXT_FEATURE: feature})[TEXT_FEATURE]

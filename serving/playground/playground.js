@@ -1,17 +1,17 @@
-// The page: what is chosen in the form is asked of the server and shown as it comes.
+// The page: sends what the form holds to the server, and shows the text as it arrives.
 
-import { Model, models } from "./server.js";
+import { form, Model, models } from "./server.js";
 import { MOST_BITS, Text } from "./text.js";
-
-const MOST_INSPECTED = 1000; // characters that `inspect` takes
 
 const field = Object.fromEntries(
   [...document.querySelectorAll("[id]")].map((element) => [element.id, element]),
 );
+let fields = []; // of the form, as the server describes them
+let maxInspected = 0; // characters that `inspect` takes
 const text = new Text(field.text, field.alternatives);
 let model = null;
-let writer = null; // the model that wrote the text
-let version = null; // of it
+let writer = null; // model that wrote the text
+let version = null; // version that wrote the text
 let running = null;
 let memories = null; // of the last characters, see `Model.memories`
 let inspecting = false;
@@ -21,7 +21,7 @@ function complain(error) {
   field.problem.hidden = !error;
 }
 
-// Does something of which a failure is shown.
+// Runs an action, and shows its error.
 async function attempt(action) {
   try {
     complain(null);
@@ -29,6 +29,31 @@ async function attempt(action) {
   } catch (error) {
     if (error.name !== "AbortError") complain(error);
   }
+}
+
+// Builds a field for each input that the server names: sliders first, the others side by side.
+async function showForm() {
+  ({ fields, max_inspected: maxInspected } = await form());
+  const pair = document.createElement("div");
+  pair.className = "pair";
+  for (const { name, label, type, attributes } of fields) {
+    const input = document.createElement("input");
+    Object.assign(input, { id: name, type });
+    for (const [key, value] of Object.entries(attributes)) input.setAttribute(key, value);
+    const element = document.createElement("label");
+    element.append(`${label} `);
+    if (type === "range") {
+      const output = document.createElement("output");
+      output.htmlFor = name;
+      element.className = "slider";
+      element.append(output);
+    }
+    element.append(input);
+    (type === "range" ? field.inputs : pair).append(element);
+    field[name] = input;
+  }
+  field.inputs.append(pair);
+  showValues();
 }
 
 async function showModels() {
@@ -44,12 +69,14 @@ async function showVersions() {
   field.version.replaceChildren(newest, ...versions.map((number) => new Option(number)));
 }
 
-function choices() {
-  const values = ["temperature", "top_k", "top_p", "seed"].map((name) => [
-    name,
-    [field[name].valueAsNumber],
-  ]);
-  return { ...Object.fromEntries(values), stop: [field.stop.value] };
+function samplingParams() {
+  const chosen = fields.filter(({ sampling }) => sampling);
+  return Object.fromEntries(
+    chosen.map(({ name, type }) => [
+      name,
+      [type === "text" ? field[name].value : field[name].valueAsNumber],
+    ]),
+  );
 }
 
 async function generate() {
@@ -65,7 +92,7 @@ async function generate() {
     version = Number(field.version.value) || (await writer.versions())[0];
     if (prompt) text.add(await writer.score(version, prompt), "prompt");
     await follow(
-      writer.generate(version, prompt, field.length.valueAsNumber, choices(), running.signal),
+      writer.generate(version, prompt, field.length.valueAsNumber, samplingParams(), running.signal),
     );
   } finally {
     text.end();
@@ -114,9 +141,9 @@ function showMemories() {
   text.shadeBy(values.map((value) => value / most));
 }
 
-// Asks for the chosen memory cell, unless that is under way.
+// Fetches the chosen memory cell, unless a request for it is running.
 async function inspect() {
-  const characters = text.characters.slice(-MOST_INSPECTED);
+  const characters = text.characters.slice(-maxInspected);
   if (inspecting || !characters.length) return;
   const unit = field.unit.valueAsNumber || 0;
   inspecting = true;
@@ -133,9 +160,9 @@ async function inspect() {
 }
 
 function showValues() {
-  for (const output of document.querySelectorAll("label output")) {
-    const { id, value } = document.getElementById(output.htmlFor.value);
-    output.textContent = id === "top_k" && value === "0" ? "all" : value;
+  for (const { name, names } of fields) {
+    const output = document.querySelector(`output[for="${name}"]`);
+    if (output) output.textContent = names[field[name].value] ?? field[name].value;
   }
 }
 
@@ -150,6 +177,8 @@ field.unit.addEventListener("input", () => attempt(inspect));
 for (const radio of field.request.elements.shade) radio.addEventListener("change", shade);
 field.request.addEventListener("input", showValues);
 
-showValues();
 shade();
-attempt(showModels);
+attempt(async () => {
+  await showForm();
+  await showModels();
+});

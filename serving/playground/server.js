@@ -1,4 +1,4 @@
-// Asks the server that this page comes from, by TensorFlow Serving's REST protocol.
+// Sends requests to the server of this page, by TensorFlow Serving's REST protocol.
 
 const PIECE = 16; // characters; the first piece has one, so that it comes soon
 const ALTERNATIVES = 8;
@@ -17,18 +17,23 @@ async function ask(path, body, signal) {
   }
   const answer = await response.json().catch((error) => {
     if (error.name === "AbortError") throw error;
-    return {}; // what is no JSON comes with a status that says enough
+    return {}; // an answer without JSON has a status that says enough
   });
   if (!response.ok) throw new Error(answer.error ?? response.statusText);
   return answer;
 }
 
-// The names of the models that are served.
+// Returns the names of the models on the server.
 export async function models() {
   return (await ask("playground/models")).models;
 }
 
-// A JSON string, or base64 of what is no UTF-8, as bytes.
+// Returns the fields of the form, and the largest number of characters that `inspect` accepts.
+export async function form() {
+  return ask("playground/form");
+}
+
+// Converts a JSON string, or base64 of bytes that are not UTF-8, to bytes.
 function toBytes(value) {
   if (typeof value === "string") return encoder.encode(value);
   return Uint8Array.from(atob(value.b64), (character) => character.charCodeAt(0));
@@ -38,7 +43,7 @@ function toBase64(bytes) {
   return { b64: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")) };
 }
 
-// Text as the model's characters, of which it has `count`: bytes or code points.
+// Splits text into the model's characters, bytes or code points, of which there are `count`.
 function characters(bytes, count) {
   if (bytes.length === count) return Array.from(bytes, (byte) => Uint8Array.of(byte));
   return Array.from(new TextDecoder().decode(bytes), (one) => encoder.encode(one));
@@ -50,7 +55,7 @@ export class Model {
     this.path = `v1/models/${encodeURIComponent(name)}`;
   }
 
-  // The versions that can be asked, the newest first.
+  // The available versions, the newest first.
   async versions() {
     const status = await ask(this.path);
     return status.model_version_status
@@ -64,10 +69,10 @@ export class Model {
     return (await ask(path, { signature_name, inputs }, signal)).outputs;
   }
 
-  // Yields what continues a prompt, piece by piece, as lists of characters. The server keeps
-  // nothing: what a piece has left behind goes along with the request for the next.
-  async *generate(version, prompt, length, choices, signal) {
-    const inputs = { ...choices, prompt: [prompt], alternatives: [ALTERNATIVES] };
+  // Continues a prompt; yields pieces as lists of characters. The server keeps nothing: the state
+  // after a piece is sent with the request for the next one.
+  async *generate(version, prompt, length, params, signal) {
+    const inputs = { ...params, prompt: [prompt], alternatives: [ALTERNATIVES] };
     let size = 1;
     for (let left = length; left > 0; size = PIECE) {
       inputs.length = [Math.min(left, size)];
@@ -87,7 +92,7 @@ export class Model {
     }
   }
 
-  // A given text as characters, without alternatives.
+  // Scores a text; returns its characters, without alternatives.
   async score(version, text) {
     const scores = (await this.predict(version, "score", { text: [text] })).log_probabilities[0];
     return characters(encoder.encode(text), scores.length).map((bytes, position) => ({
@@ -97,14 +102,14 @@ export class Model {
     }));
   }
 
-  // The memory of one unit in each layer after each character: `[characters][layers]`.
+  // Returns the memory of one unit in each layer after each character, `[characters][layers]`.
   async memories(version, bytes, unit) {
     const inputs = { text: [toBase64(bytes)], unit: [unit] };
     const outputs = await this.predict(version, "inspect", inputs);
     return outputs.memories[0].map((layers) => layers.map(([value]) => value));
   }
 
-  // Layers times units.
+  // Returns the number of layers times that of units.
   async size() {
     const { metadata } = await ask(`${this.path}/metadata`);
     const { embed } = metadata.signature_def.signature_def;

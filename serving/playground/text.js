@@ -1,6 +1,6 @@
-// The text on the page: characters as spans, how they are shaded, and what might have stood there.
+// The text on the page: characters as spans, their shades, and a tooltip of their alternatives.
 
-export const MOST_BITS = 8; // of surprise, where the shade is full
+export const MOST_BITS = 8; // surprise at which the shade is full
 
 const decoder = new TextDecoder();
 
@@ -8,7 +8,7 @@ function bits(logProbability) {
   return -logProbability / Math.LN2;
 }
 
-// A character as it is to be read: of bytes and white space the code.
+// A character as the tooltip shows it; bytes and white space are escaped.
 function look(bytes) {
   const names = { 9: "\\t", 10: "\\n", 13: "\\r", 32: "space" };
   if (bytes.length === 1 && names[bytes[0]]) return names[bytes[0]];
@@ -18,7 +18,8 @@ function look(bytes) {
   return Array.from(bytes, (byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
 }
 
-// Shows characters. One of several bytes, of which each is a character to the model, is one span.
+// Shows characters as spans. A code point of several bytes is one span, even where each byte is a
+// character to the model.
 export class Text {
   constructor(element, tooltip) {
     this.element = element;
@@ -51,7 +52,7 @@ export class Text {
     }
   }
 
-  // Shows bytes whose rest has not come, and will not.
+  // Shows the bytes of an incomplete code point at the end of a text.
   end() {
     const shown = this.decoder.decode();
     if (shown) this.show(shown);
@@ -67,7 +68,7 @@ export class Text {
     this.element.append(span);
   }
 
-  // Shades by how little each character was expected.
+  // Shades each character by its surprise, -log2 p.
   shadeBySurprise() {
     for (const [span, characters] of this.spans) shadeBySurprise(span, characters);
   }
@@ -81,7 +82,7 @@ export class Text {
     }
   }
 
-  // Says what might have stood in place of a character.
+  // Shows the alternatives to a character.
   choose(span) {
     this.chosen?.classList.remove("chosen");
     this.chosen = this.spans.has(span) ? span : null;

@@ -1,5 +1,7 @@
 """The configuration files of tensorflow_model_server, in protobuf's text format."""
 
+from typing import Any
+
 import grpc
 import tensorflow as tf
 from google.protobuf import (
@@ -14,10 +16,12 @@ from tensorflow_serving.config import model_server_config_pb2
 from model.errors import InputError
 
 _PACKAGE = "tensorflow.serving"
-METRICS_PATH = "/monitoring/prometheus/metrics"
 
-# The API package of TensorFlow Serving leaves these out: message, and its fields in order, of which
-# those in a list may be repeated.
+METRICS_PATH = "/monitoring/prometheus/metrics"
+"""Path of the metrics over REST where a configuration names no other."""
+
+# Messages that the API package of TensorFlow Serving lacks: the fields of each in order; the type
+# of a repeated field is in a list.
 _MESSAGES = {
     "SSLConfig": (("server_key", str), ("server_cert", str), ("custom_ca", str),
                   ("client_verify", bool)),
@@ -36,7 +40,8 @@ _MESSAGES = {
 }  # fmt: skip
 
 
-def _message_classes():
+def _message_classes() -> dict[str, type[message.Message]]:
+    """Returns classes for `_MESSAGES`, by name."""
     field_types = descriptor_pb2.FieldDescriptorProto
     scalars = {
         bool: field_types.TYPE_BOOL,
@@ -47,15 +52,18 @@ def _message_classes():
         name="server_configuration_files.proto", package=_PACKAGE, syntax="proto3"
     )
     for name, fields in _MESSAGES.items():
-        described = file.message_type.add(name=name)
-        for number, (field, kind) in enumerate(fields, 1):
-            one = described.field.add(name=field, number=number, label=field_types.LABEL_OPTIONAL)
-            if isinstance(kind, list):
-                one.label, (kind,) = field_types.LABEL_REPEATED, kind
-            if isinstance(kind, str):
-                one.type, one.type_name = field_types.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+        descriptor = file.message_type.add(name=name)
+        for number, (field_name, field_type) in enumerate(fields, 1):
+            field = descriptor.field.add(
+                name=field_name, number=number, label=field_types.LABEL_OPTIONAL
+            )
+            if isinstance(field_type, list):
+                field.label, (field_type,) = field_types.LABEL_REPEATED, field_type
+            if isinstance(field_type, str):
+                field.type = field_types.TYPE_MESSAGE
+                field.type_name = f".{_PACKAGE}.{field_type}"
             else:
-                one.type = scalars[kind]
+                field.type = scalars[field_type]
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {
@@ -68,31 +76,42 @@ _CLASSES = _message_classes()
 
 
 def single_model(name: str, base_path: str) -> model_server_config_pb2.ModelServerConfig:
-    """The configuration of a server with one model."""
+    """Returns the configuration of a server with one model.
+
+    Args:
+      name: Name of the model.
+      base_path: Directory with a directory per version.
+    """
     config = model_server_config_pb2.ModelServerConfig()
     config.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
     return config
 
 
 def read_models(path: str) -> model_server_config_pb2.ModelServerConfig:
-    """The models of a file for `--model_config_file`.
+    """Reads a file for `--model_config_file`, a ModelServerConfig.
+
+    Args:
+      path: Path of the file.
 
     Raises:
-      InputError: if it cannot be read, is no such file or names no models.
+      InputError: If it cannot be read or parsed, or names no models.
     """
-    config = _parsed(path, model_server_config_pb2.ModelServerConfig(), "--model_config_file")
+    config = _parse(path, model_server_config_pb2.ModelServerConfig(), "--model_config_file")
     if not config.model_config_list.config:
         raise InputError(f"{path} names no model in a model_config_list; add one")
     return config
 
 
 def read_credentials(path: str) -> grpc.ServerCredentials:
-    """The credentials of a file for `--ssl_config_file`, which holds keys as PEM.
+    """Reads a file for `--ssl_config_file`, an SSLConfig with keys as PEM.
+
+    Args:
+      path: Path of the file.
 
     Raises:
-      InputError: if it cannot be read, is no such file or lacks a key.
+      InputError: If it cannot be read or parsed, or lacks a key.
     """
-    config = _parsed(path, _CLASSES["SSLConfig"](), "--ssl_config_file")
+    config = _parse(path, _CLASSES["SSLConfig"](), "--ssl_config_file")
     if not config.server_key or not config.server_cert:
         raise InputError(f"{path} lacks server_key or server_cert; give both as PEM")
     return grpc.ssl_server_credentials(
@@ -103,26 +122,36 @@ def read_credentials(path: str) -> grpc.ServerCredentials:
 
 
 def read_monitoring_path(path: str) -> str:
-    """Where a file for `--monitoring_config_file` wants the metrics; empty for nowhere.
+    """Reads a file for `--monitoring_config_file`, a MonitoringConfig.
+
+    Args:
+      path: Path of the file.
+
+    Returns:
+      The path of the metrics over REST; empty for none.
 
     Raises:
-      InputError: if it cannot be read or is no such file.
+      InputError: If it cannot be read or parsed.
     """
-    config = _parsed(path, _CLASSES["MonitoringConfig"](), "--monitoring_config_file")
+    config = _parse(path, _CLASSES["MonitoringConfig"](), "--monitoring_config_file")
     prometheus = config.prometheus_config
     return (prometheus.path or METRICS_PATH) if prometheus.enable else ""
 
 
 def read_batching(path: str) -> message.Message:
-    """The BatchingParameters of a file for `--batching_parameters_file`.
+    """Reads a file for `--batching_parameters_file`, a BatchingParameters.
+
+    Args:
+      path: Path of the file.
 
     Raises:
-      InputError: if it cannot be read or is no such file.
+      InputError: If it cannot be read or parsed.
     """
-    return _parsed(path, _CLASSES["BatchingParameters"](), "--batching_parameters_file")
+    return _parse(path, _CLASSES["BatchingParameters"](), "--batching_parameters_file")
 
 
-def _parsed(path, target: message.Message, flag):
+def _parse(path: str, target: message.Message, flag: str) -> Any:
+    """Parses a file that a flag names into a message, and returns that."""
     try:
         with tf.io.gfile.GFile(path) as file:
             return text_format.Parse(file.read(), target)
@@ -130,7 +159,7 @@ def _parsed(path, target: message.Message, flag):
         raise InputError(f"{path} cannot be read; give a file to {flag}") from error
     except text_format.ParseError as error:
         problem = str(error).splitlines()[0]
-        kind = target.DESCRIPTOR.name
+        expected = target.DESCRIPTOR.name
         raise InputError(
-            f"Invalid protobuf file: '{path}' ({problem}); it is to be a {kind} as text"
+            f"Invalid protobuf file: '{path}' ({problem}); it is to be a {expected} as text"
         ) from error

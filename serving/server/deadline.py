@@ -1,4 +1,4 @@
-"""When the answer to a request is due, for whatever works on it further down."""
+"""The deadline of the request that a thread works on, for all code that it calls."""
 
 import contextlib
 import contextvars
@@ -8,27 +8,33 @@ from collections.abc import Iterator
 
 from serving.server.errors import RequestError
 
-_DUE: contextvars.ContextVar[float] = contextvars.ContextVar("due", default=math.inf)
+_DEADLINE: contextvars.ContextVar[float] = contextvars.ContextVar("deadline", default=math.inf)
 
 
 @contextlib.contextmanager
-def within(seconds: float | None) -> Iterator[None]:
-    """Has what runs here be done in time; None for no limit."""
-    due = math.inf if seconds is None else time.monotonic() + seconds
-    token = _DUE.set(due)
+def scope(seconds: float | None) -> Iterator[None]:
+    """Sets a deadline for what runs in the context.
+
+    Args:
+      seconds: Seconds from now; None for no deadline.
+    """
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
+    token = _DEADLINE.set(deadline)
     try:
         yield
     finally:
-        _DUE.reset(token)
+        _DEADLINE.reset(token)
 
 
 def milliseconds_left() -> int:
-    """How long is left, rounded up; 0 for no limit, as `tf.compat.v1.RunOptions` has it.
+    """Returns the milliseconds until the deadline, rounded up.
+
+    0 stands for no deadline, as in `tf.compat.v1.RunOptions`.
 
     Raises:
-      RequestError: if it is too late.
+      RequestError: If the deadline has passed.
     """
-    left = _DUE.get() - time.monotonic()
+    left = _DEADLINE.get() - time.monotonic()
     if left <= 0:
         raise RequestError("DEADLINE_EXCEEDED", "Deadline Exceeded")
     return math.ceil(1000 * left) if left < 1e6 else 0

@@ -1,4 +1,6 @@
-"""What signatures for classification and regression make of tf.Examples."""
+"""Classification and regression of tf.Examples, by the signatures for them."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from tensorflow_serving.apis import classification_pb2, input_pb2, model_pb2, regression_pb2
@@ -8,24 +10,95 @@ from serving.server.errors import RequestError
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
 
 
-def serialized(given: input_pb2.Input) -> list[bytes]:
-    """The tf.Examples of a request, each with the context that they share.
+def serialize_examples(request_input: input_pb2.Input) -> list[bytes]:
+    """Returns the serialized tf.Examples of a request, each merged with their common context.
+
+    Args:
+      request_input: Input of a request to classify or regress.
 
     Raises:
-      RequestError: if there are none.
+      RequestError: If there are no examples.
     """
-    kind = given.WhichOneof("kind")
-    examples = getattr(given, kind).examples if kind else []
+    kind = request_input.WhichOneof("kind")
+    examples = getattr(request_input, kind).examples if kind else []
     if not examples:
         raise RequestError("INVALID_ARGUMENT", "Input is empty.")
     # The concatenation of two messages' serializations is that of the two merged.
     context = b""
     if kind == "example_list_with_context":
-        context = given.example_list_with_context.context.SerializeToString()
+        context = request_input.example_list_with_context.context.SerializeToString()
     return [context + example.SerializeToString() for example in examples]
 
 
-def _signature(servable, spec, method, kind):
+def classify(
+    servable: Servable, spec: model_pb2.ModelSpec, examples: Sequence[bytes]
+) -> classification_pb2.ClassificationResult:
+    """Classifies tf.Examples.
+
+    Args:
+      servable: Version to run.
+      spec: Spec of the request, which names the signature.
+      examples: Serialized tf.Examples.
+
+    Raises:
+      RequestError: If there is no such signature, or it does not classify.
+    """
+    name = _find_signature(servable, spec, CLASSIFY, "classification")
+    outputs = tuple(
+        key for key in ("classes", "scores") if key in servable.signatures[name].outputs
+    )
+    results = _run(servable, name, examples, outputs)
+    response = classification_pb2.ClassificationResult()
+    for row in range(len(examples)):
+        labels = results["classes"][row] if "classes" in results else None
+        scores = results["scores"][row] if "scores" in results else None
+        _add_classes(response.classifications.add(), labels, scores)
+    return response
+
+
+def _add_classes(
+    classifications: classification_pb2.Classifications,
+    labels: Sequence[bytes] | None,
+    scores: Sequence[float] | None,
+) -> None:
+    """Adds the classes of one example, of which labels or scores may be None."""
+    for index in range(len(labels if labels is not None else scores)):
+        added = classifications.classes.add()
+        if labels is not None:
+            added.label = labels[index].decode("utf-8", "replace")
+        if scores is not None:
+            added.score = scores[index]
+
+
+def regress(
+    servable: Servable, spec: model_pb2.ModelSpec, examples: Sequence[bytes]
+) -> regression_pb2.RegressionResult:
+    """Computes the regression of tf.Examples.
+
+    Args:
+      servable: Version to run.
+      spec: Spec of the request, which names the signature.
+      examples: Serialized tf.Examples.
+
+    Raises:
+      RequestError: If there is no such signature, or it does not regress.
+    """
+    name = _find_signature(servable, spec, REGRESS, "regression")
+    values = _run(servable, name, examples, ("outputs",))["outputs"]
+    if values.size != len(examples):
+        raise RequestError(
+            "INVALID_ARGUMENT",
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
+            f"{list(values.shape)}",
+        )
+    response = regression_pb2.RegressionResult()
+    for value in values.reshape(-1):
+        response.regressions.add(value=value)
+    return response
+
+
+def _find_signature(servable: Servable, spec: model_pb2.ModelSpec, method: str, kind: str) -> str:
+    """Returns the name of the requested signature, which must have a method and one input."""
     name = spec.signature_name or DEFAULT_SIGNATURE
     if name not in servable.signatures:
         raise RequestError("INVALID_ARGUMENT", f"No signature was found with the name: {name}")
@@ -40,7 +113,10 @@ def _signature(servable, spec, method, kind):
     return name
 
 
-def _run(servable, name, examples, outputs):
+def _run(
+    servable: Servable, name: str, examples: Sequence[bytes], outputs: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """Runs a signature on tf.Examples; each output must have one row per example."""
     results = servable.run(name, {"inputs": np.array(examples, object)}, outputs)
     for output, values in results.items():
         if len(values) != len(examples):
@@ -49,44 +125,3 @@ def _run(servable, name, examples, outputs):
                 f"Expected {output} output batch size of {len(examples)}. Got: {len(values)}",
             )
     return results
-
-
-def classified(
-    servable: Servable, spec: model_pb2.ModelSpec, examples: list[bytes]
-) -> classification_pb2.ClassificationResult:
-    """What a signature for classification makes of serialized tf.Examples."""
-    name = _signature(servable, spec, CLASSIFY, "classification")
-    outputs = tuple(
-        key for key in ("classes", "scores") if key in servable.signatures[name].outputs
-    )
-    results = _run(servable, name, examples, outputs)
-    response = classification_pb2.ClassificationResult()
-    for row in range(len(examples)):
-        classes = response.classifications.add().classes
-        labels = results["classes"][row] if "classes" in results else None
-        scores = results["scores"][row] if "scores" in results else None
-        for at in range(len(labels if labels is not None else scores)):
-            one = classes.add()
-            if labels is not None:
-                one.label = labels[at].decode("utf-8", "replace")
-            if scores is not None:
-                one.score = scores[at]
-    return response
-
-
-def regressed(
-    servable: Servable, spec: model_pb2.ModelSpec, examples: list[bytes]
-) -> regression_pb2.RegressionResult:
-    """What a signature for regression makes of serialized tf.Examples."""
-    name = _signature(servable, spec, REGRESS, "regression")
-    values = _run(servable, name, examples, ("outputs",))["outputs"]
-    if values.size != len(examples):
-        raise RequestError(
-            "INVALID_ARGUMENT",
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{list(values.shape)}",
-        )
-    response = regression_pb2.RegressionResult()
-    for value in values.reshape(-1):
-        response.regressions.add(value=value)
-    return response

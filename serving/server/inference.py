@@ -1,4 +1,7 @@
-"""What the methods of PredictionService do with the version that a request asks for."""
+"""The methods of PredictionService and ModelService, apart from any transport."""
+
+from collections.abc import Callable
+from typing import Any
 
 from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import (
@@ -19,10 +22,19 @@ from serving.server.servable import DEFAULT_SIGNATURE, Servable
 from serving.tensors import fill_proto
 
 SIGNATURE_DEF = "signature_def"
+"""The one metadata field that GetModelMetadata supports."""
 
 
 def predict(manager: Manager, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-    """Predict."""
+    """Answers Predict: runs a signature on tensors.
+
+    Args:
+      manager: Models of the server.
+      request: The request.
+
+    Raises:
+      RequestError: If the request is invalid, or there is no such model or signature.
+    """
     _require_spec(request)
     servable = manager.servable(request.model_spec)
     outputs = servable.predict(
@@ -38,34 +50,63 @@ def predict(manager: Manager, request: predict_pb2.PredictRequest) -> predict_pb
 def classify(
     manager: Manager, request: classification_pb2.ClassificationRequest
 ) -> classification_pb2.ClassificationResponse:
-    """Classify."""
-    return _of_examples(
-        manager, request, examples.classified, classification_pb2.ClassificationResponse()
-    )
+    """Answers Classify; see `predict` for the arguments."""
+    response = classification_pb2.ClassificationResponse()
+    return _infer_examples(manager, request, examples.classify, response)
 
 
 def regress(
     manager: Manager, request: regression_pb2.RegressionRequest
 ) -> regression_pb2.RegressionResponse:
-    """Regress."""
-    return _of_examples(manager, request, examples.regressed, regression_pb2.RegressionResponse())
+    """Answers Regress; see `predict` for the arguments."""
+    response = regression_pb2.RegressionResponse()
+    return _infer_examples(manager, request, examples.regress, response)
 
 
-def _of_examples(manager, request, infer, response):
-    """Fills in the response to a request for one signature on tf.Examples."""
+def _infer_examples(manager: Manager, request: Any, infer: Callable, response: Any) -> Any:
+    """Fills the response to a request that runs one signature on tf.Examples."""
     _require_spec(request)
     servable = manager.servable(request.model_spec)
     _fill_spec(response.model_spec, request.model_spec, servable)
-    given = examples.serialized(request.input)
-    response.result.CopyFrom(infer(servable, request.model_spec, given))
+    serialized = examples.serialize_examples(request.input)
+    response.result.CopyFrom(infer(servable, request.model_spec, serialized))
     return response
 
 
 def multi_inference(
     manager: Manager, request: inference_pb2.MultiInferenceRequest
 ) -> inference_pb2.MultiInferenceResponse:
-    """MultiInference: several signatures of one model on the same examples."""
-    names = [task.model_spec.name for task in request.tasks]
+    """Answers MultiInference: runs several signatures of one model on the same tf.Examples.
+
+    See `predict` for the arguments.
+    """
+    _require_one_model([task.model_spec.name for task in request.tasks])
+    servable = manager.servable(request.tasks[0].model_spec)
+    serialized = examples.serialize_examples(request.input)
+    response = inference_pb2.MultiInferenceResponse()
+    evaluated = set()
+    for task in request.tasks:
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name in evaluated:
+            raise RequestError("INVALID_ARGUMENT", f"Duplicate evaluation of signature: {name}")
+        evaluated.add(name)
+        if task.method_name not in (CLASSIFY, REGRESS):
+            raise RequestError(
+                "UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}"
+            )
+        result = response.results.add()
+        _fill_spec(result.model_spec, task.model_spec, servable)
+        if task.method_name == CLASSIFY:
+            classified = examples.classify(servable, task.model_spec, serialized)
+            result.classification_result.CopyFrom(classified)
+        else:
+            regressed = examples.regress(servable, task.model_spec, serialized)
+            result.regression_result.CopyFrom(regressed)
+    return response
+
+
+def _require_one_model(names: list[str]) -> None:
+    """Checks the models of the tasks of a request: there must be one, the same for all."""
     if not names:
         raise RequestError("INVALID_ARGUMENT", "Inference request must have at least one task.")
     if "" in names:
@@ -75,34 +116,15 @@ def multi_inference(
             "INVALID_ARGUMENT",
             "All ModelSpecs in a MultiInferenceRequest must access the same model name.",
         )
-    servable = manager.servable(request.tasks[0].model_spec)
-    given = examples.serialized(request.input)
-    response = inference_pb2.MultiInferenceResponse()
-    seen = set()
-    for task in request.tasks:
-        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
-        if name in seen:
-            raise RequestError("INVALID_ARGUMENT", f"Duplicate evaluation of signature: {name}")
-        seen.add(name)
-        if task.method_name not in (CLASSIFY, REGRESS):
-            raise RequestError(
-                "UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}"
-            )
-        result = response.results.add()
-        _fill_spec(result.model_spec, task.model_spec, servable)
-        if task.method_name == CLASSIFY:
-            answer = examples.classified(servable, task.model_spec, given)
-            result.classification_result.CopyFrom(answer)
-        else:
-            answer = examples.regressed(servable, task.model_spec, given)
-            result.regression_result.CopyFrom(answer)
-    return response
 
 
 def metadata(
     manager: Manager, request: get_model_metadata_pb2.GetModelMetadataRequest
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """GetModelMetadata: the SignatureDefs."""
+    """Answers GetModelMetadata with the SignatureDefs of a version.
+
+    See `predict` for the arguments.
+    """
     _require_spec(request)
     if not request.metadata_field:
         message = "GetModelMetadataRequest must specify at least one metadata_field"
@@ -124,39 +146,43 @@ def metadata(
 def status(
     manager: Manager, request: get_model_status_pb2.GetModelStatusRequest
 ) -> get_model_status_pb2.GetModelStatusResponse:
-    """The states of a model's versions, the newest first.
+    """Answers GetModelStatus with the states of a model's versions, the newest first.
+
+    See `predict` for the arguments.
 
     Raises:
-      RequestError: if there are none.
+      RequestError: If there are none, or not the requested one.
     """
-    if not request.HasField("model_spec"):
-        raise RequestError("INVALID_ARGUMENT", "Missing ModelSpec")
+    _require_spec(request)
     spec = request.model_spec
     model = manager.model(spec.name)
-    found = sorted(model.versions.items(), reverse=True) if model else []
-    if not found:
+    versions = sorted(model.versions.items(), reverse=True) if model else []
+    if not versions:
         raise RequestError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
-    wanted = manager.version_of(spec)
-    if wanted is not None:
-        found = [(number, version) for number, version in found if number == wanted]
-    if not found:
-        message = f"Could not find version {wanted} of model {spec.name}"
+    requested = manager.requested_version(spec)
+    if requested is not None:
+        versions = [(number, version) for number, version in versions if number == requested]
+    if not versions:
+        message = f"Could not find version {requested} of model {spec.name}"
         raise RequestError("NOT_FOUND", message)
     response = get_model_status_pb2.GetModelStatusResponse()
-    for number, version in found:
-        one = response.model_version_status.add(version=number, state=version.state)
-        code = error_codes_pb2.UNKNOWN if version.problem else error_codes_pb2.OK
-        one.status.error_code = code
-        one.status.error_message = version.problem
+    for number, version in versions:
+        added = response.model_version_status.add(version=number, state=version.state)
+        code = error_codes_pb2.UNKNOWN if version.error else error_codes_pb2.OK
+        added.status.error_code = code
+        added.status.error_message = version.error
     return response
 
 
-def _require_spec(request):
+def _require_spec(request: Any) -> None:
     if not request.HasField("model_spec"):
         raise RequestError("INVALID_ARGUMENT", "Missing ModelSpec")
 
 
-def _fill_spec(spec: model_pb2.ModelSpec, asked: model_pb2.ModelSpec, servable: Servable):
-    spec.name = asked.name
+def _fill_spec(
+    spec: model_pb2.ModelSpec, requested: model_pb2.ModelSpec, servable: Servable
+) -> None:
+    """Fills the spec of a response for the version that answered."""
+    spec.name = requested.name
     spec.version.value = servable.version
-    spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
+    spec.signature_name = requested.signature_name or DEFAULT_SIGNATURE

@@ -1,4 +1,4 @@
-"""Tensors and tf.Examples as TensorFlow Serving's REST protocol has them in JSON.
+"""Converts JSON of TensorFlow Serving's REST protocol to tensors and tf.Examples, and back.
 
 https://www.tensorflow.org/tfx/serving/api_rest
 """
@@ -17,14 +17,18 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.server.errors import RequestError
 
-MAX_SHOWN = 100  # characters of a value in a message
+MAX_SHOWN = 100
+"""Largest number of characters of a JSON value in a message."""
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request.
+    """Parses the body of a request, a JSON object.
+
+    Args:
+      body: Body of the request.
 
     Raises:
-      RequestError: if it is none.
+      RequestError: If it is not a JSON object.
     """
     if not body:
         raise _invalid("JSON Parse error: The document is empty")
@@ -38,7 +42,11 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def signature_name(parsed: Mapping[str, Any]) -> str:
-    """The signature that a request names; empty for none."""
+    """Returns the name of the signature in a parsed request; empty for none.
+
+    Raises:
+      RequestError: If the name is not a string.
+    """
     name = parsed.get("signature_name", "")
     if not isinstance(name, str):
         raise _invalid(
@@ -51,14 +59,18 @@ def signature_name(parsed: Mapping[str, Any]) -> str:
 def inputs(
     parsed: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef
 ) -> tuple[dict[str, tensor_pb2.TensorProto], bool]:
-    """The inputs of a request to predict.
+    """Converts the inputs of a request to predict.
+
+    Args:
+      parsed: Parsed body of the request.
+      signature: Definition of the signature that is called.
 
     Returns:
-      The tensors by name, and whether they came row by row (`instances`) and not as columns
-      (`inputs`).
+      The tensors by name, and whether the request has them in row format (`instances`) instead of
+      column format (`inputs`).
 
     Raises:
-      RequestError: in TensorFlow Serving's words.
+      RequestError: If they do not match the signature, with TensorFlow Serving's message.
     """
     both = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
     if "instances" in parsed and "inputs" in parsed:
@@ -70,7 +82,10 @@ def inputs(
     raise _invalid("Missing 'inputs' or 'instances' key")
 
 
-def _from_instances(instances, signature):
+def _from_instances(
+    instances: Any, signature: meta_graph_pb2.SignatureDef
+) -> dict[str, tensor_pb2.TensorProto]:
+    """Converts inputs in row format."""
     if not isinstance(instances, list):
         raise _invalid(f"JSON Value: {_shown(instances)} Excepting 'instances' to be an list/array")
     if not instances:
@@ -83,21 +98,22 @@ def _from_instances(instances, signature):
             "required as per tensorinfo_map"
         )
     if len(set(named)) > 1:
-        at = named.index(not named[0])
+        index = named.index(not named[0])
         problem = (
             "Expecting object but got list" if named[0] else "Expecting value/list but got object"
         )
-        raise _invalid(f"{problem} at item {at} of input list")
+        raise _invalid(f"{problem} at item {index} of input list")
     if not named[0]:
         name = next(n for n in names if n not in signature.defaults or len(names) == 1)
         instances = [{name: row} for row in instances]
     required = set(names) - set(signature.defaults)
     first = set(instances[0])
-    for at, row in enumerate(instances):
+    for index, row in enumerate(instances):
         if not required <= set(row) <= set(names) or set(row) != first:
+            expected = ",".join(sorted(required | (first & set(names))))
             raise _invalid(
-                f"Failed to process element: {at} of 'instances' list. JSON object: {_shown(row)} "
-                f"keys must be equal to: {','.join(sorted(required | (first & set(names))))}"
+                f"Failed to process element: {index} of 'instances' list. JSON object: "
+                f"{_shown(row)} keys must be equal to: {expected}"
             )
     return {
         name: _tensor(name, [row[name] for row in instances], signature.inputs[name])
@@ -105,35 +121,38 @@ def _from_instances(instances, signature):
     }
 
 
-def _from_inputs(given, signature):
-    if not _is_named(given):
+def _from_inputs(
+    columns: Any, signature: meta_graph_pb2.SignatureDef
+) -> dict[str, tensor_pb2.TensorProto]:
+    """Converts inputs in column format."""
+    if not _is_named(columns):
         if len(signature.inputs) > 1 and not signature.defaults:
             raise _invalid(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors "
                 "required as per tensorinfo_map"
             )
         names = [n for n in signature.inputs if n not in signature.defaults]
-        given = {(names or list(signature.inputs))[0]: given}
+        columns = {(names or list(signature.inputs))[0]: columns}
     for name in sorted(set(signature.inputs) - set(signature.defaults)):
-        if name not in given:
+        if name not in columns:
             raise _invalid(f"Missing named input: {name} in 'inputs' object.")
     return {
-        name: _tensor(name, given[name], signature.inputs[name])
+        name: _tensor(name, columns[name], signature.inputs[name])
         for name in sorted(signature.inputs)
-        if name in given
+        if name in columns
     }
 
 
-def _is_named(value):
+def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and not _is_base64(value)
 
 
-def _is_base64(value):
+def _is_base64(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
-def _tensor(name, value, info):
-    """A TensorProto of nested lists, whose leaves are all to be at the same depth."""
+def _tensor(name: str, value: Any, info: meta_graph_pb2.TensorInfo) -> tensor_pb2.TensorProto:
+    """Converts nested lists, whose leaves must all be at the same depth."""
     dtype = tf.as_dtype(info.dtype)
     shape = _shape(value)
     leaves: list = []
@@ -145,7 +164,8 @@ def _tensor(name, value, info):
         raise _invalid(f"JSON Value: {_shown(value)} is not of expected type: {name}") from error
 
 
-def _shape(value):
+def _shape(value: Any) -> list[int]:
+    """Returns the lengths of nested lists, as the first element of each has them."""
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
@@ -155,7 +175,8 @@ def _shape(value):
     return shape
 
 
-def _collect(value, shape, level, dtype, leaves):
+def _collect(value: Any, shape: list[int], level: int, dtype: tf.DType, leaves: list) -> None:
+    """Appends the leaves of nested lists, which must have a shape."""
     if not isinstance(value, list):
         if level != len(shape):
             raise _invalid(
@@ -171,22 +192,23 @@ def _collect(value, shape, level, dtype, leaves):
             f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: "
             f"{shape[level]}"
         )
-    for one in value:
-        _collect(one, shape, level + 1, dtype, leaves)
+    for element in value:
+        _collect(element, shape, level + 1, dtype, leaves)
 
 
-def _leaf(value, dtype):
+def _leaf(value: Any, dtype: tf.DType) -> Any:
+    """Converts one value to a dtype."""
     if dtype == tf.string:
         if isinstance(value, str):
             return value.encode("utf-8", "surrogatepass")
         if isinstance(value, dict):
-            return _decoded(value)
+            return _decode_base64(value)
     elif dtype == tf.bool:
         if isinstance(value, bool):
             return value
     elif isinstance(value, int | float) and not isinstance(value, bool):
         if dtype.is_floating:
-            # Compared as Python numbers, of which integers have any size.
+            # Compared as Python numbers, whose integers have any size.
             if abs(value) > float(dtype.max) and abs(value) != math.inf:
                 raise _invalid(
                     f"Cannot convert JSON value: {_shown(value)} to {dtype.name} without loss of "
@@ -196,11 +218,12 @@ def _leaf(value, dtype):
         if isinstance(value, int) and dtype.is_integer and dtype.min <= value <= dtype.max:
             return value
     raise _invalid(
-        f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {dtype.name}"
+        f"JSON Value: {_shown(value)} Type: {_json_type(value)} is not of expected type: "
+        f"{dtype.name}"
     )
 
 
-def _decoded(value):
+def _decode_base64(value: Any) -> bytes:
     if not _is_base64(value):
         raise _invalid(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
     try:
@@ -210,10 +233,14 @@ def _decoded(value):
 
 
 def outputs(values: Mapping[str, np.ndarray], by_row: bool) -> dict[str, Any]:
-    """The answer of predict: `predictions` row by row, or `outputs` as columns.
+    """Returns the answer to a request to predict.
+
+    Args:
+      values: Outputs of the signature, by name.
+      by_row: Whether to answer in row format (`predictions`) instead of column format (`outputs`).
 
     Raises:
-      RequestError: if the outputs have no, or different, numbers of rows.
+      RequestError: If the outputs have different numbers of rows, or an output has no rows.
     """
     if not by_row:
         plain = {name: _plain(name, array) for name, array in values.items()}
@@ -234,18 +261,21 @@ def outputs(values: Mapping[str, np.ndarray], by_row: bool) -> dict[str, Any]:
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
-def _plain(name, array):
-    """Nested lists; a string that is no UTF-8, or whose name says so, is given as base64."""
+def _plain(name: str, array: np.ndarray) -> Any:
+    """Converts an array to nested lists.
+
+    Strings that are not UTF-8, and those of an output whose name ends in `_bytes`, become base64.
+    """
     if array.dtype == np.float32:
-        # The shortest decimals that stand for the number, and not for its double.
+        # The shortest decimals of a float32, not of the same number as a double.
         return array.astype(str).astype(np.float64).tolist()
     if array.dtype != object:
         return array.tolist()
     as_bytes = name.endswith("_bytes")
 
-    def text(value):
+    def text(value: Any) -> Any:
         if isinstance(value, list):
-            return [text(one) for one in value]
+            return [text(element) for element in value]
         if not as_bytes:
             try:
                 return value.decode()
@@ -257,39 +287,47 @@ def _plain(name, array):
 
 
 def examples(parsed: Mapping[str, Any]) -> list[bytes]:
-    """The serialized tf.Examples of a request to classify or regress.
+    """Converts the tf.Examples of a request to classify or regress.
+
+    Args:
+      parsed: Parsed body of the request.
+
+    Returns:
+      The serialized tf.Examples, each merged with their common context.
 
     Raises:
-      RequestError: in TensorFlow Serving's words.
+      RequestError: If they are not valid, with TensorFlow Serving's message.
     """
-    given = parsed.get("examples")
-    if given is None:
+    rows = parsed.get("examples")
+    if rows is None:
         raise _invalid(
             f"JSON Value: {_shown(parsed)} When method is classify, key 'examples' is expected and "
             "was not found"
         )
-    if not isinstance(given, list):
+    if not isinstance(rows, list):
         raise _invalid(
             f"JSON Value: {_shown(parsed)} Expecting 'examples' value to be an list/array"
         )
-    if not given:
+    if not rows:
         raise _invalid(f"JSON Value: {_shown(parsed)} 'examples' value is an empty array")
     context = _example(parsed["context"]) if "context" in parsed else b""
-    return [context + _example(one) for one in given]
+    return [context + _example(row) for row in rows]
 
 
-def _example(features):
+def _example(features: Any) -> bytes:
+    """Returns a serialized tf.Example of a JSON object of features."""
     if not isinstance(features, dict):
-        raise _invalid(f"Example must be JSON object but got JSON {_kind(features)}")
+        raise _invalid(f"Example must be JSON object but got JSON {_json_type(features)}")
     example = tf.train.Example()
     for name, value in features.items():
         feature = example.features.feature[name]
-        for one in value if isinstance(value, list) else [value]:
-            _add_to_feature(name, feature, one)
+        for element in value if isinstance(value, list) else [value]:
+            _add_to_feature(name, feature, element)
     return example.SerializeToString()
 
 
-def _add_to_feature(name, feature, value):
+def _add_to_feature(name: str, feature: tf.train.Feature, value: Any) -> None:
+    """Appends a JSON value to a feature, all of whose values must have one type."""
     if isinstance(value, bool | int):
         kind, added = "int64_list", int(value)
     elif isinstance(value, float):
@@ -297,9 +335,11 @@ def _add_to_feature(name, feature, value):
     elif isinstance(value, str):
         kind, added = "bytes_list", value.encode("utf-8", "surrogatepass")
     elif _is_base64(value):
-        kind, added = "bytes_list", _decoded(value)
+        kind, added = "bytes_list", _decode_base64(value)
     else:
-        raise _invalid(f"Feature: {name} has element with unexpected JSON type: {_kind(value)}")
+        raise _invalid(
+            f"Feature: {name} has element with unexpected JSON type: {_json_type(value)}"
+        )
     if feature.WhichOneof("kind") not in (None, kind):
         raise _invalid(
             f"Unexpected element type in feature: {name} expecting type: "
@@ -311,17 +351,19 @@ def _add_to_feature(name, feature, value):
         raise _invalid(f"Feature: {name} has uint64 element. Only int64 is supported.") from error
 
 
-def _kind(value):
+def _json_type(value: Any) -> str:
+    """Returns RapidJSON's name of a value's type."""
     if isinstance(value, bool):
         return str(value)
-    kinds = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
-    return kinds.get(type(value), "Null")
+    names = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
+    return names.get(type(value), "Null")
 
 
-def _shown(value):
+def _shown(value: Any) -> str:
+    """Returns a JSON value as a message shows it."""
     text = json.dumps(value)
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
-def _invalid(message):
+def _invalid(message: str) -> RequestError:
     return RequestError("INVALID_ARGUMENT", message)

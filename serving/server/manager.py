@@ -1,4 +1,4 @@
-"""Which versions of which models a server has loaded, and how it gets from one to the next."""
+"""The models and versions that a server has loaded, and how it changes from one to the next."""
 
 import os
 import threading
@@ -11,7 +11,7 @@ from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from model.errors import InputError
-from serving.base_path import versions
+from serving.base_path import list_versions
 from serving.server.errors import RequestError
 from serving.server.servable import Servable
 from serving.server.warm_up import warm_up
@@ -19,17 +19,19 @@ from serving.server.warm_up import warm_up
 State = get_model_status_pb2.ModelVersionStatus.State
 
 
-class Options(NamedTuple):
-    """How versions are loaded; the names are those of tensorflow_model_server's flags.
+class LoadOptions(NamedTuple):
+    """Options of how versions are loaded; the names are those of tensorflow_model_server's flags.
 
     Attributes:
-      max_num_load_retries: how often a version that cannot be loaded is tried again.
-      load_retry_interval_micros: at least so long after the last time.
-      allow_version_labels_for_unavailable_models: whether a label may name a version that is not
-        loaded yet.
-      enable_model_warmup: whether a version answers its warm-up requests first.
-      session: of TensorFlow.
-      observe: is told a model's name, its method and the seconds that TensorFlow took.
+      max_num_load_retries: Number of retries for a version that fails to load. Default 5.
+      load_retry_interval_micros: Least number of microseconds between these retries. Default one
+        minute.
+      allow_version_labels_for_unavailable_models: Whether a label may name a version that is not
+        loaded yet. Default False.
+      enable_model_warmup: Whether a version answers its warm-up requests first. Default True.
+      session: Configuration of TensorFlow's sessions; None for TensorFlow's defaults.
+      observe: Callback for each call of a signature, with the model's name, the method's name and
+        the seconds that TensorFlow took. Default: no effect.
     """
 
     max_num_load_retries: int = 5
@@ -44,32 +46,43 @@ class Version:
     """One version of a model, from its discovery to its end.
 
     Attributes:
-      name: of the model.
-      number: of the version.
+      name: Name of the model.
+      number: Number of the version.
       state: START, LOADING, AVAILABLE, UNLOADING or END.
-      problem: why it could not be loaded; empty otherwise.
+      error: Why the version could not be loaded; empty otherwise.
+      servable: The loaded version; None where it is not loaded.
     """
 
     def __init__(self, path: str, name: str, number: int):
+        """Describes a version, without loading it.
+
+        Args:
+          path: Directory of the version.
+          name: Name of the model.
+          number: Number of the version.
+        """
         self.name = name
         self.number = number
         self.state = State.START
-        self.problem = ""
+        self.error = ""
         self.servable: Servable | None = None
         self._path = path
-        self._tries = 0
-        self._tried = 0.0
+        self._attempts = 0
+        self._last_attempt = 0.0
 
-    def is_to_be_tried(self, options: Options) -> bool:
-        """Whether it is not loaded, and has not failed too often or too recently."""
-        waited = time.monotonic() - self._tried >= options.load_retry_interval_micros / 1e6
-        again = self._tries <= options.max_num_load_retries and waited
-        return self.servable is None and (self._tries == 0 or again)
+    def should_load(self, options: LoadOptions) -> bool:
+        """Returns whether it is not loaded, and has not failed too often or too recently."""
+        elapsed = time.monotonic() - self._last_attempt
+        may_retry = (
+            self._attempts <= options.max_num_load_retries
+            and elapsed >= options.load_retry_interval_micros / 1e6
+        )
+        return self.servable is None and (self._attempts == 0 or may_retry)
 
-    def load(self, options: Options) -> None:
-        """Loads it; where that fails, `problem` says why."""
+    def load(self, options: LoadOptions) -> None:
+        """Loads the version; if that fails, sets `error`."""
         self.state = State.LOADING
-        self._tries += 1
+        self._attempts += 1
         try:
             servable = Servable(
                 self._path, self.name, self.number, options.session, options.observe
@@ -77,161 +90,192 @@ class Version:
             if options.enable_model_warmup:
                 warm_up(servable, self._path)
             self.servable = servable
-            self.state, self.problem = State.AVAILABLE, ""
+            self.state, self.error = State.AVAILABLE, ""
         except InputError as error:
-            self.state, self.problem = State.END, str(error)
-        self._tried = time.monotonic()
+            self.state, self.error = State.END, str(error)
+        self._last_attempt = time.monotonic()
 
     def unload(self) -> None:
-        """Lets go of it; requests that have it finish."""
+        """Releases the version; requests that already use it finish."""
         self.state = State.END
         self.servable = None
-        self._tries = 0  # it may be wanted again
+        self._attempts = 0  # it may be loaded again later
 
 
 class Model:
     """The versions of one model.
 
     Attributes:
-      config: its ModelConfig.
-      versions: all that have been seen, by number.
+      config: ModelConfig of the model.
+      versions: All versions found so far, by number.
     """
 
-    def __init__(self, config: model_server_config_pb2.ModelConfig, options: Options):
+    def __init__(self, config: model_server_config_pb2.ModelConfig, options: LoadOptions):
+        """Describes a model, without loading anything.
+
+        Args:
+          config: ModelConfig of the model.
+          options: How versions are loaded.
+        """
         self.config = config
         self.versions: dict[int, Version] = {}
         self._options = options
 
-    def refresh(self, report: Callable[[str], None]) -> None:
-        """Loads the versions that the policy asks for, then unloads the others.
+    def refresh(self, log: Callable[[str], None]) -> None:
+        """Loads the versions that the policy selects, and then unloads the others.
 
-        A version is only unloaded where another is available, so requests always find one.
+        A version is only unloaded where another is available, so every request finds one.
 
         Args:
-          report: is told in a line what was loaded or could not be.
+          log: Callback for a line about each version that was loaded or failed to load.
         """
-        wanted = self._wanted(versions(self.config.base_path))
-        for number in wanted:
+        selected = self._select(list_versions(self.config.base_path))
+        for number in selected:
             path = os.path.join(self.config.base_path, str(number))
             version = self.versions.setdefault(number, Version(path, self.config.name, number))
-            if version.is_to_be_tried(self._options):
+            if version.should_load(self._options):
                 version.load(self._options)
-                name = f"version {number} of {self.config.name}"
-                report(version.problem or f"serving {name}")
-        if any(self.versions[number].servable for number in wanted):
+                log(version.error or f"serving version {number} of {self.config.name}")
+        if any(self.versions[number].servable for number in selected):
             for number, version in self.versions.items():
-                if number not in wanted and version.servable:
+                if number not in selected and version.servable:
                     version.unload()
 
-    def _wanted(self, present):
+    def _select(self, present: list[int]) -> list[int]:
+        """Returns the versions that the policy selects among those that are present."""
         policy = self.config.model_version_policy
-        kind = policy.WhichOneof("policy_choice")
-        if kind == "all":
+        choice = policy.WhichOneof("policy_choice")
+        if choice == "all":
             return present
-        if kind == "specific":
+        if choice == "specific":
             return [number for number in present if number in policy.specific.versions]
         return present[-(policy.latest.num_versions or 1) :]
 
     @property
     def available(self) -> list[int]:
-        """The versions that can be asked, ascending."""
+        """Numbers of the loaded versions, ascending."""
         return sorted(n for n, version in list(self.versions.items()) if version.servable)
 
     def servable(self, number: int | None) -> Servable | None:
-        """A version; None is the newest that is available."""
-        # Taken all at once, as a version may be unloaded at any time.
-        loaded = {n: version.servable for n, version in list(self.versions.items())}
-        available = [n for n, servable in loaded.items() if servable]
-        return loaded.get(max(available, default=None) if number is None else number)
+        """Returns a loaded version.
+
+        Args:
+          number: Number of the version; None for the newest that is loaded.
+
+        Returns:
+          The version; None if it is not loaded.
+        """
+        # A snapshot, as a version may be unloaded at any time.
+        servables = {n: version.servable for n, version in list(self.versions.items())}
+        if number is None:
+            number = max((n for n, servable in servables.items() if servable), default=None)
+        return servables.get(number)
 
 
 class Manager:
     """The models of a server, by name."""
 
-    def __init__(self, config: model_server_config_pb2.ModelServerConfig, options: Options, report):
-        """Takes what to serve; nothing is loaded before `refresh`.
+    def __init__(
+        self,
+        config: model_server_config_pb2.ModelServerConfig,
+        options: LoadOptions,
+        log: Callable[[str], None],
+    ):
+        """Configures models; nothing is loaded before `refresh`.
 
         Args:
-          config: which models.
-          options: how they are loaded.
-          report: is told in a line what is loaded and what cannot be.
+          config: Models to serve.
+          options: How versions are loaded.
+          log: Callback for a line about each version that was loaded or failed to load.
+
+        Raises:
+          InputError: If the configuration is invalid.
         """
         self._options = options
-        self._report = report
-        self._changing = threading.Lock()
+        self._log = log
+        self._lock = threading.Lock()
         self._models: dict[str, Model] = {}
         self._labels: dict[str, dict[str, int]] = {}
-        self._configure(config)
+        self._set_models(config)
         self._set_labels(config, check=False)
 
-    def _configure(self, config):
-        models = {}
-        for one in config.model_config_list.config:
-            if one.name in models:
-                raise InputError(f"two models are called {one.name}; give each a name of its own")
-            if one.model_platform not in ("", "tensorflow"):
+    def _set_models(self, config: model_server_config_pb2.ModelServerConfig) -> None:
+        """Replaces the models; those whose base path is unchanged stay loaded."""
+        models: dict[str, Model] = {}
+        for entry in config.model_config_list.config:
+            if entry.name in models:
+                raise InputError(f"two models are called {entry.name}; give each a name of its own")
+            if entry.model_platform not in ("", "tensorflow"):
                 raise InputError(
-                    f"model {one.name} is for the platform {one.model_platform}; only "
+                    f"model {entry.name} is for the platform {entry.model_platform}; only "
                     "'tensorflow' can be served"
                 )
-            old = self._models.get(one.name)
-            if old and old.config.base_path == one.base_path:
-                old.config = one
-                models[one.name] = old
+            old = self._models.get(entry.name)
+            if old and old.config.base_path == entry.base_path:
+                old.config = entry
+                models[entry.name] = old
             else:
-                models[one.name] = Model(one, self._options)
+                models[entry.name] = Model(entry, self._options)
         self._models = models
 
-    def _set_labels(self, config, check):
+    def _set_labels(self, config: model_server_config_pb2.ModelServerConfig, check: bool) -> None:
+        """Replaces the labels; a check refuses new labels for versions that are not loaded."""
         labels = {}
-        for one in config.model_config_list.config:
-            for label, number in one.version_labels.items():
-                known = self._labels.get(one.name, {}).get(label) == number
-                if check and not known and number not in self._models[one.name].available:
+        for entry in config.model_config_list.config:
+            for label, number in entry.version_labels.items():
+                known = self._labels.get(entry.name, {}).get(label) == number
+                if check and not known and number not in self._models[entry.name].available:
                     raise RequestError(
                         "FAILED_PRECONDITION",
-                        f"Request to assign label to version {number} of model {one.name}, which "
+                        f"Request to assign label to version {number} of model {entry.name}, which "
                         "is not currently available for inference",
                     )
-            labels[one.name] = dict(one.version_labels)
+            labels[entry.name] = dict(entry.version_labels)
         self._labels = labels
 
     def refresh(self) -> None:
-        """Brings what is loaded in line with what is under the base paths."""
-        with self._changing:
+        """Loads and unloads versions as the base paths have changed."""
+        with self._lock:
             self._refresh()
 
-    def _refresh(self):
+    def _refresh(self) -> None:
         for model in list(self._models.values()):
-            model.refresh(self._report)
+            model.refresh(self._log)
 
     def reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
-        """Serves other models, or the same ones otherwise.
+        """Replaces the configuration.
 
-        Labels are looked at once the models are loaded; if one is refused, all stay as they were.
+        Labels are checked once the models are loaded; if one is refused, all labels stay as they
+        were.
+
+        Args:
+          config: Models to serve from now on.
 
         Raises:
-          RequestError: if a label names a version that is not available.
-          InputError: if the configuration contradicts itself.
+          RequestError: If a label names a version that is not available.
+          InputError: If the configuration is invalid.
         """
-        with self._changing:
-            self._configure(config)
+        with self._lock:
+            self._set_models(config)
             self._refresh()
             unchecked = self._options.allow_version_labels_for_unavailable_models
             self._set_labels(config, check=not unchecked)
 
     def model(self, name: str) -> Model | None:
-        """The model of this name."""
+        """Returns the model of a name; None if there is none."""
         return self._models.get(name)
 
     def __iter__(self) -> Iterator[Model]:
         return iter(list(self._models.values()))
 
-    def version_of(self, spec: model_pb2.ModelSpec) -> int | None:
-        """The version that a request names, by number or label; None for the newest.
+    def requested_version(self, spec: model_pb2.ModelSpec) -> int | None:
+        """Returns the version that a request names by number or label; None for the newest.
+
+        Args:
+          spec: Spec of the request.
 
         Raises:
-          RequestError: if there is no such label.
+          RequestError: If there is no such label.
         """
         if not spec.version_label:
             return spec.version.value if spec.HasField("version") else None
@@ -243,19 +287,22 @@ class Manager:
         return number
 
     def servable(self, spec: model_pb2.ModelSpec) -> Servable:
-        """The version that a request asks for.
+        """Returns the loaded version that a request names.
+
+        Args:
+          spec: Spec of the request.
 
         Raises:
-          RequestError: if it names no model, or there is no such version.
+          RequestError: If it names no model, or there is no such version.
         """
         if not spec.name:
             raise RequestError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
-        number = self.version_of(spec)
+        number = self.requested_version(spec)
         model = self.model(spec.name)
         servable = model and model.servable(number)
         if servable is None:
-            which = f"Latest({spec.name})"
+            requested = f"Latest({spec.name})"
             if number is not None:
-                which = f"Specific({spec.name}, {number})"
-            raise RequestError("NOT_FOUND", f"Servable not found for request: {which}")
+                requested = f"Specific({spec.name}, {number})"
+            raise RequestError("NOT_FOUND", f"Servable not found for request: {requested}")
         return servable

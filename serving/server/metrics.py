@@ -1,8 +1,9 @@
-"""Metrics with the names that tensorflow_model_server gives them."""
+"""Prometheus metrics with the names that tensorflow_model_server gives them."""
 
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import prometheus_client
 
@@ -10,47 +11,58 @@ from serving.server.errors import RequestError
 
 prometheus_client.disable_created_metrics()
 
-MICROSECONDS = [10 * 1.8**power for power in range(33)]
+BUCKETS_MICROS = [10 * 1.8**power for power in range(33)]
+"""Upper bounds of the histograms' buckets, in microseconds."""
 
 
 class Metrics:
     """The metrics of one server."""
 
-    def __init__(self):
+    def __init__(self) -> None:
+        """Registers the metrics, all of them at zero."""
         self._registry = prometheus_client.CollectorRegistry()
-
-        def made(kind, name, documentation, labels, **options):
-            return kind(
-                f":tensorflow:serving:{name}",
-                documentation,
-                labels,
-                registry=self._registry,
-                **options,
-            )
-
-        counter, histogram = prometheus_client.Counter, prometheus_client.Histogram
-        self._requests = made(
-            counter, "request_count", "The total number of requests.", ["model_name", "status"]
+        self._requests = self._register(
+            prometheus_client.Counter,
+            "request_count",
+            "The total number of requests.",
+            ["model_name", "status"],
         )
-        self._request_latency = made(
-            histogram,
+        self._request_latency = self._register(
+            prometheus_client.Histogram,
             "request_latency",
             "Wall time of requests in microseconds.",
             ["model_name", "API", "entrypoint"],
-            buckets=MICROSECONDS,
+            buckets=BUCKETS_MICROS,
         )
-        self._runtime_latency = made(
-            histogram,
+        self._runtime_latency = self._register(
+            prometheus_client.Histogram,
             "runtime_latency",
             "Wall time in TensorFlow in microseconds.",
             ["model_name", "API", "runtime"],
-            buckets=MICROSECONDS,
+            buckets=BUCKETS_MICROS,
+        )
+
+    def _register(
+        self, metric: type, name: str, documentation: str, labels: list[str], **options: Any
+    ) -> Any:
+        return metric(
+            f":tensorflow:serving:{name}",
+            documentation,
+            labels,
+            registry=self._registry,
+            **options,
         )
 
     @contextlib.contextmanager
-    def request(self, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Counts and times a request; `entrypoint` is "GRPC" or "REST"."""
-        begun = time.perf_counter()
+    def record_request(self, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
+        """Counts the request that runs in the context, and measures its latency.
+
+        Args:
+          model_name: Name of the model.
+          api: Name of the method, such as "Predict".
+          entrypoint: "GRPC" or "REST".
+        """
+        start = time.perf_counter()
         status = "OK"
         try:
             yield
@@ -61,19 +73,25 @@ class Metrics:
             status = "INTERNAL"
             raise
         finally:
-            # The names that clients make up are not to fill the memory.
+            # Names that clients make up must not fill the memory with labels.
             name = model_name if status == "OK" else ""
             self._requests.labels(name, status).inc()
             if status == "OK":
                 latency = self._request_latency.labels(name, api, entrypoint)
-                latency.observe(1e6 * (time.perf_counter() - begun))
+                latency.observe(1e6 * (time.perf_counter() - start))
 
-    def runtime(self, model_name: str, api: str, seconds: float) -> None:
-        """Counts what TensorFlow took for a request."""
+    def record_runtime(self, model_name: str, api: str, seconds: float) -> None:
+        """Records the seconds that TensorFlow took for a request.
+
+        Args:
+          model_name: Name of the model.
+          api: Name of the method, such as "Predict".
+          seconds: Wall time in TensorFlow.
+        """
         self._runtime_latency.labels(model_name, api, "TF1").observe(1e6 * seconds)
 
-    def page(self) -> bytes:
-        """All metrics in Prometheus's text format."""
-        # The library appends to counters what tensorflow_model_server's names do not have.
+    def exposition(self) -> bytes:
+        """Returns all metrics in Prometheus's text format."""
         page = prometheus_client.generate_latest(self._registry)
+        # The library appends a suffix to counters that tensorflow_model_server's names lack.
         return page.replace(b":request_count_total", b":request_count")

@@ -1,8 +1,9 @@
-"""One version of a model, loaded and called as TensorFlow Serving loads and calls it."""
+"""One loaded version of a model, which is called as TensorFlow Serving calls it."""
 
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,28 +18,33 @@ from serving.graph.batching import threads_per_op
 from serving.limits import MAX_ELEMENTS
 from serving.server import deadline, errors
 from serving.server.errors import RequestError
-from serving.tensors import array_of
+from serving.tensors import to_array
 
 DEFAULT_SIGNATURE = "serving_default"
+"""Name of the signature of a request that names none."""
+
 TAG = "serve"
+"""Tag of the graph that a server loads."""
+
 _DTYPES = set(types_pb2.DataType.values()) - {types_pb2.DT_INVALID}
 
 
 def session_config(
     intra_op_threads: int = 0, inter_op_threads: int = 0
 ) -> tf.compat.v1.ConfigProto:
-    """How TensorFlow is to run a version.
+    """Returns the configuration of the session that runs a version.
 
     Args:
-      intra_op_threads: of one op; 0 for `batching.threads_per_op`.
-      inter_op_threads: ops at once; 0 for one after the other, in the thread that asks, as handing
-        over the small ops of a text alone takes longer than to run them.
+      intra_op_threads: Threads of one op; 0 for `batching.threads_per_op`.
+      inter_op_threads: Ops of a request that run at once; 0 to run one after the other in the
+        calling thread, as handing over the small ops of a single text takes longer than to run
+        them.
     """
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=intra_op_threads or threads_per_op(),
         inter_op_parallelism_threads=inter_op_threads or -1,
     )
-    # A second round at optimizing the graphs makes no request faster, but a new version later.
+    # A second pass of the optimizer makes no request faster, but delays each new version.
     config.graph_options.rewrite_options.meta_optimizer_iterations = RewriterConfig.ONE
     return config
 
@@ -47,8 +53,8 @@ class Servable:
     """A SavedModel in a session.
 
     Attributes:
-      version: its number.
-      signatures: its SignatureDefs by name.
+      version: Number of the version.
+      signatures: SignatureDefs by name.
     """
 
     def __init__(
@@ -62,19 +68,20 @@ class Servable:
         """Loads a version.
 
         Args:
-          path: its directory.
-          name: of the model.
-          version: its number.
-          config: of its session; None for TensorFlow's own.
-          observe: is told the name, the method and the seconds of each call.
+          path: Directory of the version.
+          name: Name of the model.
+          version: Number of the version.
+          config: Configuration of the session; None for TensorFlow's defaults.
+          observe: Callback for each call, with the model's name, the method's name and the seconds
+            that TensorFlow took.
 
         Raises:
-          InputError: if it cannot be loaded.
+          InputError: If the version cannot be loaded.
         """
         self.version = version
         self._name = name
         self._observe = observe
-        self._tensors = {}
+        self._tensors: dict[str, Any] = {}
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
@@ -96,15 +103,18 @@ class Servable:
             raise InputError(f"{path} cannot be loaded ({problem}); push it again") from error
 
     def signature(self, name: str) -> meta_graph_pb2.SignatureDef:
-        """The definition of a signature; an empty name is the default one.
+        """Returns the definition of a signature.
+
+        Args:
+          name: Name of the signature; empty for the default one.
 
         Raises:
-          RequestError: if there is none of this name.
+          RequestError: If there is no such signature.
         """
         name = name or DEFAULT_SIGNATURE
         if name not in self.signatures:
-            text = f'Serving signature key "{name}" not found.'
-            raise RequestError("FAILED_PRECONDITION", text)
+            message = f'Serving signature key "{name}" not found.'
+            raise RequestError("FAILED_PRECONDITION", message)
         return self.signatures[name]
 
     def predict(
@@ -113,21 +123,24 @@ class Servable:
         inputs: Mapping[str, tensor_pb2.TensorProto],
         output_filter: Sequence[str],
     ) -> dict[str, np.ndarray]:
-        """Calls a signature.
+        """Calls a signature with the tensors of a request.
 
         Args:
-          signature_name: empty for the default one.
-          inputs: by name; those with a default may be missing.
-          output_filter: names of the outputs wanted, and only those are computed; empty for all.
+          signature_name: Name of the signature; empty for the default one.
+          inputs: Tensors by name; those with a default may be missing.
+          output_filter: Names of the outputs to compute; empty for all.
+
+        Returns:
+          The outputs as arrays, by name.
 
         Raises:
-          RequestError: if inputs and signature do not fit, or the graph refuses the values.
+          RequestError: If the inputs do not match the signature, or the graph refuses the values.
         """
         signature = self.signature(signature_name)
         check_names(signature, inputs)
         arrays = {
             **self._defaults[signature_name or DEFAULT_SIGNATURE],
-            **{name: tensor_of(name, inputs[name], signature.inputs[name]) for name in inputs},
+            **{name: parse_input(name, inputs[name], signature.inputs[name]) for name in inputs},
         }
         _check_filter(signature, output_filter)
         return self.run(signature_name, arrays, tuple(output_filter))
@@ -135,33 +148,42 @@ class Servable:
     def run(
         self, signature_name: str, arrays: Mapping[str, np.ndarray], outputs: tuple[str, ...] = ()
     ) -> dict[str, np.ndarray]:
-        """Calls a signature with arrays for all its inputs, which are taken to fit.
+        """Calls a signature with arrays that match it.
+
+        Args:
+          signature_name: Name of the signature; empty for the default one.
+          arrays: Arrays for all inputs, by name.
+          outputs: Names of the outputs to compute; empty for all.
+
+        Returns:
+          The outputs as arrays, by name.
 
         Raises:
-          RequestError: if the graph refuses the values, or has no answer before it is due.
+          RequestError: If the graph refuses the values, or the deadline passes.
         """
         signature_name = signature_name or DEFAULT_SIGNATURE
         signature = self.signature(signature_name)
         outputs = outputs or tuple(sorted(signature.outputs))
         feeds = {self._tensor(info): arrays[name] for name, info in signature.inputs.items()}
         fetches = [self._tensor(signature.outputs[name]) for name in outputs]
-        begun = time.perf_counter()
+        start = time.perf_counter()
         try:
             results = self._run(feeds, fetches, deadline.milliseconds_left())
         except tf.errors.OpError as error:
-            raise errors.of_graph(error) from error
+            raise errors.from_op_error(error) from error
         method = signature.method_name.rsplit("/", 1)[-1].capitalize()
-        self._observe(self._name, method, time.perf_counter() - begun)
+        self._observe(self._name, method, time.perf_counter() - start)
         return dict(zip(outputs, results, strict=True))
 
-    def _tensor(self, info):
+    def _tensor(self, info: meta_graph_pb2.TensorInfo) -> Any:
+        """Returns a handle of a tensor, as `_call_tf_sessionrun` takes it."""
         if info.name not in self._tensors:
             tensor = self._session.graph.get_tensor_by_name(info.name)
             self._tensors[info.name] = tensor._as_tf_output()
         return self._tensors[info.name]
 
-    def _run(self, feeds, fetches, milliseconds):
-        # What the public `Session.run` adds to this takes as long as a short request.
+    def _run(self, feeds: dict, fetches: list, milliseconds: int) -> list[np.ndarray]:
+        # The overhead of the public `Session.run` is as long as a short request.
         options = config_pb2.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
         buffer = pywrap_tf_session.TF_NewBufferFromString(options)
         try:
@@ -171,10 +193,14 @@ class Servable:
 
 
 def check_names(signature: meta_graph_pb2.SignatureDef, inputs: Iterable[str]) -> None:
-    """Checks that a request has the inputs of a signature that have no default, and no others.
+    """Checks that a request has all inputs of a signature without a default, and no unknown ones.
+
+    Args:
+      signature: Definition of the signature.
+      inputs: Names of the inputs of the request.
 
     Raises:
-      RequestError: in TensorFlow Serving's words, naming what is unknown or missing.
+      RequestError: With TensorFlow Serving's message, which names the unknown or missing inputs.
     """
     given, known, defaults = set(inputs), set(signature.inputs), set(signature.defaults)
     if len(given) > len(known) or (len(given) < len(known) and not defaults):
@@ -200,7 +226,7 @@ def check_names(signature: meta_graph_pb2.SignatureDef, inputs: Iterable[str]) -
         )
 
 
-def _check_filter(signature, names):
+def _check_filter(signature: meta_graph_pb2.SignatureDef, names: Sequence[str]) -> None:
     for name in names:
         if name not in signature.outputs:
             raise RequestError(
@@ -212,14 +238,23 @@ def _check_filter(signature, names):
             raise RequestError("INVALID_ARGUMENT", f"duplicate output tensor alias: {name}")
 
 
-def _joined(names):
+def _joined(names: Iterable[str]) -> str:
     return ",".join(sorted(names))
 
 
-def tensor_of(
+def parse_input(
     name: str, proto: tensor_pb2.TensorProto, info: meta_graph_pb2.TensorInfo
 ) -> np.ndarray:
-    """The array of a TensorProto, which is to be of the dtype and the shape of a TensorInfo."""
+    """Returns the array in an input of a request.
+
+    Args:
+      name: Name of the input.
+      proto: The input.
+      info: Dtype and shape that it must have.
+
+    Raises:
+      RequestError: If it has another dtype or shape, or cannot be parsed.
+    """
     if proto.dtype != info.dtype:
         given = types_pb2.DataType.Name(proto.dtype) if proto.dtype in _DTYPES else "no dtype"
         expected = tf.as_dtype(info.dtype).name
@@ -228,11 +263,11 @@ def tensor_of(
             f"input {name} expects {expected}, the request has {given.lower().removeprefix('dt_')}",
         )
     sizes = [dim.size for dim in proto.tensor_shape.dim]
-    # One value may stand for all of a shape, however large.
+    # A proto of one value may have a shape of any size.
     if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
         raise RequestError("INVALID_ARGUMENT", f"tensor parsing error: {name}")
     try:
-        array = array_of(proto)
+        array = to_array(proto)
     except (ValueError, TypeError) as error:
         raise RequestError("INVALID_ARGUMENT", f"tensor parsing error: {name}") from error
     expected = tf.TensorShape(info.tensor_shape)

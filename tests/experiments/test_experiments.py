@@ -30,12 +30,12 @@ def test_one_layer_is_not_tied():
     assert ("grid, tied", 1) not in nets_of_points
 
 
-@pytest.mark.parametrize("held,means", [(True, [0.5, 0.75, 0.5]), (False, [0.5, 0.75, 0.0])])
-def test_what_a_seed_lacks_is_its_last_value_or_none(held, means):
+@pytest.mark.parametrize("extend,means", [(True, [0.5, 0.75, 0.5]), (False, [0.5, 0.75, 0.0])])
+def test_what_a_seed_lacks_is_its_last_value_or_none(extend, means):
     first = [{"seed": 0, "at": at, "share": share} for at, share in ((1, 0.5), (2, 0.5), (6, 0.0))]
     second = [{"seed": 1, "at": at, "share": share} for at, share in ((1, 0.5), (2, 1.0))]
     _, (axis,) = plots.panels(1)
-    plots.curves(axis, [*first, *second], "at", "share", lambda row: "grid", held=held)
+    plots.curves(axis, [*first, *second], "at", "share", lambda row: "grid", extend=extend)
     assert list(axis.lines[0].get_ydata()) == means
 
 
@@ -127,7 +127,7 @@ def test_losses_by_class_are_those_of_the_characters(base_path):
     expected = [
         -score
         for piece, row in zip(pieces, export.score(pieces), strict=True)
-        for letter, score in list(zip(piece, row, strict=True))[language_models.WARM :]
+        for letter, score in list(zip(piece, row, strict=True))[language_models.WARM_UP :]
         if chr(letter) in " \t"
     ]
     assert rows["space"]["count"] == len(expected)
@@ -193,7 +193,7 @@ def test_processes_that_have_grown_large_are_replaced(tmp_path, monkeypatch):
     seen = []
     with measuring.Workers(2) as workers:
         for large in (1 << 50, 1 << 50, 0):
-            monkeypatch.setattr(measuring, "LARGE", large)
+            monkeypatch.setattr(measuring, "MAX_WORKER_BYTES", large)
             tables, _ = measuring.measure_points(points, store, workers, "processes")
             seen.append({row["process"] for row in tables["processes"]})
     first, second, third = seen

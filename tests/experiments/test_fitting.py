@@ -28,7 +28,7 @@ def test_the_learning_rate_falls_at_the_end():
 def test_a_share_is_of_examples_and_of_labels():
     labels = tf.constant([[1, 0, UNCOUNTED], [2, 2, 1]])
     logits = tf.one_hot([[1, 0, 2], [2, 1, 1]], 3)
-    for metric, share in ((fitting.ExamplesRight(), 1 / 2), (fitting.LabelsRight(), 4 / 5)):
+    for metric, share in ((fitting.ExampleAccuracy(), 1 / 2), (fitting.LabelAccuracy(), 4 / 5)):
         metric.update_state(labels, logits)
         assert float(metric.result()) == pytest.approx(share)
 

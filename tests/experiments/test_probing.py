@@ -9,7 +9,7 @@ import tensorflow as tf
 from commands import run_module
 
 from experiments import probing, results
-from experiments.language_models import PIECE, WARM, Export
+from experiments.language_models import PIECE, WARM_UP, Export
 from experiments.text_features import FEATURES
 
 
@@ -38,7 +38,7 @@ def test_the_strongest_cell_is_the_one_that_correlates():
 
 def test_characters_are_of_the_kind_that_stands_before_them():
     text = b"ab  c\n  d_1(x)\n\n"
-    names = [probing.KINDS[kind] for kind in probing.kinds_of(text)]
+    names = [probing.KINDS[kind] for kind in probing.character_kinds(text)]
     first, rest, other = "first letter of a word", "rest of a word", "other"
     assert names == [
         "new line", rest, other, other, first, other,
@@ -79,9 +79,9 @@ def test_an_export_is_looked_into(base_path):
     for other in memories.reshape(-1, layers * units).T:
         assert abs(np.corrcoef(other, position)[0, 1]) <= abs(own) + 1e-6
     assert len(tables["gates"]) == layers * 2 * 3
-    wrong = (np.exp(export.score(pieces)[:, WARM:]) < 0.5).sum()
+    wrong = (np.exp(export.score(pieces)[:, WARM_UP:]) < 0.5).sum()
     assert sum(row["errors"] for row in tables["errors"]) == wrong
-    assert sum(row["count"] for row in tables["errors"]) == 2 * (PIECE - WARM)
+    assert sum(row["count"] for row in tables["errors"]) == 2 * (PIECE - WARM_UP)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from experiments import nets
 from experiments.algorithmic_tasks import Addition, Memorisation, Parity
-from experiments.finite_tasks import Authors, DigitImages
+from experiments.finite_tasks import CodeAttribution, DigitImages
 from experiments.fitting import FitConfig, compiled_model
 from experiments.nets import Net
 from experiments.task import UNCOUNTED
@@ -86,7 +86,7 @@ def test_patches_are_squares_of_the_image():
 
 
 def test_lines_are_of_one_project_and_either_trained_on_or_tested():
-    task = Authors(length=40, lines=300)
+    task = CodeAttribution(length=40, lines=300)
     parts = [
         [("".join(map(chr, row)).lstrip(), label) for row, label in zip(*examples, strict=True)]
         for examples in task.arrays()

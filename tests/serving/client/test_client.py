@@ -8,9 +8,8 @@ import pytest
 from commands import run_module
 from servers import of, running
 
-from serving.client.client import Address, AsyncClient, Client
+from serving.client import Address, AsyncClient, Client, SamplingParams
 from serving.client.launch import free_port
-from serving.protocol import Choices
 
 
 @pytest.fixture
@@ -19,14 +18,14 @@ def address(server):
 
 
 def test_a_stream_is_the_text_at_once(address):
-    choices = Choices(temperature=0.9, seed=5, alternatives=2)
+    params = SamplingParams(temperature=0.9, seed=5, alternatives=2)
     with Client(address) as client:
-        (whole,) = client.generate(["abc"], 45, choices)
-        pieces = list(client.stream("abc", 45, choices, piece=10))
+        (whole,) = client.generate(["abc"], 45, params)
+        pieces = list(client.stream("abc", 45, params, piece_length=10))
         assert b"".join(piece.text for piece in pieces) == whole.text
         assert [len(piece.log_probabilities) for piece in pieces] == [1, 10, 10, 10, 10, 4]
         assert all(piece.alternatives.shape[1] == 2 for piece in pieces)
-        stopped = list(client.stream("abc", 45, choices._replace(stop=whole.text[20:24])))
+        stopped = list(client.stream("abc", 45, params._replace(stop=whole.text[20:24])))
         assert b"".join(piece.text for piece in stopped) == whole.text[:24]
         assert stopped[-1].stopped
 
@@ -36,8 +35,8 @@ def test_streams_side_by_side_are_those_alone(address):
         async with AsyncClient(address) as client:
 
             async def text(seed):
-                choices = Choices(seed=seed)
-                return b"".join([piece.text async for piece in client.stream("a", 30, choices)])
+                params = SamplingParams(seed=seed)
+                return b"".join([piece.text async for piece in client.stream("a", 30, params)])
 
             scores = await client.score(["abc"])
             return await asyncio.gather(*map(text, range(8))), scores
@@ -45,14 +44,14 @@ def test_streams_side_by_side_are_those_alone(address):
     texts, scores = asyncio.run(together())
     with Client(address) as client:
         for seed, text in enumerate(texts):
-            assert client.generate(["a"], 30, Choices(seed=seed))[0].text == text
+            assert client.generate(["a"], 30, SamplingParams(seed=seed))[0].text == text
         assert client.score(["abc"])[0].bits_per_character == scores[0].bits_per_character
 
 
 def test_a_stream_outlives_a_new_version_and_a_killed_server(base_path, tmp_path):
     shutil.copytree(base_path / "1", tmp_path / "1")
     with running(*of(tmp_path)) as server, Client(Address(server.address, "letters")) as client:
-        pieces = client.stream("ab", 60, piece=4)
+        pieces = client.stream("ab", 60, piece_length=4)
         read = len(next(pieces).log_probabilities)
         shutil.copytree(base_path / "1", tmp_path / ".2")
         (tmp_path / ".2").rename(tmp_path / "2")

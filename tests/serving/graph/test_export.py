@@ -17,7 +17,7 @@ from model.errors import InputError
 from model.language_model import sampling
 from model.language_model.character_model import CharacterModel
 from model.text.code_points import PADDING, TextVocabulary
-from serving.graph.batching import Batching, rebatch
+from serving.graph.batching import Batching, set_batching
 from serving.graph.export import WARM_UP, export
 from serving.server.servable import Servable
 from serving.server.warm_up import warm_up
@@ -162,7 +162,7 @@ def test_both_signatures_that_generate_fill_the_same_batch(base_path, tmp_path):
     path = tmp_path / "1"
     shutil.copytree(base_path / "1", path)
     wait = 30
-    rebatch(str(path), {"max_batch_size": 2, "batch_timeout_micros": wait * 10**6})
+    set_batching(str(path), {"max_batch_size": 2, "batch_timeout_micros": wait * 10**6})
     loaded = Loaded(path)
     values = inputs(["a"], 1)
     default = {name: values[name] for name in values if name != "alternatives"}

@@ -8,8 +8,7 @@ import pytest
 from playwright.sync_api import expect
 from servers import predict, require_embedded
 
-from serving.client.client import Address, Client
-from serving.protocol import Choices
+from serving.client import Address, Client, SamplingParams
 
 
 @pytest.fixture
@@ -44,8 +43,8 @@ def text_of(page):
 
 def generated(server, prompt, length):
     with Client(Address(server.address, "letters")) as client:
-        choices = Choices(temperature=0.8, seed=1, alternatives=8)
-        return client.generate([prompt], length, choices)[0]
+        params = SamplingParams(temperature=0.8, seed=1, alternatives=8)
+        return client.generate([prompt], length, params)[0]
 
 
 def test_the_text_is_what_the_server_gives(page, server):

@@ -12,8 +12,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.server import json_tensors
 from serving.server.errors import RequestError
-from serving.server.servable import check_names, tensor_of
-from serving.tensors import array_of, fill_proto
+from serving.server.servable import check_names, parse_input
+from serving.tensors import fill_proto, to_array
 
 settings.register_profile("fuzz", max_examples=300, deadline=None)
 settings.load_profile("fuzz")
@@ -83,7 +83,7 @@ def test_json_is_understood_or_refused(body):
             tensors, _ = found
             refused_or_done(check_names, one, tensors)
             for name, proto in tensors.items():
-                refused_or_done(tensor_of, name, proto, one.inputs[name])
+                refused_or_done(parse_input, name, proto, one.inputs[name])
 
 
 PROTOS = st.builds(
@@ -105,7 +105,7 @@ def test_tensors_are_understood_or_refused(made, name):
         proto.tensor_shape.dim.add(size=size)
     proto.int_val.extend(values)
     proto.string_val.extend(b"x" for _ in values)
-    array = refused_or_done(tensor_of, name, proto, SIGNATURES[0].inputs[name])
+    array = refused_or_done(parse_input, name, proto, SIGNATURES[0].inputs[name])
     assert array is None or array.shape == tuple(sizes)
 
 
@@ -115,7 +115,7 @@ def test_bytes_are_a_tensor_or_are_refused(content):
         proto = tensor_pb2.TensorProto.FromString(content)
     except Exception:  # gRPC refuses these before anybody sees them
         return
-    refused_or_done(tensor_of, "count", proto, SIGNATURES[0].inputs["count"])
+    refused_or_done(parse_input, "count", proto, SIGNATURES[0].inputs["count"])
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_arrays_survive_the_wire(dtype):
     array = np.random.default_rng().normal(size=(3, 2)).astype(dtype)
     proto = tensor_pb2.TensorProto()
     fill_proto(proto, array)
-    for read in (tf.make_ndarray, array_of):
+    for read in (tf.make_ndarray, to_array):
         np.testing.assert_array_equal(read(proto), array)
         assert read(proto).dtype == array.dtype
 
@@ -154,10 +154,10 @@ def test_numbers_are_read_as_tensorflow_reads_them(dtype, sizes, floats, doubles
         expected = tf.make_ndarray(proto)
     except ValueError:
         with pytest.raises(ValueError):
-            array_of(proto)
+            to_array(proto)
         return
-    np.testing.assert_array_equal(array_of(proto), expected)
-    assert array_of(proto).dtype == expected.dtype and array_of(proto).flags.writeable
+    np.testing.assert_array_equal(to_array(proto), expected)
+    assert to_array(proto).dtype == expected.dtype and to_array(proto).flags.writeable
 
 
 @given(st.lists(st.binary(max_size=5), min_size=1, max_size=4))
