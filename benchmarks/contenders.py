@@ -19,6 +19,8 @@ class Contender(NamedTuple):
       module: of `benchmarks`, where it is written.
       function: in that module; takes size, problem and dtype and returns a training step.
       model: "grid" or "stacked", what it can train; "" for both.
+      variant: Fields of a `planner.Variant` that the function takes in place of the dtype; None for
+        a function that takes the dtype.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Contender(NamedTuple):
     module: str
     function: str
     model: str = ""
+    variant: tuple | None = None
 
     @property
     def label(self) -> str:
@@ -35,7 +38,12 @@ class Contender(NamedTuple):
     def make_step(self, size: Size, problem: Problem) -> Callable[[], float]:
         """The training step, in this process."""
         module = importlib.import_module(f"benchmarks.{self.module}")
-        return getattr(module, self.function)(size, problem, self.dtype)
+        function = getattr(module, self.function)
+        if self.variant is None:
+            return function(size, problem, self.dtype)
+        from model.execution.planner import Variant  # the peers do not import TensorFlow
+
+        return function(size, problem, Variant(*self.variant))
 
 
 def contenders(model: str, dtype: str) -> list[Contender]:

@@ -1,6 +1,6 @@
 """`python -m benchmarks.execution_table`: measures which execution is the fastest at which size.
 
-Writes the rows of this processor into `model/execution_table.json` and leaves the others.
+Writes the rows of this processor into `model/execution/table.json` and leaves the others.
 """
 
 import json
@@ -12,8 +12,8 @@ from benchmarks.contenders import THIS, Contender
 from benchmarks.problem import Size
 from benchmarks.train_step import measure
 from common import command_line
-from model.config import Architecture
 from model.execution import planner
+from model.language_model.config import Architecture
 
 SIZES = [
     Size("grid", 2, 32, 16, 64),
@@ -41,18 +41,34 @@ SIZES = [
 def main(steps, turn, only, architecture):
     """Measure all variants at all sizes on this processor."""
     here = planner.instruction_set()
-    variants = [f"float32 {one}" for one in ("whole", "whole parts", "gates", "parts")]
+    choices = [("float32", "step"), ("float32", "gates")]
     if here in ("amx", "avx512_bf16"):
-        variants += ["bfloat16 gates", "bfloat16 parts"]
+        choices.append(("bfloat16", "gates"))
+    variants = [
+        planner.Variant(dtype=dtype, jit=jit, sharded=sharded)
+        for dtype, jit in choices
+        for sharded in (False, True)
+    ]
     for size in SIZES:
         if only not in (None, f"{size.layers}x{size.units}") or architecture not in (
             None,
             size.model,
         ):
             continue
-        chosen = [Contender(THIS, one, "this_project", "make_step") for one in variants]
+        chosen = [
+            Contender(
+                name=THIS,
+                dtype=str(one),
+                module="this_project",
+                function="make_variant_step",
+                variant=tuple(one),
+            )
+            for one in variants
+        ]
         speeds = {
-            result.contender.dtype: round(size.batch * size.window / result.median)
+            planner.Variant(*result.contender.variant): round(
+                size.batch * size.window / result.median
+            )
             for result in measure(size, chosen, steps, turn)
         }
         _replace(planner.Measured(here, *size[:4], speeds))
@@ -61,10 +77,10 @@ def main(steps, turn, only, architecture):
 def _replace(row: planner.Measured) -> None:
     """Writes the table with a row in the place of an older one."""
     planner.measurements.cache_clear()
-    found = {old[:-1]: old for old in planner.measurements()}
-    found[row[:-1]] = row
-    ordered = sorted(found.values(), key=lambda one: one[:-1])
-    lines = ",\n".join(" " + json.dumps(one._asdict()) for one in ordered)
+    rows = {old[:-1]: old for old in planner.measurements()}
+    rows[row[:-1]] = row
+    ordered = sorted(rows.values(), key=lambda one: one[:-1])
+    lines = ",\n".join(" " + json.dumps(one.to_json()) for one in ordered)
     planner.TABLE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 

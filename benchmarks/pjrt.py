@@ -49,8 +49,8 @@ def _training_step(size, dtype):
     """A pure function: ids, weights and mean squares to loss, weights and mean squares."""
     import tensorflow as tf
 
-    from model.config import GridEquations
     from model.execution.compilation import Compilation
+    from model.grid.equations import GridEquations
     from model.grid.reference import DimensionWeights, Sides
     from model.grid.wavefront.wavefront import grid_wavefront
 
@@ -67,7 +67,7 @@ def _training_step(size, dtype):
             [DimensionWeights(time_kernel, time_bias), DimensionWeights(depth_kernel, depth_bias)],
             GridEquations(),
             (size.window, size.layers),
-            compilation=Compilation(whole=True, gates=False),
+            compilation=Compilation(jit="step"),
         )
         flat = tf.reshape(leaving.hidden[1], [-1, units])
         logits = tf.cast(tf.matmul(flat, tf.cast(output_kernel, compute)), tf.float32) + output_bias

@@ -122,7 +122,7 @@ class _Skewed:
 
     def backward(self, residuals, d_top, entering):
         """Returns the gradients of the vectors that entered, and of the weights."""
-        h_time, h_depth, m_time, m_depth = entering
+        h_time, _, m_time, _ = entering
         time_product, depth_product = self._products(h_time.dtype)
         units = h_time.shape[-1]
         d_top = tf.pad(d_top, [[self._layers - 1, 0], [0, 0], [0, 0]])

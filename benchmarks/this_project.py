@@ -6,19 +6,30 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size, pieces
-from model.config import ModelConfig
-from model.execution.planner import variant_plan
+from model.execution.plan import Plan
+from model.execution.planner import Variant, plan_of
+from model.language_model.config import ModelConfig
 from pipeline.settings import TrainingConfig
 from pipeline.training.learner import Learner
 
 
 def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
-    """A function that trains on the window once and returns the loss.
+    """Returns a function that trains on the window once and returns the loss.
 
     Args:
-      dtype: "auto", a dtype, or a variant as in `execution.Measured`.
+      size: Size of the network and its batch.
+      problem: Weights and text.
+      dtype: Compute dtype; "auto" for the fastest execution.
     """
-    plan = variant_plan(dtype, size.batch) if " " in dtype else None
+    return _make_step(size, problem, dtype, plan=None)
+
+
+def make_variant_step(size: Size, problem: Problem, variant: Variant) -> Callable[[], float]:
+    """Returns the training step of one variant of the execution table, as `make_step` does."""
+    return _make_step(size, problem, "auto", plan_of(variant, size.batch))
+
+
+def _make_step(size: Size, problem: Problem, dtype: str, plan: Plan | None) -> Callable[[], float]:
     count = pieces(size)
     model = ModelConfig(architecture=size.model, layers=size.layers, units=size.units, tied="all")
     training = TrainingConfig(
@@ -29,8 +40,8 @@ def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
         rho=RHO,
         schedule="constant",
         clip_value=CLIP_VALUE,
-        recompute=size.window // count if count > 1 else 0,
-        dtype="auto" if plan else dtype,
+        remat_steps=size.window // count if count > 1 else 0,
+        dtype=dtype,
     )
     vocabulary = len(problem.embedding)
     strategy = tf.distribute.MirroredStrategy(["cpu:0"])
@@ -49,7 +60,7 @@ def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
 
 
 def _assign(model, size, problem):
-    net = model.net
+    net = model.core
     if size.model == "grid":
         for one, kernel, bias in zip(net.grid, problem.kernels, problem.biases, strict=True):
             one.kernel.assign(kernel[None])

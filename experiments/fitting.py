@@ -222,7 +222,9 @@ def _fit(directory: str, task: Task, net: Net, config: FitConfig) -> Outcome:
     files.rmtree(folder)
     last = tests.rows[-1]
     properties = FittingProperties(**last, parameters=model.count_params())
-    return Outcome(properties, f"{last['exact']:.1%} correct after {last['examples']:,.0f} examples")
+    return Outcome(
+        properties, f"{last['exact']:.1%} correct after {last['examples']:,.0f} examples"
+    )
 
 
 def _hyperparameters(task: Task, net: Net, config: FitConfig) -> dict[str, Any]:

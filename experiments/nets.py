@@ -73,11 +73,13 @@ def _layers(net: Net, across: int, plan: Plan) -> tuple[list[keras.layers.Layer]
         layers *= net.layers if net.tied else 1
         width = net.units
     elif net.architecture == "stacked":
-        layers = [StackedLSTM(net.units, net.layers, forget_bias=net.forget_bias)]
+        layers = [
+            StackedLSTM(net.units, net.layers, return_sequences=True, forget_bias=net.forget_bias)
+        ]
         width = net.units
     else:
         options = {
-            "transforms": net.architecture if net.architecture in ("tanh", "relu") else "lstm",
+            "cells": net.architecture if net.architecture in ("tanh", "relu") else "lstm",
             "tied": "all" if net.tied else "none",
             "recurrent_initializer": None if net.architecture == "grid" else "glorot_uniform",
             "project_inputs": False,
@@ -91,7 +93,7 @@ def _layers(net: Net, across: int, plan: Plan) -> tuple[list[keras.layers.Layer]
     if net.architecture != "highway":
         layers[0].plan = plan
         # Keras compiles a step as one program if all layers support it.
-        layers[0].supports_jit = plan.compilation.whole
+        layers[0].supports_jit = plan.compilation.jits_step
     return layers, width
 
 
@@ -100,10 +102,16 @@ def _plan(net: Net, across: int, batch: int) -> Plan:
     # In a grid of depth alone, each diagonal is one cell.
     execution = "wavefront" if across else "reference"
     small = across == 1 and (net.architecture == "stacked" or net.layers <= 2)
-    whole = small or visible_device() == "accelerator"
+    jits_step = small or visible_device() == "accelerator"
     architecture = "stacked" if net.architecture == "stacked" else "grid"
     return choose(
-        net.units, net.layers, batch, execution, "float32", whole=whole, architecture=architecture
+        net.units,
+        net.layers,
+        batch,
+        execution,
+        "float32",
+        jits_step=jits_step,
+        architecture=architecture,
     )
 
 

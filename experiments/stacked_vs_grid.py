@@ -114,7 +114,7 @@ def settings(
       training: Further settings that differ from the preset.
     """
     net = {"layers": layers, "units": units, "dropout": dropout, "seed": seed}
-    fixed = {"dtype": "float32", "quantize": False, "recompute": 0}
+    fixed = {"dtype": "float32", "quantize": False, "remat_steps": 0}
     return load_preset(PRESETS[architecture], {**fixed, **size.training, **training, **net})
 
 

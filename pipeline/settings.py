@@ -7,8 +7,9 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from model.config import CharacterUnit, Execution, ModelConfig, require_range
+from model.config import CharacterUnit, Execution, require_range
 from model.errors import InputError
+from model.language_model.config import ModelConfig
 
 CORPUS_HELP = (
     "a file, a directory, a glob (plain, .gz, .bz2, .xz or .zip), an http(s) URL, "
@@ -121,9 +122,10 @@ class TrainingConfig:
       dtype: Compute type of matrix products; "auto" (the default) for the faster one on this
         device. Memories, weights and the optimizer are float32 in any case.
       execution: Execution of the network; "auto" (the default) for the fastest on this device.
-      recompute: Steps of the window whose gates are in memory at once, for windows of thousands of
-        characters; the backward pass computes the other gates again. It must divide the window. 0
-        (the default) keeps all gates.
+      remat_steps: Length, in characters, of the segments of the window whose activations are in
+        memory at once (gradient checkpointing), for windows of thousands of characters; the
+        backward pass computes the others again. It must divide the window. 0 (the default) stores
+        all.
       quantize: Whether to export the model also with bfloat16 kernels and, if the processor can
         multiply 8-bit integers (VNNI), with int8 kernels.
       seed: Seed of the initial weights and of dropout. Default 0.
@@ -151,7 +153,7 @@ class TrainingConfig:
     patience: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     execution: Execution = "auto"
-    recompute: int = 0
+    remat_steps: int = 0
     quantize: bool = False
     seed: int = 0
     sample_length: int = 200
@@ -165,9 +167,9 @@ class TrainingConfig:
             value = getattr(self, field.name)
             if isinstance(value, int | float) and value < 0:
                 raise InputError(f"{field.name} is {value}; it must not be negative")
-        if self.recompute and self.window % self.recompute:
+        if self.remat_steps and self.window % self.remat_steps:
             raise InputError(
-                f"recompute is {self.recompute}; it must divide the window of {self.window}"
+                f"remat_steps is {self.remat_steps}; it must divide the window of {self.window}"
             )
         for name in ("rho", "beta_2"):
             require_range(name, getattr(self, name), 0, 1)

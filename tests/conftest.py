@@ -13,9 +13,9 @@ import servers
 import tensorflow as tf
 from playwright.sync_api import sync_playwright
 
-from model.config import ModelConfig
 from model.decoding.packed_kernels import has_integer_products
 from model.language_model.character_model import CharacterModel
+from model.language_model.config import ModelConfig
 from model.text.code_points import TextVocabulary
 from pipeline.data import corpus
 from pipeline.data.records import Record, shard_paths

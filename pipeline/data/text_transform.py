@@ -22,9 +22,9 @@ def write(directory: str, normalize: bool, lowercase: bool) -> None:
     """
     import tensorflow as tf
 
-    from model.text.normalization import TextTransform
+    from model.text.normalization import TextNormalization
 
-    graph = TextTransform(normalize, lowercase)
+    graph = TextNormalization(normalize, lowercase)
     tf.saved_model.save(graph, os.path.join(directory, TRANSFORM_FN))
 
 

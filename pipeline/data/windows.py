@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from common.files import is_local
-from model.text.code_points import PADDING, TextVocabulary
+from model.text.code_points import TextVocabulary
+from model.text.vocabulary import PADDING
 from pipeline.data.records import read_index, shard_path
 
 READ_AT_ONCE = 1 << 14  # characters of each stream

@@ -17,7 +17,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from types import ModuleType
 
-from model.config import ModelConfig
+from model.language_model.config import ModelConfig
 from pipeline.settings import DataConfig, ServingConfig, Settings, TrainingConfig
 
 EXAMPLE_GEN = "ExampleGen"

@@ -115,8 +115,8 @@ def run(
       evaluation: Artifact of Evaluator, blessed.
       infra_blessing: Artifact of InfraValidator.
       base_path: Directory of the model's versions, `<serving>/<model>`.
-      batching: Changes of how requests are merged; see `serving.graph.batching.rebatch`. Default:
-        as exported.
+      batching: Changes of how requests are merged; see `serving.graph.batching.set_batching`.
+        Default: as exported.
 
     Returns:
       The artifact that names the version.
@@ -195,8 +195,8 @@ def _copy(
         files.rmtree(aside)
     copy_tree(source, aside)
     if batching:
-        from serving.graph.batching import rebatch
+        from serving.graph.batching import set_batching
 
-        rebatch(aside, batching)
+        set_batching(aside, batching)
     lineage.write(aside, facts)
     publish(aside, destination, last=SAVED_MODEL)

@@ -17,9 +17,10 @@ import tensorflow as tf
 
 from common import files
 from common.files import read_text, write_text
-from model.config import ModelConfig
 from model.errors import InputError
-from model.language_model.character_model import CharacterModel, CharacterState
+from model.language_model.character_model import CharacterModel
+from model.language_model.config import ModelConfig
+from model.language_model.forward import CharacterState
 from model.text.code_points import TextVocabulary
 from pipeline.store.manifest import fingerprint_of
 from pipeline.training.learner import Learner

@@ -6,7 +6,7 @@ from common import files
 from pipeline.store.artifacts import Artifact
 
 if TYPE_CHECKING:
-    from model.decoding.packed_kernels import Precision
+    from model.config import Precision
 
 SAVED_MODELS: "dict[Precision, str]" = {
     "bfloat16": "Format-Serving-bfloat16",

@@ -7,17 +7,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.config import Device, ModelConfig
-from model.execution.compilation import Split
+from model.config import Device
+from model.execution.batch_shards import BatchShards
 from model.execution.plan import Plan
 from model.execution.planner import choose
-from model.language_model.character_model import CharacterModel, CharacterState
+from model.language_model.character_model import CharacterModel
+from model.language_model.config import ModelConfig
+from model.language_model.forward import CharacterState
 from model.language_model.losses import character_losses
 from pipeline.data.windows import read_ahead
 from pipeline.settings import TrainingConfig
 from pipeline.training.workers import this_worker
 
-STREAMS = CharacterState(previous=0, hidden=1, memory=1)
+STREAM_AXES = CharacterState(previous=0, hidden=1, memory=1)
 """The axis of the streams in each part of a state."""
 
 
@@ -143,17 +145,18 @@ class Learner:
             device=_device(strategy),
             architecture=model_config.architecture,
         )
-        self.plan = plan._replace(recompute=config.recompute)
+        self.plan = plan._replace(remat_steps=config.remat_steps)
         compilation = self.plan.compilation
-        whole = compilation.whole
-        # The parts of an XLA program are programs, which this class runs; others are up to the net.
-        self._split = Split.of(self.replica_batch, compilation.parts if whole else 1)
-        if whole:
-            compilation = compilation._replace(parts=1)
+        jits_step = compilation.jits_step
+        # Shards of an XLA program are programs, which this class runs; others are up to the core.
+        count = compilation.batch_shards if jits_step else 1
+        self._shards = BatchShards.create(self.replica_batch, count)
+        if jits_step:
+            compilation = compilation._replace(batch_shards=1)
         self._forward_backward = tf.function(
-            self._forward_backward, autograph=False, jit_compile=whole
+            self._forward_backward, autograph=False, jit_compile=jits_step
         )
-        self._forward = tf.function(self._forward, autograph=False, jit_compile=whole)
+        self._forward = tf.function(self._forward, autograph=False, jit_compile=jits_step)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
             net_plan = self.plan._replace(compilation=compilation)
@@ -222,24 +225,25 @@ class Learner:
         self, program: Callable[..., Any], ids: tf.Tensor, state: CharacterState, *seed: tf.Tensor
     ) -> tuple[Any, CharacterState]:
         """Runs a program for each batch shard; returns the sums and the new state."""
-        if len(self._split.sizes) == 1:
+        if self._shards.count == 1:
             return program(ids, state, *seed)
-        states = zip(*map(self._split.parts, state, STREAMS), strict=True)
         fold_in = tf.random.experimental.stateless_fold_in
-        results = [
-            program(ids, CharacterState(*state), *(fold_in(one, number) for one in seed))
-            for number, (ids, state) in enumerate(
-                zip(self._split.parts(ids, 0), states, strict=True)
-            )
-        ]
+        numbers = iter(range(self._shards.count))
+
+        def run(ids: tf.Tensor, *state: tf.Tensor) -> tuple[Any, CharacterState]:
+            number = next(numbers)
+            return program(ids, CharacterState(*state), *(fold_in(one, number) for one in seed))
+
+        arguments = zip(state, STREAM_AXES, strict=True)
+        results = self._shards.map(run, (ids, 0), *arguments)
         sums, states = zip(*results, strict=True)
-        state = CharacterState(*map(tf.concat, zip(*states, strict=True), STREAMS))
+        state = CharacterState(*map(tf.concat, zip(*states, strict=True), STREAM_AXES))
         return tf.nest.map_structure(lambda *ones: tf.add_n(ones), *sums), state
 
     def _norms(self, gradients: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the global norm, and that of the weights of each layer."""
         layers = self.model.config.layers
-        per_layer = {v.path for v in self.model.net.trainable_variables if v.shape[0] == layers}
+        per_layer = {v.path for v in self.model.core.trainable_variables if v.shape[0] == layers}
         total, by_layer = tf.zeros([]), tf.zeros([layers])
         for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
             squares = tf.reduce_sum(gradient**2, axis=range(1, gradient.shape.rank))

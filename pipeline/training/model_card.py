@@ -6,7 +6,7 @@ LICENSE.md       licence of the training text
 
 import math
 
-from model.config import ModelConfig
+from model.language_model.config import ModelConfig
 from model.text.code_points import TextVocabulary
 from pipeline.data.corpus import LICENSES
 from pipeline.training.properties import TrainerProperties

@@ -12,10 +12,11 @@ import tensorflow as tf
 
 from common import files
 from common.progress import progress_bar
-from model.decoding.packed_kernels import Precision, has_integer_products
+from model.config import Precision
+from model.decoding.packed_kernels import has_integer_products
 from model.errors import InputError
 from model.language_model import sampling
-from model.language_model.character_model import CharacterState
+from model.language_model.forward import CharacterState
 from model.text.code_points import NormalizedTextVocabulary, TextVocabulary
 from pipeline.data import text_transform
 from pipeline.data.examples import ExamplesProperties
@@ -222,13 +223,16 @@ class TrainingRun:
 
     @tf.function(autograph=False)
     def _sample_graph(self, length: tf.Tensor) -> tf.Tensor:
-        choice = sampling.Choice(
-            tf.constant([0.8]), tf.constant([0]), tf.constant([1.0]), tf.constant([0], tf.int64)
+        generated = sampling.generate(
+            self._learner.model,
+            prompt=tf.zeros([1, 0], tf.int32),
+            length=length,
+            temperature=tf.constant([0.8]),
+            top_k=tf.constant([0]),
+            top_p=tf.constant([1.0]),
+            seed=tf.constant([0], tf.int64),
         )
-        prompt = tf.zeros([1, 0], tf.int32)
-        return self._vocabulary.decode(
-            sampling.generate(self._learner.model, prompt, length, choice).ids
-        )
+        return self._vocabulary.decode(generated.ids)
 
 
 def _by_layer(norms: tf.Tensor) -> dict[str, float]:

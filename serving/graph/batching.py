@@ -106,6 +106,3 @@ def _batch_functions(saved_model: saved_model_pb2.SavedModel) -> Iterator[node_d
     for graph in saved_model.meta_graphs:
         for function in graph.graph_def.library.function:
             yield from (node for node in function.node_def if node.op == "BatchFunction")
-
-
-rebatch = set_batching  # the name by which pipeline.stages.pusher imports it

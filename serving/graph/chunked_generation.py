@@ -4,9 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from model.language_model import sampling
-from model.language_model.character_model import CharacterModel
+from model.language_model.frozen import FrozenCharacterModel
 from model.shapes import shape_of
-from model.text.code_points import PADDING, TextVocabulary
+from model.text.code_points import TextVocabulary
+from model.text.vocabulary import PADDING
 from serving.graph import text_state
 from serving.graph.batching import Batching
 
@@ -16,7 +17,7 @@ class ChunkedGeneration:
 
     def __init__(
         self,
-        model: CharacterModel,
+        model: FrozenCharacterModel,
         vocabulary: TextVocabulary,
         fingerprint: np.ndarray,
         batching: Batching,
@@ -152,10 +153,13 @@ class ChunkedGeneration:
             self._model,
             tf.zeros([tf.shape(length)[0], 0], tf.int32),
             length,
-            sampling.Choice(temperature, top_k, top_p, seed),
-            stop,
-            tf.minimum(tf.reduce_max(alternatives), len(self._vocabulary.code_points)),
-            text_state.unpack(state, self._model),
+            temperature,
+            top_k,
+            top_p,
+            seed,
+            stop=stop,
+            alternatives=tf.minimum(tf.reduce_max(alternatives), len(self._vocabulary.code_points)),
+            state=text_state.unpack(state, self._model),
         )
         return [
             generated.ids,

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from model.decoding.packed_kernels import Precision
-from model.execution.plan import PLAIN
+from model.config import Precision
 from model.language_model.character_model import CharacterModel
+from model.language_model.frozen import freeze
 from model.text.code_points import TextVocabulary
 from serving.graph.batching import Batching
 from serving.graph.served_model import TEXT_FEATURE, ServedModel
@@ -37,39 +37,35 @@ def export(
 ) -> None:
     """Writes a SavedModel with the signatures of `ServedModel`.
 
-    Example:
+        Example:
 
-    >>> from model.config import ModelConfig
-    >>> from model.language_model.character_model import CharacterModel
-    >>> from model.text.code_points import TextVocabulary
-    >>> from serving.graph.export import export
-    >>> vocabulary = TextVocabulary.of("bytes", b"abc")
-    >>> model = CharacterModel(ModelConfig(layers=1, units=4), vocabulary.size)
-    >>> export(model, vocabulary, "/models/new/1")
-    >>> signatures = tf.saved_model.load("/models/new/1").signatures
-    >>> outputs = signatures["score"](text=tf.constant(["abc", "a"]))
-    >>> outputs["log_probabilities"].shape
-    TensorShape([2, 3])
+        >>> from model.config import ModelConfig
+        >>> from model.language_model.character_model import CharacterModel
+    from model.language_model.frozen import freeze
+        >>> from model.text.code_points import TextVocabulary
+        >>> from serving.graph.export import export
+        >>> vocabulary = TextVocabulary.of("bytes", b"abc")
+        >>> model = CharacterModel(ModelConfig(layers=1, units=4), vocabulary.size)
+        >>> export(model, vocabulary, "/models/new/1")
+        >>> signatures = tf.saved_model.load("/models/new/1").signatures
+        >>> outputs = signatures["score"](text=tf.constant(["abc", "a"]))
+        >>> outputs["log_probabilities"].shape
+        TensorShape([2, 3])
 
-    Args:
-      model: The model.
-      vocabulary: Its vocabulary, which is written to `assets/vocabulary.txt`.
-      directory: Directory to write, the directory of a version.
-      documents: Further texts to write among the assets, by file name.
-      precision: Precision of the kernels and of the inputs of products with them. With "int8" all
-        else is float32, and a machine without VNNI can export the model but not run it. Default
-        "float32".
-      batching: How requests are merged; None for `Batching.default_for(model)`.
+        Args:
+          model: The model.
+          vocabulary: Its vocabulary, which is written to `assets/vocabulary.txt`.
+          directory: Directory to write, the directory of a version.
+          documents: Further texts to write among the assets, by file name.
+          precision: Precision of the kernels and of the inputs of products with them. With "int8"
+            all else is float32, and a machine without VNNI can export the model but not run it.
+            Default "float32".
+          batching: How requests are merged; None for `Batching.default_for(model)`.
     """
-    # A model trained by a strategy has mirrored variables; the export needs plain ones.
-    quantize = precision == "int8"
-    dtype = "float32" if quantize else precision
-    plain = CharacterModel(model.config, model.vocabulary_size, PLAIN._replace(dtype=dtype))
-    plain.set_weights(model.get_weights())
-    plain.freeze(quantize)
+    frozen = freeze(model, precision)
     files = {**(documents or {}), os.path.basename(VOCABULARY): vocabulary.to_text()}
     with _temporary_files(files) as paths:
-        served = ServedModel(plain, vocabulary, paths, batching or Batching.default_for(model))
+        served = ServedModel(frozen, vocabulary, paths, batching or Batching.default_for(model))
         # A served model is not trained, and the custom gradients would keep their own loops.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(served, directory, signatures=served.signatures(), options=options)

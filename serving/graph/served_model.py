@@ -1,16 +1,16 @@
 """The signatures of a served character model, whichever server runs them."""
 
-import dataclasses
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 
 from model.decoding.packed_kernels import integer_products_are_exact
 from model.language_model import inspection, sampling
-from model.language_model.character_model import CharacterModel, CharacterState
+from model.language_model.forward import CharacterState
+from model.language_model.frozen import FrozenCharacterModel
 from model.language_model.losses import character_losses
-from model.text.code_points import PADDING, TextVocabulary
+from model.text.code_points import TextVocabulary
+from model.text.vocabulary import PADDING
 from serving.generate_inputs import DEFAULTS, GENERATE_INPUTS
 from serving.graph import text_state
 from serving.graph.batching import Batching
@@ -44,17 +44,6 @@ INSPECT_INPUTS = [
 ]
 
 
-@dataclasses.dataclass
-class _Untracked:
-    """Keeps a Keras model out of what a SavedModel tracks.
-
-    Keras 3's variables wrap TensorFlow's. Tracked through a model they are saved under one name and
-    used under another, which only TensorFlow 2's own loader puts together again.
-    """
-
-    model: CharacterModel
-
-
 class ServedModel(tf.Module):
     """A character model whose inputs and outputs are text.
 
@@ -82,7 +71,7 @@ class ServedModel(tf.Module):
 
     def __init__(
         self,
-        model: CharacterModel,
+        model: FrozenCharacterModel,
         vocabulary: TextVocabulary,
         assets: list[str],
         batching: Batching,
@@ -90,17 +79,14 @@ class ServedModel(tf.Module):
         """Prepares the functions of a model.
 
         Args:
-          model: The model; its variables are not mirrored by a strategy.
+          model: The frozen model.
           vocabulary: Its vocabulary.
           assets: Paths of files to store among the assets.
           batching: How requests are merged.
         """
         super().__init__()
-        self._untracked = _Untracked(model)
-        self.weights = [
-            weight.value if isinstance(weight, keras.Variable) else weight
-            for weight in model.weights_in_use
-        ]
+        self._model = model
+        self.weights = model.variables
         self.files = [tf.saved_model.Asset(path) for path in assets]
         self._vocabulary = vocabulary
         self._batching = batching
@@ -109,10 +95,6 @@ class ServedModel(tf.Module):
         self.generate = function_of_inputs(
             "generate", GENERATE_INPUTS, self._generate, with_defaults=False
         )
-
-    @property
-    def _model(self) -> CharacterModel:
-        return self._untracked.model
 
     def signatures(self) -> dict[str, Callable]:
         """Returns the functions to export as signatures, by name."""
@@ -272,7 +254,7 @@ class ServedModel(tf.Module):
         model = self._model
         ids = self._vocabulary.encode(text)
         state = sampling.read(model, ids, sampling.initial_state(model, tf.shape(ids)[0]))
-        logits, _ = model.stepper()(state.characters)
+        logits, _ = model.decode_step()(state.characters)
         scores, order = tf.math.top_k(tf.nn.softmax(logits), min(CLASSES, logits.shape[1]))
         return [self._vocabulary.decode_each(order), scores]
 
@@ -350,7 +332,7 @@ class ServedModel(tf.Module):
 
     def _require(self, checks: list[Check]) -> tf.Operation:
         """Requires the checks to hold, and of a quantized model that this processor can run it."""
-        if self._model.quantized:
+        if self._model.precision == "int8":
             checks = [Check(integer_products_are_exact(), lambda: tf.constant(NO_VNNI)), *checks]
         return require(checks)
 

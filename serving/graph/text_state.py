@@ -17,21 +17,22 @@ import hashlib
 import numpy as np
 import tensorflow as tf
 
-from model.language_model.character_model import CharacterModel, CharacterState
+from model.language_model.forward import CharacterState
+from model.language_model.frozen import FrozenCharacterModel
 from model.language_model.sampling import MAX_STOP, TextState, initial_state
-from model.text.code_points import PADDING
+from model.text.vocabulary import PADDING
 from serving.graph.checks import Check, broadcast_rows
 
 _EXACT = 2**24
 _HEADER = 4 + MAX_STOP
 
 
-def state_size(model: CharacterModel) -> int:
+def state_size(model: FrozenCharacterModel) -> int:
     """Returns the number of numbers in a state, `20 + 2 * layers * units`."""
     return _HEADER + 2 * model.config.layers * model.config.units
 
 
-def model_fingerprint(model: CharacterModel, vocabulary: str) -> np.ndarray:
+def model_fingerprint(model: FrozenCharacterModel, vocabulary: str) -> np.ndarray:
     """Computes the fingerprint of a model, by which it recognises its own states.
 
     Args:
@@ -42,7 +43,7 @@ def model_fingerprint(model: CharacterModel, vocabulary: str) -> np.ndarray:
       `[2]`, float32; different for models of different architecture, weights or vocabulary.
     """
     digest = hashlib.sha256(f"{model.config}\n{vocabulary}".encode())
-    for weight in model.weights_in_use:
+    for weight in model.variables:
         digest.update(weight.numpy().tobytes())
     bits = int.from_bytes(digest.digest()[:6], "big")
     return np.array(divmod(bits, _EXACT), np.float32)
@@ -69,7 +70,7 @@ def pack(state: TextState, fingerprint: np.ndarray) -> tf.Tensor:
     return tf.concat(numbers, axis=1)
 
 
-def unpack(vectors: tf.Tensor, model: CharacterModel) -> TextState:
+def unpack(vectors: tf.Tensor, model: FrozenCharacterModel) -> TextState:
     """Unpacks vectors `[batch, state_size]` into the states that `pack` was given."""
     layers, units = model.config.layers, model.config.units
     header, hidden, memory = tf.split(vectors, [_HEADER, layers * units, layers * units], axis=1)
@@ -84,7 +85,9 @@ def unpack(vectors: tf.Tensor, model: CharacterModel) -> TextState:
     return TextState(characters=characters, drawn=drawn, recent=whole[:, 4:])
 
 
-def state_checks(vectors: tf.Tensor, model: CharacterModel, fingerprint: np.ndarray) -> list[Check]:
+def state_checks(
+    vectors: tf.Tensor, model: FrozenCharacterModel, fingerprint: np.ndarray
+) -> list[Check]:
     """Returns the checks that vectors of a request are states of this model, or without numbers.
 
     Args:
@@ -114,7 +117,7 @@ def state_checks(vectors: tf.Tensor, model: CharacterModel, fingerprint: np.ndar
 
 
 def full_states(
-    vectors: tf.Tensor, rows: tf.Tensor, model: CharacterModel, fingerprint: np.ndarray
+    vectors: tf.Tensor, rows: tf.Tensor, model: FrozenCharacterModel, fingerprint: np.ndarray
 ) -> tf.Tensor:
     """Returns states `[rows, state_size]` for vectors that pass `state_checks`.
 

@@ -8,11 +8,11 @@ import pytest
 import tensorflow as tf
 from conftest import inputs, text_of
 
-from model.config import ModelConfig
 from model.errors import InputError
 from model.language_model.character_model import CharacterModel
+from model.language_model.config import ModelConfig
 from model.text.code_points import NormalizedTextVocabulary, TextVocabulary
-from model.text.normalization import TextTransform
+from model.text.normalization import TextNormalization
 from pipeline.data import corpus, text_transform
 from pipeline.data.records import read_index
 from pipeline.settings import DataConfig
@@ -40,7 +40,7 @@ def random_text(characters, blanks):
 
 
 def at_once(text, data):
-    graph = TextTransform(data.normalize, data.lowercase)
+    graph = TextNormalization(data.normalize, data.lowercase)
     return graph(tf.constant([text])).numpy()[0]
 
 

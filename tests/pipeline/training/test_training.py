@@ -11,10 +11,10 @@ import tensorflow as tf
 from conftest import PROJECT, words
 from servers import PATIENCE
 
-from model.config import ModelConfig
 from model.errors import InputError
 from model.execution.compilation import Compilation
 from model.execution.plan import Plan
+from model.language_model.config import ModelConfig
 from pipeline.data.windows import TAKEN_AT_ONCE
 from pipeline.settings import DataConfig, Settings, TrainingConfig
 from pipeline.stages import trainer
@@ -106,7 +106,7 @@ def test_windows_are_split_among_replicas_in_order():
         np.testing.assert_array_equal(values, windows)
 
 
-PROGRAMS = Plan("wavefront", Compilation(whole=True, gates=False, parts=4), "float32", ())
+PROGRAMS = Plan("wavefront", Compilation(jit="step", batch_shards=4), "float32")
 
 
 @pytest.mark.parametrize(
@@ -135,11 +135,11 @@ def test_replicas_and_parts_take_the_steps_of_one(devices, plan):
 def test_gradient_norms_of_layers(model):
     config = TrainingConfig(batch_size=4, window=6, optimizer="sgd", learning_rate=1.0)
     learner = Learner(tf.distribute.MirroredStrategy(["cpu:0"]), model, 10, config, 100, 100)
-    before = [weight.numpy() for weight in learner.model.net.trainable_variables]
+    before = [weight.numpy() for weight in learner.model.core.trainable_variables]
     windows = np.random.default_rng().integers(0, 10, (1, 4, 6), np.int32)
     (ids,) = learner.spread(tf.data.Dataset.from_tensor_slices(windows))
     result, _ = learner.train(ids, learner.initial_state(), tf.constant(0, tf.int64))
-    after = [weight.numpy() for weight in learner.model.net.trainable_variables]
+    after = [weight.numpy() for weight in learner.model.core.trainable_variables]
     steps = [
         (new - old).reshape(model.layers, -1)
         for old, new in zip(before, after, strict=True)
@@ -190,10 +190,10 @@ def test_bfloat16_learns_as_much_as_float32():
 
 @pytest.mark.parametrize("kind", ["grid", "stacked"])
 def test_gradient_checkpointing_changes_no_step(kind):
-    kept, recomputed = (
-        curve(5, kind=kind, dtype="float32", recompute=piece, dropout=0.2) for piece in (0, 4)
+    stored, rematerialised = (
+        curve(5, kind=kind, dtype="float32", remat_steps=piece, dropout=0.2) for piece in (0, 4)
     )
-    np.testing.assert_allclose(recomputed, kept, rtol=1e-4)
+    np.testing.assert_allclose(rematerialised, stored, rtol=1e-4)
 
 
 def test_carried_state_survives_a_checkpoint_on_two_replicas(tmp_path):

@@ -11,12 +11,13 @@ import tensorflow as tf
 from conftest import LETTERS, inputs, needs_integer_products
 from tensorflow_serving.apis import prediction_log_pb2
 
-from model.config import ModelConfig
 from model.decoding.packed_kernels import has_integer_products
 from model.errors import InputError
 from model.language_model import sampling
 from model.language_model.character_model import CharacterModel
-from model.text.code_points import PADDING, TextVocabulary
+from model.language_model.config import ModelConfig
+from model.text.code_points import TextVocabulary
+from model.text.vocabulary import PADDING
 from serving.graph.batching import Batching, set_batching
 from serving.graph.export import WARM_UP, export
 from serving.server.servable import Servable
@@ -65,10 +66,9 @@ def test_generate_equals_the_model(loaded, model, vocabulary):
     values = inputs(["abc", "", "é a"], 9, alternatives=2)
     generated = loaded("generate", values)
     ids = vocabulary.encode(tf.constant(values["prompt"]))
-    choice = sampling.Choice(
-        *(tf.constant(values[name]) for name in ("temperature", "top_k", "top_p", "seed"))
-    )
-    expected = sampling.generate(model, ids, tf.constant(values["length"]), choice, None, 2)
+    names = ("length", "temperature", "top_k", "top_p", "seed")
+    arguments = {name: tf.constant(values[name]) for name in names}
+    expected = sampling.generate(model, ids, **arguments, alternatives=2)
     assert generated["text"].tolist() == vocabulary.decode(expected.ids).numpy().tolist()
     assert generated["characters"].tolist() == [9, 9, 9]
     likeliest = vocabulary.decode_each(expected.alternatives).numpy().tolist()
