@@ -1,1 +1,1 @@
-"""Speed of this project beside its peers, as ratios within one run."""
+"""Benchmarks of this project beside its peers, as ratios within one run."""

@@ -1,4 +1,4 @@
-"""Who takes part in a benchmark."""
+"""The contenders of the benchmark of training steps."""
 
 import importlib
 from collections.abc import Callable
@@ -11,14 +11,15 @@ CEILING = "largest product"
 
 
 class Contender(NamedTuple):
-    """One way to train a network.
+    """One implementation of a training step.
 
     Attributes:
-      name: for people; unique together with the dtype.
-      dtype: of the products.
-      module: of `benchmarks`, where it is written.
-      function: in that module; takes size, problem and dtype and returns a training step.
-      model: "grid" or "stacked", what it can train; "" for both.
+      name: Name, unique together with the dtype.
+      dtype: Dtype of the products.
+      module: Name of the module of `benchmarks` that implements it.
+      function: Name of a function in that module, which takes size, problem and dtype and returns a
+        training step.
+      model: "grid" or "stacked" for what it can train; "" for both. Default "".
       variant: Fields of a `planner.Variant` that the function takes in place of the dtype; None for
         a function that takes the dtype.
     """
@@ -32,11 +33,16 @@ class Contender(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Name and dtype."""
+        """The name and the dtype, for people."""
         return f"{self.name}, {self.dtype}"
 
     def make_step(self, size: Size, problem: Problem) -> Callable[[], float]:
-        """The training step, in this process."""
+        """Returns the training step, which runs in this process.
+
+        Args:
+          size: Size of the network.
+          problem: Weights and text.
+        """
         module = importlib.import_module(f"benchmarks.{self.module}")
         function = getattr(module, self.function)
         if self.variant is None:
@@ -47,26 +53,30 @@ class Contender(NamedTuple):
 
 
 def contenders(model: str, dtype: str) -> list[Contender]:
-    """This project in the given dtype, its peers in all that suit them, and the ceiling."""
-    ours = dict.fromkeys((dtype, "float32"))
+    """Returns the contenders for a model: this project, its peers, and the largest product.
+
+    Args:
+      model: "grid" or "stacked".
+      dtype: Dtype of this project's products, which also runs in float32; peers run in all dtypes
+        that they support.
+    """
+    own_dtypes, both = tuple(dict.fromkeys((dtype, "float32"))), ("float32", "bfloat16")
     table = [
-        *((THIS, one, "this_project", "make_step", "") for one in ours),
-        (
-            "TensorFlow XLA, cell by cell",
-            "float32",
-            "tensorflow_peers",
-            "make_cells",
-            "grid",
-        ),
-        *_in_both("PyTorch, cell by cell", "torch_peers", "make_cells", "grid"),
-        *_in_both("PyTorch wavefront", "torch_peers", "make_wavefront", "grid"),
-        *_in_both("torch.nn.LSTM", "torch_peers", "make_lstm", "stacked"),
-        *_in_both("keras.layers.LSTM", "tensorflow_peers", "make_keras_lstm", "stacked"),
-        ("JAX lax.scan", "float32", "jax_peers", "make_scan", ""),
-        *_in_both(CEILING, "tensorflow_peers", "make_ceiling", ""),
+        (THIS, own_dtypes, "this_project.make_step", ""),
+        ("TensorFlow XLA, cell by cell", ("float32",), "tensorflow_peers.make_cells", "grid"),
+        ("PyTorch, cell by cell", both, "torch_peers.make_cells", "grid"),
+        ("PyTorch wavefront", both, "torch_peers.make_wavefront", "grid"),
+        ("torch.nn.LSTM", both, "torch_peers.make_lstm", "stacked"),
+        ("keras.layers.LSTM", both, "tensorflow_peers.make_keras_lstm", "stacked"),
+        ("JAX lax.scan", ("float32",), "jax_peers.make_scan", ""),
+        (CEILING, both, "tensorflow_peers.make_ceiling", ""),
     ]
-    return [one for one in map(Contender._make, table) if one.model in ("", model)]
-
-
-def _in_both(name, module, function, model):
-    return [(name, dtype, module, function, model) for dtype in ("float32", "bfloat16")]
+    chosen = []
+    for name, dtypes, path, trains in table:
+        module, function = path.split(".")
+        if trains in ("", model):
+            chosen += [
+                Contender(name=name, dtype=each, module=module, function=function, model=trains)
+                for each in dtypes
+            ]
+    return chosen

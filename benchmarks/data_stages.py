@@ -1,10 +1,10 @@
-"""One measurement of the data stages, or of what they are compared with, in a process of its own.
+"""Measures the data stages, or a peer of them, once, in a process of its own.
 
     python -m benchmarks.data_stages stages CORPUS DIRECTORY [BEAM OPTION ...]
     python -m benchmarks.data_stages bare CORPUS DIRECTORY
     python -m benchmarks.data_stages windows ROOT STREAMS WINDOW SECONDS
 
-Prints seconds, and the most memory that was resident, in MiB, as JSON.
+Prints seconds and the peak resident memory in MiB as JSON.
 """
 
 import itertools
@@ -17,17 +17,25 @@ import sys
 import time
 
 BLOCK = 1 << 16
-BARE_SHARD = 1 << 23  # bytes, as ExampleGen has them at 10^8
+"""Bytes of a record."""
+BARE_SHARD = 1 << 23
+"""Bytes of a shard, as ExampleGen writes them at 10^8 characters."""
 
 
 def stages(corpus: str, directory: str, *beam_options: str) -> dict:
-    """ExampleGen, StatisticsGen and SchemaGen; their start-up is that of a corpus of one line."""
+    """Times ExampleGen, StatisticsGen and SchemaGen; their start-up is the time of a tiny corpus.
+
+    Args:
+      corpus: Path of the corpus.
+      directory: Directory for the artifacts.
+      *beam_options: Options of Beam.
+    """
     from pipeline.data import corpus as corpora
     from pipeline.settings import DataConfig
     from pipeline.stages import example_gen, schema_gen, statistics_gen
     from pipeline.store.artifacts import Store
 
-    def run(path, root):
+    def run(path: str, root: str) -> list[float]:
         store = Store(root)
         times = [time.perf_counter()]
         with store.writing():
@@ -55,7 +63,12 @@ def stages(corpus: str, directory: str, *beam_options: str) -> dict:
 
 
 def bare(corpus: str, directory: str) -> dict:
-    """A loop that reads the corpus and writes the same records with TensorFlow's own means."""
+    """Times a loop that reads the corpus and writes the same records with TensorFlow's writer.
+
+    Args:
+      corpus: Path of the corpus.
+      directory: Directory for the records.
+    """
     import google_crc32c
     import tensorflow as tf
 
@@ -82,7 +95,14 @@ def bare(corpus: str, directory: str) -> dict:
 
 
 def windows(root: str, streams: str, window: str, seconds: str) -> dict:
-    """Characters per second that tf.data brings into windows, as a training takes them."""
+    """Measures the characters per second that tf.data delivers in windows, as to a training.
+
+    Args:
+      root: Root of a store with examples.
+      streams: Number of streams.
+      window: Length of a window.
+      seconds: Seconds to measure.
+    """
     from pipeline.data.windows import StreamedSplit, read_ahead
     from pipeline.stages import example_gen, schema_gen, trainer
     from pipeline.store.artifacts import Store
@@ -92,24 +112,24 @@ def windows(root: str, streams: str, window: str, seconds: str) -> dict:
     split = StreamedSplit.open(store.latest(example_gen.NAME).path, "train", vocabulary)
     read = read_ahead(split.training_windows(int(streams), int(window)).repeat())
     next(read)
-    start, taken, count = time.perf_counter(), 0.0, 0
-    while taken < float(seconds):
+    start, elapsed, count = time.perf_counter(), 0.0, 0
+    while elapsed < float(seconds):
         count += next(read).size
-        taken = time.perf_counter() - start
-    return {"seconds": taken, "characters_per_second": count / taken}
+        elapsed = time.perf_counter() - start
+    return {"seconds": elapsed, "characters_per_second": count / elapsed}
 
 
 def main() -> None:
-    """Runs what the command line names."""
-    kind, *arguments = sys.argv[1:]
-    if kind != "windows":
+    """Runs the measurement that the command line names."""
+    name, *arguments = sys.argv[1:]
+    if name != "windows":
         shutil.rmtree(arguments[1], ignore_errors=True)
         os.makedirs(arguments[1])
-    found = {"stages": stages, "bare": bare, "windows": windows}[kind](*arguments)
-    # The kernel's other figure, ru_maxrss, counts the process that started this one, too.
+    measured = {"stages": stages, "bare": bare, "windows": windows}[name](*arguments)
+    # ru_maxrss would include the process that started this one.
     status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
-    found["memory"] = int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
-    print(json.dumps(found))
+    measured["memory"] = int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

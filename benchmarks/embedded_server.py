@@ -1,4 +1,4 @@
-"""A server for the benchmarks: a network of random weights behind the embedded server."""
+"""Serves a network of random weights with the embedded server, for benchmarks."""
 
 import contextlib
 import subprocess
@@ -13,15 +13,16 @@ from serving.client.client import Address
 from serving.server.config_files import METRICS_PATH
 
 MODEL = "bench"
+"""Name of the model on the server."""
 
 
 class Server(NamedTuple):
-    """A server that runs.
+    """A running server.
 
     Attributes:
-      address: for gRPC.
-      rest_port: for REST.
-      process: its own.
+      address: Address of the model over gRPC.
+      rest_port: Port of REST.
+      process: Process of the server.
     """
 
     address: Address
@@ -29,7 +30,7 @@ class Server(NamedTuple):
     process: subprocess.Popen
 
     def metrics(self) -> str:
-        """Its metrics."""
+        """Returns the metrics in Prometheus's text format."""
         url = f"http://127.0.0.1:{self.rest_port}{METRICS_PATH}"
         with urllib.request.urlopen(url, timeout=30) as response:
             return response.read().decode()
@@ -37,7 +38,13 @@ class Server(NamedTuple):
 
 @contextlib.contextmanager
 def exported(layers: int, units: int, precision: str) -> Iterator[str]:
-    """Exports a network of random weights as version 1; yields its base path."""
+    """Exports a network of random weights as version 1, and yields its base path.
+
+    Args:
+      layers: Number of layers.
+      units: Width of the layers.
+      precision: Precision of the export.
+    """
     import tensorflow as tf
 
     from model.config import ModelConfig
@@ -56,9 +63,14 @@ def exported(layers: int, units: int, precision: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def serving(base_path: str, port: int = 0) -> Iterator[Server]:
-    """Starts the embedded server at a port, 0 for any, and waits until it can be asked."""
+    """Runs the embedded server while the context lasts, once it is available.
+
+    Args:
+      base_path: Base path of the model.
+      port: Port for gRPC; 0 for any free port.
+    """
     rest_port = launch.free_port()
     flags = [f"--rest_api_port={rest_port}", "--grpc_max_threads=256"]
     started = launch.server_process(launch.EMBEDDED, MODEL, base_path, *flags, port=port)
     with started as (client, process):
-        yield Server(client.address, rest_port, process)
+        yield Server(address=client.address, rest_port=rest_port, process=process)

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.endurance`: whether a server holds up, and for how long.
+"""Endurance test of a server: `python -m benchmarks.endurance`.
 
-Clients ask it without a break while new versions are rolled in, while it is killed and started
-again, and then for as long as is asked for, with an eye on its memory.
+Clients send requests without a break for a given time while its memory is watched, while new
+versions are rolled out, and while it is killed and restarted.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import threading
 import time
 from concurrent import futures
@@ -18,7 +19,7 @@ import rich.console
 import rich.progress
 import rich.table
 
-from benchmarks.embedded_server import exported, serving
+from benchmarks.embedded_server import Server, exported, serving
 from benchmarks.load import Load, run
 from common import command_line
 from common.machine import machine
@@ -26,14 +27,19 @@ from common.machine import machine
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def memory(process) -> float:
-    """MiB that a process has in memory."""
+def memory(process: subprocess.Popen) -> float:
+    """Returns the resident memory of a process in MiB."""
     pages = pathlib.Path(f"/proc/{process.pid}/statm").read_text().split()[1]
     return int(pages) * PAGE / 2**20
 
 
-def roll_in(base_path: str, number: int) -> None:
-    """Puts a copy of version 1 in place as another one, and takes away those before but one."""
+def roll_out(base_path: str, number: int) -> None:
+    """Adds a copy of version 1 as a new version, and removes versions before the previous one.
+
+    Args:
+      base_path: Base path of the model.
+      number: Number of the new version.
+    """
     aside = pathlib.Path(base_path, f".{number}")
     shutil.copytree(f"{base_path}/1", aside)
     aside.rename(pathlib.Path(base_path, str(number)))
@@ -41,53 +47,73 @@ def roll_in(base_path: str, number: int) -> None:
         shutil.rmtree(f"{base_path}/{number - 2}")
 
 
-def under_rolling_versions(base_path, server, load, requests, progress):
-    """Versions follow on one another until so many requests have been answered."""
-    done, rolled = threading.Event(), [1]
+def under_rolling_versions(
+    base_path: str, server: Server, load: Load, requests: int, progress: rich.progress.Progress
+) -> dict:
+    """Rolls out a version after another until a number of requests has been answered.
 
-    def roll():
+    Args:
+      base_path: Base path of the model.
+      server: The server.
+      load: Load of the clients; a version follows after its seconds.
+      requests: Number of requests.
+      progress: Progress bar.
+    """
+    done, versions = threading.Event(), [1]
+
+    def roll() -> None:
         while not done.wait(load.seconds):
-            rolled.append(rolled[-1] + 1)
-            roll_in(base_path, rolled[-1])
+            versions.append(versions[-1] + 1)
+            roll_out(base_path, versions[-1])
 
     thread = threading.Thread(target=roll)
     thread.start()
-    task = progress.add_task("Rolling versions in", total=requests)
+    task = progress.add_task("Rolling out versions", total=requests)
     answered = failures = moved = 0
     try:
         while answered < requests:
-            found = run(server.address, load)
-            answered += len(found.latencies)
-            failures, moved = failures + found.failures, moved + found.moved
+            served = run(server.address, load)
+            answered += len(served.latencies)
+            failures, moved = failures + served.failures, moved + served.moved
             progress.update(task, completed=answered)
     finally:
         done.set()
         thread.join()
     return {
         "requests": answered,
-        "versions": len(rolled),
+        "versions": len(versions),
         "failed_requests": failures,
         "streams_that_changed_version": moved,
     }
 
 
-def under_kills(base_path, server, load, kills, progress):
-    """The server is killed and started again while its clients go on asking."""
+def under_kills(
+    base_path: str, server: Server, load: Load, kills: int, progress: rich.progress.Progress
+) -> dict:
+    """Kills the server and restarts it while clients keep sending requests.
+
+    Args:
+      base_path: Base path of the model.
+      server: The server.
+      load: Load of the clients.
+      kills: Number of kills.
+      progress: Progress bar.
+    """
     task = progress.add_task("Killing the server", total=kills)
     answered = failures = 0
     port = int(server.address.server.rsplit(":", 1)[1])
     outages = []
     with contextlib.ExitStack() as started, futures.ThreadPoolExecutor(1) as clients:
         for _ in range(kills):
-            asking = clients.submit(run, server.address, load._replace(seconds=3 * load.seconds))
+            client = clients.submit(run, server.address, load._replace(seconds=3 * load.seconds))
             time.sleep(load.seconds)
             killed = time.perf_counter()
             server.process.kill()
             server.process.wait()
             server = started.enter_context(serving(base_path, port))
             outages.append(time.perf_counter() - killed)
-            found = asking.result()
-            answered, failures = answered + len(found.latencies), failures + found.failures
+            served = client.result()
+            answered, failures = answered + len(served.latencies), failures + served.failures
             progress.advance(task)
     return {
         "kills": kills,
@@ -97,14 +123,23 @@ def under_kills(base_path, server, load, kills, progress):
     }
 
 
-def under_full_load(server, load, minutes, progress):
-    """The memory at the end against that after a tenth of the time."""
+def under_full_load(
+    server: Server, load: Load, minutes: float, progress: rich.progress.Progress
+) -> dict:
+    """Compares the memory at the end of a load with the memory after a tenth of its time.
+
+    Args:
+      server: The server.
+      load: Load of the clients.
+      minutes: Minutes of load.
+      progress: Progress bar.
+    """
     task = progress.add_task("Soaking", total=minutes * 60)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     measured, answered, failures = [], 0, 0
-    while (now := time.perf_counter() - begun) < minutes * 60:
-        found = run(server.address, load)
-        answered, failures = answered + len(found.latencies), failures + found.failures
+    while (now := time.perf_counter() - start) < minutes * 60:
+        served = run(server.address, load)
+        answered, failures = answered + len(served.latencies), failures + served.failures
         measured.append((now, memory(server.process)))
         progress.update(task, completed=now)
     settled = next(mib for now, mib in measured if now >= minutes * 6)
@@ -126,7 +161,7 @@ def under_full_load(server, load, minutes, progress):
     type=click.IntRange(1),
     default=100_000,
     show_default=True,
-    help="While versions roll in.",
+    help="Requests while versions are rolled out.",
 )
 @click.option("--kills", type=click.IntRange(0), default=3, show_default=True)
 @click.option(
@@ -134,19 +169,28 @@ def under_full_load(server, load, minutes, progress):
     type=click.FloatRange(0),
     default=20.0,
     show_default=True,
-    help="Of full load; 0 for none.",
+    help="Minutes of full load; 0 for none.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(1),
     default=10.0,
     show_default=True,
-    help="From one version to the next.",
+    help="Seconds from one version to the next.",
 )
 @click.option("--output", default="runs/benchmarks/endurance.json", show_default=True)
-def main(layers, units, clients, requests, kills, minutes, seconds, output):
-    """Ask a server without a break through new versions and kills, and watch its memory."""
-    load = Load(clients, 4, seconds)
+def main(
+    layers: int,
+    units: int,
+    clients: int,
+    requests: int,
+    kills: int,
+    minutes: float,
+    seconds: float,
+    output: str,
+) -> None:
+    """Send requests without a break through new versions and kills, and watch the memory."""
+    load = Load(clients=clients, piece=4, seconds=seconds)
     bar = rich.progress.Progress(
         *rich.progress.Progress.get_default_columns(),
         console=rich.console.Console(stderr=True),

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.execution_table`: measures which execution is the fastest at which size.
+"""Measures the fastest execution at each size: `python -m benchmarks.execution_table`.
 
-Writes the rows of this processor into `model/execution/table.json` and leaves the others.
+Replaces the rows of this processor in `model/execution_table.json`.
 """
 
 import json
@@ -16,14 +16,14 @@ from model.execution import planner
 from model.language_model.config import Architecture
 
 SIZES = [
-    Size("grid", 2, 32, 16, 64),
-    Size("grid", 2, 128, 16, 64),
-    Size("grid", 3, 256, 64, 64),
-    Size("grid", 6, 1000, 50, 50),
-    Size("stacked", 2, 32, 16, 64),
-    Size("stacked", 2, 128, 16, 64),
-    Size("stacked", 3, 256, 64, 64),
-    Size("stacked", 3, 1000, 50, 50),
+    Size(model="grid", layers=2, units=32, batch=16, window=64),
+    Size(model="grid", layers=2, units=128, batch=16, window=64),
+    Size(model="grid", layers=3, units=256, batch=64, window=64),
+    Size(model="grid", layers=6, units=1000, batch=50, window=50),
+    Size(model="stacked", layers=2, units=32, batch=16, window=64),
+    Size(model="stacked", layers=2, units=128, batch=16, window=64),
+    Size(model="stacked", layers=3, units=256, batch=64, window=64),
+    Size(model="stacked", layers=3, units=1000, batch=50, window=50),
 ]
 
 
@@ -32,13 +32,13 @@ SIZES = [
 @click.option(
     "--turn", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Seconds of a turn."
 )
-@click.option("--only", help="Only the size of this name, as 6x1000.")
+@click.option("--only", help="Only the size of this name, such as 6x1000.")
 @click.option(
     "--architecture",
     type=click.Choice(get_args(Architecture)),
     help="Only nets of this architecture.",
 )
-def main(steps, turn, only, architecture):
+def main(steps: int, turn: float, only: str | None, architecture: str | None) -> None:
     """Measure all variants at all sizes on this processor."""
     here = planner.instruction_set()
     choices = [("float32", "step"), ("float32", "gates")]
@@ -58,12 +58,12 @@ def main(steps, turn, only, architecture):
         chosen = [
             Contender(
                 name=THIS,
-                dtype=str(one),
+                dtype=str(variant),
                 module="this_project",
                 function="make_variant_step",
-                variant=tuple(one),
+                variant=tuple(variant),
             )
-            for one in variants
+            for variant in variants
         ]
         speeds = {
             planner.Variant(*result.contender.variant): round(
@@ -71,16 +71,25 @@ def main(steps, turn, only, architecture):
             )
             for result in measure(size, chosen, steps, turn)
         }
-        _replace(planner.Measured(here, *size[:4], speeds))
+        _replace(
+            planner.Measured(
+                instruction_set=here,
+                architecture=size.model,
+                layers=size.layers,
+                units=size.units,
+                batch=size.batch,
+                speeds=speeds,
+            )
+        )
 
 
 def _replace(row: planner.Measured) -> None:
-    """Writes the table with a row in the place of an older one."""
+    """Replaces a row of the table."""
     planner.measurements.cache_clear()
     rows = {old[:-1]: old for old in planner.measurements()}
     rows[row[:-1]] = row
-    ordered = sorted(rows.values(), key=lambda one: one[:-1])
-    lines = ",\n".join(" " + json.dumps(one.to_json()) for one in ordered)
+    ordered = sorted(rows.values(), key=lambda measured: measured[:-1])
+    lines = ",\n".join(" " + json.dumps(measured.to_json()) for measured in ordered)
     planner.TABLE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
-"""A standalone Flink cluster on this machine: one JobManager, TaskManagers, and Python workers.
+"""Runs a Flink cluster on this machine: one JobManager, TaskManagers, and Python workers.
 
-`make test-flink` installs what it is made of: Flink in `libraries/`, Beam's part in `job-server/`.
+`make test-flink` installs Flink in `libraries/` and Beam's job server in `job-server/`.
 """
 
 import contextlib
@@ -17,10 +17,10 @@ import requests
 import yaml
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
-SLOTS = 2  # of each TaskManager, so that one alone can go on with a job of two
+SLOTS = 2  # of each TaskManager, so that a job of two survives the loss of one
 JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-# Flink looks into these packages; it names them itself in the configuration it is shipped with.
+# Flink reflects on these packages; its default configuration opens them, too.
 OPENED = ("java.lang", "java.net", "java.io", "java.nio", "java.text", "java.time", "java.util",
           "java.util.concurrent", "java.lang.reflect", "sun.nio.ch")  # fmt: skip
 
@@ -29,16 +29,16 @@ class FlinkCluster:
     """A running cluster.
 
     Attributes:
-      task_managers: the processes of its TaskManagers.
-      workers: the process that runs Python for them.
+      task_managers: Processes of the TaskManagers.
+      workers: Process that runs Python for them.
     """
 
     def __init__(self, installed: pathlib.Path, directory: pathlib.Path):
         """Starts a JobManager and the workers.
 
         Args:
-          installed: what `make test-flink` has installed.
-          directory: for configuration and logs.
+          installed: Folder that `make test-flink` installed.
+          directory: Folder for configuration and logs.
         """
         (self._flink,) = installed.glob("libraries/pyflink")
         self._job_server = installed / "job-server" / "job-server.jar"
@@ -66,7 +66,7 @@ class FlinkCluster:
         self.start_workers()
 
     def start_task_manager(self) -> None:
-        """Adds a TaskManager, with the memory that Flink's own scripts would give it."""
+        """Adds a TaskManager, with the memory options of Flink's own scripts."""
         utilities = "org.apache.flink.runtime.util.bash.BashJavaUtils"
         command = ["java", "-cp", f"{self._flink}/lib/*:{self._flink}/bin/bash-java-utils.jar"]
         command += [utilities, "GET_TM_RESOURCE_PARAMS", "--configDir", str(self._directory)]
@@ -83,17 +83,17 @@ class FlinkCluster:
         self.task_managers.append(self._java(name, TASK_MANAGER, jvm, dynamic))
 
     def start_workers(self) -> None:
-        """Starts the process that runs the pipelines' Python, where it has ended."""
+        """Starts the process that runs Python, initially and after it has ended."""
         module = "apache_beam.runners.worker.worker_pool_main"
         command = [sys.executable, "-m", module, "--service_port", str(self._worker_port)]
-        # The pool starts what PATH has as `python`, which is another one in a virtual environment
-        # that is not activated.
+        # The pool starts the `python` on the PATH, which a virtual environment that is not
+        # activated does not provide.
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PATH": path}
         self.workers = self._process("workers", command, environment)
 
     def wait_for_slots(self, number: int) -> None:
-        """Waits until so many slots are there."""
+        """Waits until the cluster has a number of slots."""
         for _ in range(240):
             with contextlib.suppress(requests.RequestException):
                 answer = requests.get(f"http://localhost:{self._rest}/overview", timeout=5)
@@ -106,7 +106,7 @@ class FlinkCluster:
 
     @property
     def beam_options(self) -> list[str]:
-        """The options by which Beam runs a pipeline on this cluster."""
+        """Options with which Beam runs a pipeline on this cluster."""
         return [
             "--runner=FlinkRunner",
             f"--flink_master=localhost:{self._rest}",
@@ -118,19 +118,21 @@ class FlinkCluster:
         ]
 
     def stop(self) -> None:
-        """Ends all processes."""
+        """Kills all processes."""
         for process in (*self.task_managers, self._job_manager, self.workers):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def _java(self, name, main, jvm, arguments):
+    def _java(self, name: str, main: str, jvm: list[str], arguments: list[str]) -> subprocess.Popen:
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
         command = ["java", *opened, *jvm, "-cp", f"{self._flink}/lib/*", main]
         command += ["--configDir", str(self._directory), *arguments]
         return self._process(name, command, None)
 
-    def _process(self, name, command, environment):
+    def _process(
+        self, name: str, command: list[str], environment: dict[str, str] | None
+    ) -> subprocess.Popen:
         with open(self._directory / f"{name}.log", "ab") as log:
             return subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, start_new_session=True
@@ -139,7 +141,12 @@ class FlinkCluster:
 
 @contextlib.contextmanager
 def flink_cluster(installed: pathlib.Path, directory: pathlib.Path) -> Iterator[FlinkCluster]:
-    """A cluster of two TaskManagers, while the context lasts."""
+    """Runs a cluster of two TaskManagers while the context lasts.
+
+    Args:
+      installed: Folder that `make test-flink` installed.
+      directory: Folder for configuration and logs.
+    """
     cluster = FlinkCluster(installed, directory)
     try:
         for _ in range(2):
@@ -150,9 +157,9 @@ def flink_cluster(installed: pathlib.Path, directory: pathlib.Path) -> Iterator[
         cluster.stop()
 
 
-def _free_ports(number):
+def _free_ports(number: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("localhost", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for probe in sockets:
+            probe.bind(("localhost", 0))
+        return [probe.getsockname()[1] for probe in sockets]

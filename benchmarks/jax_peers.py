@@ -1,4 +1,4 @@
-"""The same networks in JAX: `lax.scan` over time, layers within, all of it jitted."""
+"""The networks in JAX: a jitted `lax.scan` over time with a loop over layers."""
 
 import functools
 from collections.abc import Callable
@@ -10,44 +10,50 @@ from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size
 
 
 def make_scan(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
-    """One training step; products in `dtype`, all else in float32."""
+    """Returns a training step.
+
+    Args:
+      size: Size of the network.
+      problem: Weights and text.
+      dtype: Dtype of the products; all else is float32.
+    """
     compute = jnp.dtype(dtype)
     units, layers = size.units, size.layers
     ids = jnp.asarray(problem.ids)
 
-    def lstm(together, memory, kernel, bias):
-        product = together.astype(compute) @ kernel.astype(compute)
+    def lstm(inputs, memory, kernel, bias):
+        product = inputs.astype(compute) @ kernel.astype(compute)
         gates = product.astype(jnp.float32) + bias
         i, f, o = jnp.split(jax.nn.sigmoid(gates[:, : 3 * units]), 3, axis=1)
         memory = f * memory + i * jnp.tanh(gates[:, 3 * units :])
         return o * jnp.tanh(memory), memory
 
-    def grid_column(weights, state, read):
+    def grid_step(weights, state, read):
         (time_kernel, depth_kernel), (time_bias, depth_bias) = weights[:2]
         hidden, memory = jnp.split(read, 2, axis=1)
         new = []
         for old_hidden, old_memory in state:
-            together = jnp.concatenate([old_hidden, hidden], axis=1)
-            new.append(lstm(together, old_memory, time_kernel, time_bias))
-            together = jnp.concatenate([new[-1][0], hidden], axis=1)
-            hidden, memory = lstm(together, memory, depth_kernel, depth_bias)
+            h_concat = jnp.concatenate([old_hidden, hidden], axis=1)
+            new.append(lstm(h_concat, old_memory, time_kernel, time_bias))
+            h_concat = jnp.concatenate([new[-1][0], hidden], axis=1)
+            hidden, memory = lstm(h_concat, memory, depth_kernel, depth_bias)
         return new, hidden
 
-    def stacked_column(weights, state, read):
+    def stacked_step(weights, state, read):
         new = []
         for (hidden, memory), kernel, bias in zip(state, *weights[:2], strict=True):
-            together = jnp.concatenate([read, hidden], axis=1)
-            new.append(lstm(together, memory, kernel, bias))
+            h_concat = jnp.concatenate([read, hidden], axis=1)
+            new.append(lstm(h_concat, memory, kernel, bias))
             read = new[-1][0]
         return new, read
 
-    column = grid_column if size.model == "grid" else stacked_column
+    decode_step = grid_step if size.model == "grid" else stacked_step
 
     def loss_of(weights):
         _, _, embedding, output_kernel, output_bias = weights
         zeros = [(jnp.zeros((size.batch, units)),) * 2] * layers
         read = embedding[ids[:, :-1].T]
-        _, outputs = jax.lax.scan(functools.partial(column, weights), zeros, read)
+        _, outputs = jax.lax.scan(functools.partial(decode_step, weights), zeros, read)
         logits = (outputs.astype(compute) @ output_kernel.astype(compute)).astype(jnp.float32)
         likelihood = jax.nn.log_softmax(logits + output_bias)
         return -jnp.take_along_axis(likelihood, ids[:, 1:].T[..., None], axis=2).mean()
@@ -68,7 +74,7 @@ def make_scan(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     current = jax.tree.map(jnp.asarray, list(problem[:5]))
     current = [current, jax.tree.map(jnp.zeros_like, current)]
 
-    def run():
+    def run() -> float:
         *current[:], loss = step(*current)
         return float(loss)
 

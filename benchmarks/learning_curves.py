@@ -1,4 +1,4 @@
-"""`python -m benchmarks.learning_curves`: what each execution of a net learns, as a plot."""
+"""Plots the learning curves of each execution: `python -m benchmarks.learning_curves`."""
 
 import dataclasses
 import pathlib
@@ -13,11 +13,20 @@ from pipeline.settings import Settings, load_preset
 from pipeline.training.learner import Learner
 
 EXECUTIONS = (("reference", "float32"), ("wavefront", "float32"), ("wavefront", "bfloat16"))
-SMOOTHED = 20  # steps
+SMOOTHED = 20
+"""Number of steps of the moving average."""
 
 
 def learn(text: bytes, preset: Settings, execution: str, dtype: str, steps: int) -> np.ndarray:
-    """The loss of every step in nats per character; the same start and windows for all."""
+    """Returns the loss of every step in nats per character, from the same initial weights.
+
+    Args:
+      text: Text to train on.
+      preset: Settings of model and training.
+      execution: Execution of the net.
+      dtype: Dtype of the products.
+      steps: Number of steps.
+    """
     characters, ids = np.unique(np.frombuffer(text, np.uint8), return_inverse=True)
     config = preset.training
     streams = ids[: len(ids) // config.batch_size * config.batch_size]
@@ -38,7 +47,13 @@ def learn(text: bytes, preset: Settings, execution: str, dtype: str, steps: int)
 
 
 def plot(curves: dict[str, np.ndarray], title: str, path: pathlib.Path) -> None:
-    """The curves over each other, and their ratios to the first."""
+    """Plots the curves, and their ratios to the first.
+
+    Args:
+      curves: Losses of every step, by name.
+      title: Title of the plot.
+      path: Path of the SVG.
+    """
     import matplotlib
 
     matplotlib.use("svg")
@@ -70,7 +85,9 @@ def plot(curves: dict[str, np.ndarray], title: str, path: pathlib.Path) -> None:
 
 @click.command(context_settings=command_line.CONTEXT)
 @click.argument("corpus", type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
-@click.option("--preset", default="demo", show_default=True, help="Of the model and its training.")
+@click.option(
+    "--preset", default="demo", show_default=True, help="Preset of the model and its training."
+)
 @click.option("--steps", type=click.IntRange(SMOOTHED), default=500, show_default=True)
 @click.option(
     "--output",
@@ -78,7 +95,7 @@ def plot(curves: dict[str, np.ndarray], title: str, path: pathlib.Path) -> None:
     default=pathlib.Path("runs/benchmarks/learning_curves.svg"),
     show_default=True,
 )
-def main(corpus, preset, steps, output):
+def main(corpus: pathlib.Path, preset: str, steps: int, output: pathlib.Path) -> None:
     """Train on CORPUS, a text file, in every execution, and plot the losses."""
     settings, text = load_preset(preset), corpus.read_bytes()
     curves = {

@@ -1,4 +1,4 @@
-"""Streams of characters asked for over gRPC, by many clients at once."""
+"""Load of many clients that stream characters over gRPC."""
 
 import asyncio
 import random
@@ -7,21 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.client.client import Address, AsyncClient, ServerError
+from serving.client import Address, AsyncClient, SamplingParams, ServerError
 from serving.client.stream import Stream
-from serving.protocol import SamplingParams
 
 
 class Load(NamedTuple):
-    """What clients ask for.
+    """The load of clients on a server.
 
     Attributes:
-      clients: streams at once; in an open loop the most of them.
-      piece: characters per request.
-      seconds: how long.
-      arrivals: streams that begin per second, at random (a Poisson process), whatever the server
-        manages; 0 for a closed loop, where each client begins a stream when its last one is done.
-      length: characters per stream.
+      clients: Number of streams at once; in an open loop the largest number of them.
+      piece: Number of characters per request.
+      seconds: Seconds of load.
+      arrivals: Streams that start per second in an open loop, as a Poisson process; 0 for a closed
+        loop, in which each client starts a stream when its last one ends. Default 0.
+      length: Number of characters per stream. Default 256.
     """
 
     clients: int
@@ -32,14 +31,14 @@ class Load(NamedTuple):
 
 
 class Served(NamedTuple):
-    """What the clients got.
+    """The answers that clients got.
 
     Attributes:
-      characters_per_second: in all.
-      latencies: seconds of each request.
-      firsts: seconds to the first character of each stream.
-      failures: requests refused.
-      moved: streams that went on with another version, as theirs was gone.
+      characters_per_second: Characters per second of all clients together.
+      latencies: Seconds of each request, `[requests]`.
+      firsts: Seconds to the first character of each stream, `[streams]`.
+      failures: Number of failed requests.
+      moved: Number of streams that went on with another version, as theirs had been unloaded.
     """
 
     characters_per_second: float
@@ -50,14 +49,19 @@ class Served(NamedTuple):
 
 
 def run(address: Address, load: Load) -> Served:
-    """Lets clients ask for a while."""
+    """Runs a load and returns what the clients measured.
+
+    Args:
+      address: Address of the model.
+      load: Load of the clients.
+    """
     return asyncio.run(_run(address, load))
 
 
-async def _run(address, load):
+async def _run(address: Address, load: Load) -> Served:
     latencies, firsts, counts, failures, moved = [], [], [], [], []
-    begun = last = time.perf_counter()
-    end = begun + load.seconds
+    start = last = time.perf_counter()
+    end = start + load.seconds
 
     async def stream(client, arrived):
         nonlocal last
@@ -65,7 +69,7 @@ async def _run(address, load):
         stream = Stream(address.model_name, "", load.length, load.piece, params)
         first = True
         while stream.request and time.perf_counter() < end:
-            asked = time.perf_counter()
+            sent = time.perf_counter()
             try:
                 piece = stream.advance(await client.predict(stream.request))
             except ServerError as error:
@@ -78,7 +82,7 @@ async def _run(address, load):
             if now > end:
                 return
             last = now
-            latencies.append(now - asked)
+            latencies.append(now - sent)
             counts.append(len(piece.log_probabilities))
             if first:
                 firsts.append(now - arrived)
@@ -87,7 +91,7 @@ async def _run(address, load):
     async with AsyncClient(address) as client:
         if load.arrivals:
             running = set()
-            arrival = begun
+            arrival = start
             while arrival < end:
                 await asyncio.sleep(max(0.0, arrival - time.perf_counter()))
                 if len(running) < load.clients:
@@ -103,8 +107,12 @@ async def _run(address, load):
                     await stream(client, time.perf_counter())
 
             await asyncio.gather(*(closed() for _ in range(load.clients)))
-    # Answers to many clients come together, and the next ones would have come after the end.
-    elapsed = time.perf_counter() - begun if load.arrivals else max(last - begun, 1e-9)
+    # Answers to many clients arrive together, and the next ones would arrive after the end.
+    elapsed = time.perf_counter() - start if load.arrivals else max(last - start, 1e-9)
     return Served(
-        sum(counts) / elapsed, np.array(latencies), np.array(firsts), len(failures), len(moved)
+        characters_per_second=sum(counts) / elapsed,
+        latencies=np.array(latencies),
+        firsts=np.array(firsts),
+        failures=len(failures),
+        moved=len(moved),
     )

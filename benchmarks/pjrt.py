@@ -1,23 +1,24 @@
-"""`python -m benchmarks.pjrt`: this project's training step on any device that PJRT drives.
+"""Times this project's training step on any device of PJRT: `python -m benchmarks.pjrt`.
 
 `export` needs TensorFlow and writes a training step as StableHLO; `time` needs only NumPy and JAX,
-so that it runs on machines with an accelerator but without a TensorFlow for it.
+for machines with an accelerator but without a TensorFlow for it.
 """
 
 import json
 import pathlib
 import statistics
 import time as clock
+from collections.abc import Callable
 
 import click
 import numpy as np
 
-from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Size, make_problem
+from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size, make_problem
 
 
 @click.group()
-def main():
-    """Train elsewhere."""
+def main() -> None:
+    """Export a training step, and time it on another device."""
 
 
 @main.command()
@@ -27,9 +28,11 @@ def main():
 @click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--window", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="bfloat16")
-def export(directory, layers, units, batch, window, dtype):
+def export(
+    directory: pathlib.Path, layers: int, units: int, batch: int, window: int, dtype: str
+) -> None:
     """Write `step.mlir` and `size.json` for a 2-D Grid LSTM."""
-    size = Size("grid", layers, units, batch, window)
+    size = Size(model="grid", layers=layers, units=units, batch=batch, window=window)
     step = _training_step(size, dtype)
     problem = make_problem(size)
     weights = _weights(problem)
@@ -40,13 +43,13 @@ def export(directory, layers, units, batch, window, dtype):
     (directory / "size.json").write_text(json.dumps(size._asdict()), encoding="utf-8")
 
 
-def _weights(problem):
-    """In the order of the step's arguments."""
+def _weights(problem: Problem) -> list[np.ndarray]:
+    """Returns the weights in the order of the step's arguments."""
     return [*problem.kernels, *problem.biases, *problem[2:5]]
 
 
-def _training_step(size, dtype):
-    """A pure function: ids, weights and mean squares to loss, weights and mean squares."""
+def _training_step(size: Size, dtype: str) -> Callable:
+    """Returns a pure function of ids, weights and mean squares to a loss and new values of both."""
     import tensorflow as tf
 
     from model.execution.compilation import Compilation
@@ -58,7 +61,7 @@ def _training_step(size, dtype):
 
     def loss_of(ids, weights):
         *kernels, embedding, output_kernel, output_bias = weights
-        time_kernel, depth_kernel, time_bias, depth_bias = (one[None] for one in kernels)
+        time_kernel, depth_kernel, time_bias, depth_bias = (weight[None] for weight in kernels)
         characters = tf.transpose(ids)
         hidden, memory = tf.split(tf.gather(embedding, characters[:-1]), 2, axis=-1)
         state = tf.zeros([size.layers, size.batch, units])
@@ -100,32 +103,32 @@ def _training_step(size, dtype):
 @main.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path))
 @click.option("--steps", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--peak", type=float, help="Peak GFLOP/s of the device, for the share of it.")
-def time(directory, steps, peak):
+@click.option("--peak", type=float, help="Peak GFLOP/s of the device, to report a share of it.")
+def time(directory: pathlib.Path, steps: int, peak: float | None) -> None:
     """Train with an exported step on JAX's default device; print JSON."""
     import jax
     from jaxlib import _jax, xla_client
 
     size = Size(**json.loads((directory / "size.json").read_text(encoding="utf-8")))
     device = jax.devices()[0]
-    begun = clock.perf_counter()
+    start = clock.perf_counter()
     executable = device.client.compile_and_load(
         (directory / "step.mlir").read_text(encoding="utf-8"),
         _jax.DeviceList((device,)),
         xla_client.CompileOptions(),
     )
-    compiled = clock.perf_counter() - begun
+    compiled = clock.perf_counter() - start
     problem = make_problem(size)
     weights = _weights(problem)
     ids = jax.device_put(problem.ids, device)
-    state = [jax.device_put(one, device) for one in (*weights, *map(np.zeros_like, weights))]
+    state = [jax.device_put(array, device) for array in (*weights, *map(np.zeros_like, weights))]
     times, losses = [], []
     for _ in range(steps + 1):
-        begun = clock.perf_counter()
+        start = clock.perf_counter()
         results = executable.execute_sharded([ids, *state])
-        loss, *state = (one[0] for one in results.disassemble_into_single_device_arrays())
+        loss, *state = (shards[0] for shards in results.disassemble_into_single_device_arrays())
         losses.append(float(loss))
-        times.append(clock.perf_counter() - begun)
+        times.append(clock.perf_counter() - start)
     median = statistics.median(times[1:])
     rate = size.flops / median / 1e9
     report = {

@@ -1,26 +1,28 @@
-"""The network, the weights and the text that all contenders train on."""
+"""The network, the initial weights and the text that all contenders train on."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-VOCABULARY = 205  # characters in the first 10^8 bytes of Wikipedia, as the Torch7 code counts them
+VOCABULARY = 205
+"""Number of distinct characters in the first 10^8 bytes of Wikipedia, as the Torch7 code counts."""
 LEARNING_RATE = 0.001
 RHO = 0.95
 CLIP_VALUE = 5.0
-TAPE = 2**30  # bytes; the gradients and copies of a piece take several times as much
+RESIDUAL_BYTES = 2**30
+"""Largest size of the residuals of a piece; its gradients and copies take several times as much."""
 
 
 class Size(NamedTuple):
-    """What is trained.
+    """The size of a network and of its batches.
 
     Attributes:
-      model: "grid", 2-D, depth prioritised, all weights tied, characters entering hidden and memory
-        vectors; or "stacked".
-      layers: blocks along depth.
-      units: width of the vectors.
-      batch: rows.
-      window: steps.
+      model: "grid" for a 2-D grid with depth prioritised, all weights tied, and characters that
+        enter hidden and memory vectors, or "stacked" for a stacked LSTM.
+      layers: Number of layers along depth.
+      units: Width of the vectors.
+      batch: Number of rows of a batch.
+      window: Number of steps of a window.
     """
 
     model: str
@@ -31,12 +33,12 @@ class Size(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Description for people."""
         return f"{self.model} {self.layers}x{self.units}, batch {self.batch}, window {self.window}"
 
     @property
     def flops(self) -> float:
-        """Operations of the recurrent products in one training step.
+        """Number of floating-point operations of the recurrent products in one training step.
 
         3 * 2 * 16 * units^2 per block and character of a grid, forward and backward; 8 in place of
         16 for a stacked LSTM.
@@ -47,31 +49,33 @@ class Size(NamedTuple):
 
 
 def pieces(size: Size) -> int:
-    """How many pieces a window is cut into whose gates are computed again for the gradient.
+    """Returns the number of pieces of a window for gradient checkpointing.
 
-    The least number that divides the window and holds a piece's tape, `32 * units` bytes for each
-    block and row in bfloat16, within `TAPE`.
+    It is the smallest divisor of the window with which the residuals of a piece, `32 * units` bytes
+    for each block and row in bfloat16, are within `RESIDUAL_BYTES`.
+
+    Args:
+      size: Size of the network.
     """
     whole = 32 * size.units * size.layers * size.batch * size.window
     return next(
         count
         for count in range(1, size.window + 1)
-        if size.window % count == 0 and (whole <= count * TAPE or count == size.window)
+        if size.window % count == 0 and (whole <= count * RESIDUAL_BYTES or count == size.window)
     )
 
 
 class Problem(NamedTuple):
-    """Weights and text; gates are in the order i, f, o, g.
+    """Initial weights and text; gates are in the order i, f, o, g.
 
     Attributes:
-      kernels: of a grid time's and depth's, `[2 * units, 4 * units]` for `[h_time, h_depth]`; of a
-        stacked LSTM one per layer, for `[h_below, h_time]`.
-      biases: `[4 * units]`, one per kernel.
-      embedding: `[VOCABULARY, width]`, of a grid hidden and memory side by side.
-      output_kernel: `[units, VOCABULARY]`.
-      output_bias: `[VOCABULARY]`.
-      ids: `[batch, window + 1]`, the characters; each but the last is read, each but the first is
-        predicted.
+      kernels: Kernels `[2 * units, 4 * units]`: those of time and depth of a grid, for
+        `[h_time, h_depth]`, or one per layer of a stacked LSTM, for `[h_below, h_time]`.
+      biases: Biases `[4 * units]`, one per kernel.
+      embedding: Embedding `[VOCABULARY, width]`; of a grid, hidden and memory side by side.
+      output_kernel: Kernel of the logits `[units, VOCABULARY]`.
+      output_bias: Bias of the logits `[VOCABULARY]`.
+      ids: Characters `[batch, window + 1]`; all but the last are inputs, all but the first targets.
     """
 
     kernels: list[np.ndarray]
@@ -83,21 +87,25 @@ class Problem(NamedTuple):
 
 
 def make_problem(size: Size) -> Problem:
-    """The same for every contender of a run."""
+    """Returns the weights and the text of a size, always the same.
+
+    Args:
+      size: Size of the network.
+    """
     generator = np.random.default_rng(0)
     units = size.units
     copies = 2 if size.model == "grid" else size.layers
 
-    def uniform(*shape):
+    def uniform(*shape: int) -> np.ndarray:
         bound = units**-0.5
         return generator.uniform(-bound, bound, shape).astype(np.float32)
 
     width = units * (2 if size.model == "grid" else 1)
     return Problem(
-        [uniform(2 * units, 4 * units) for _ in range(copies)],
-        [uniform(4 * units) for _ in range(copies)],
-        generator.uniform(-1, 1, (VOCABULARY, width)).astype(np.float32),
-        uniform(units, VOCABULARY),
-        uniform(VOCABULARY),
-        generator.integers(0, VOCABULARY, (size.batch, size.window + 1), np.int32),
+        kernels=[uniform(2 * units, 4 * units) for _ in range(copies)],
+        biases=[uniform(4 * units) for _ in range(copies)],
+        embedding=generator.uniform(-1, 1, (VOCABULARY, width)).astype(np.float32),
+        output_kernel=uniform(units, VOCABULARY),
+        output_bias=uniform(VOCABULARY),
+        ids=generator.integers(0, VOCABULARY, (size.batch, size.window + 1), np.int32),
     )

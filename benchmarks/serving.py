@@ -1,7 +1,7 @@
-"""`python -m benchmarks.serving`: characters per second and latencies of a served model.
+"""Load test of a served model: `python -m benchmarks.serving`.
 
-A server of its own, clients in this process, the model called in process, and PyTorch's sampling of
-the same network in a process of its own take turns within one run.
+It measures characters per second and latencies. A server, the model called in this process, and
+PyTorch's sampling of the same network in another process take turns within one run.
 """
 
 import contextlib
@@ -21,82 +21,106 @@ import rich.progress
 import rich.table
 
 from benchmarks.embedded_server import MODEL, exported, serving
-from benchmarks.load import Load, run
+from benchmarks.load import Load, Served, run
 from benchmarks.problem import VOCABULARY
 from common import command_line
 from common.machine import machine
+from serving.generate_inputs import GENERATE_INPUTS
 
 PIECE = 16
+"""Number of characters per request of the model in process."""
 METRIC = re.compile(r":tensorflow:serving:(request|runtime)_latency_sum\{[^}]*\} (\S+)")
 
 
 class Torch:
-    """PyTorch's sampling in a process of its own."""
+    """PyTorch's sampling in another process."""
 
     def __init__(self, layers: int, units: int, dtype: str):
+        """Starts the process.
+
+        Args:
+          layers: Number of layers.
+          units: Width of the layers.
+          dtype: Dtype of the weights.
+        """
         arguments = map(str, (layers, units, VOCABULARY, dtype))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.torch_sampling", *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self._answer()
+        self._read_answer()
 
-    def _answer(self):
+    def _read_answer(self) -> float:
         line = self._process.stdout.readline()
         if not line:
             raise click.ClickException("PyTorch does not run; install benchmarks/requirements.txt")
         return json.loads(line)
 
     def speed(self, batch: int, characters: int) -> float:
-        """Characters per second of all rows."""
+        """Measures the characters per second of all rows.
+
+        Args:
+          batch: Number of rows.
+          characters: Number of characters per row.
+        """
         print(batch, characters, file=self._process.stdin, flush=True)
-        return batch * characters / self._answer()
+        return batch * characters / self._read_answer()
 
     def close(self) -> None:
-        """Ends the process."""
+        """Kills the process."""
         self._process.kill()
         self._process.wait()
 
 
 class InProcess:
-    """The model, called without a server in between."""
+    """The exported model, called in this process."""
 
     def __init__(self, path: str):
+        """Loads the export at a path."""
         from serving.server.servable import Servable, session_config
 
         self._servable = Servable(path, MODEL, 1, session_config(), lambda *_: None)
         self.speed(1, PIECE)  # the first call prepares the kernels
 
     def speed(self, batch: int, characters: int) -> float:
-        """Characters per second of all rows, in pieces with their states passed on."""
+        """Measures the characters per second of all rows, in pieces that pass on their states.
+
+        Args:
+          batch: Number of rows.
+          characters: Number of characters per row.
+        """
         inputs = {
             "prompt": np.array([b""] * batch, object),
             "length": np.array([PIECE], np.int32),
-            "temperature": np.array([1.0], np.float32),
-            "top_k": np.array([0], np.int32),
-            "top_p": np.array([1.0], np.float32),
             "seed": np.arange(batch, dtype=np.int64),
-            "stop": np.array([b""], object),
-            "alternatives": np.array([0], np.int32),
             "state": np.zeros([batch, 0], np.float32),
         }
-        begun = time.perf_counter()
+        for row in GENERATE_INPUTS:
+            if row.name not in inputs:
+                dtype = object if row.dtype == "string" else row.dtype
+                inputs[row.name] = np.array([row.default], dtype)
+        start = time.perf_counter()
         for _ in range(characters // PIECE):
             inputs["state"] = self._servable.run("generate", inputs)["state"]
-        return batch * characters / (time.perf_counter() - begun)
+        return batch * characters / (time.perf_counter() - start)
 
 
 def share_in_python(before: str, after: str) -> float:
-    """Of the time that requests took in the server, the share outside of TensorFlow."""
+    """Returns the share of the requests' time in the server that was spent outside of TensorFlow.
+
+    Args:
+      before: Metrics before the requests.
+      after: Metrics after the requests.
+    """
     spent = defaultdict(float)
     for page, sign in ((before, -1), (after, 1)):
-        for kind, value in METRIC.findall(page):
-            spent[kind] += sign * float(value)
+        for metric, value in METRIC.findall(page):
+            spent[metric] += sign * float(value)
     return 1 - spent["runtime"] / spent["request"]
 
 
-def _numbers(context, parameter, text):
-    """The numbers of a list with commas, each at least 1."""
+def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> list[int]:
+    """Parses numbers that are separated by commas, each at least 1."""
     return [click.IntRange(1).convert(number, parameter, context) for number in text.split(",")]
 
 
@@ -105,14 +129,18 @@ def _numbers(context, parameter, text):
 @click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--precision", default="bfloat16", type=click.Choice(["float32", "bfloat16", "int8"]))
 @click.option(
-    "--clients", callback=_numbers, default="1,16,64", show_default=True, help="Streams at once."
+    "--clients",
+    callback=_numbers,
+    default="1,16,64",
+    show_default=True,
+    help="Numbers of streams at once.",
 )
 @click.option(
     "--pieces",
     callback=_numbers,
     default="1,16,256",
     show_default=True,
-    help="Characters per request.",
+    help="Numbers of characters per request.",
 )
 @click.option(
     "--arrivals",
@@ -125,22 +153,35 @@ def _numbers(context, parameter, text):
     type=click.FloatRange(1),
     default=8.0,
     show_default=True,
-    help="Per load and round.",
+    help="Seconds per load and round.",
 )
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--torch/--no_torch", default=True, help="Whether PyTorch takes part.")
 @click.option("--output", default="runs/benchmarks/serving.json", show_default=True)
-def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, torch, output):
+def main(
+    layers: int,
+    units: int,
+    precision: str,
+    clients: list[int],
+    pieces: list[int],
+    arrivals: float,
+    seconds: float,
+    rounds: int,
+    torch: bool,
+    output: str,
+) -> None:
     """Measure a server under load, against PyTorch's sampling and the model in process."""
     import tensorflow as tf
 
     from serving.graph.batching import threads_per_op
 
-    # As the server has; a process has the threads that its first session asks for.
+    # As in the server: the first session of a process decides its number of threads.
     tf.config.threading.set_intra_op_parallelism_threads(threads_per_op())
-    loads = [Load(number, piece, seconds) for piece in pieces for number in clients]
+    loads = [
+        Load(clients=number, piece=piece, seconds=seconds) for piece in pieces for number in clients
+    ]
     if arrivals:
-        loads.append(Load(256, PIECE, seconds, arrivals))
+        loads.append(Load(clients=256, piece=PIECE, seconds=seconds, arrivals=arrivals))
     speeds, tables = defaultdict(list), defaultdict(list)
     with contextlib.ExitStack() as stack:
         base_path = stack.enter_context(exported(layers, units, precision))
@@ -151,7 +192,7 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
             peers[dtype] = stack.enter_context(contextlib.closing(Torch(layers, units, dtype)))
         characters = min(1024, int(64 * (1000 / units) ** 2) // PIECE * PIECE)
         steps = rounds * (len(loads) + 2 * (1 + len(peers)))
-        for load in loads:  # graphs and connections are made before anything is timed
+        for load in loads:  # warm-up of graphs and connections
             run(server.address, load._replace(seconds=1.0))
         progress = stack.enter_context(
             rich.progress.Progress(console=rich.console.Console(stderr=True))
@@ -167,8 +208,8 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
                     progress.advance(task)
             for load in loads:
                 before = server.metrics()
-                found = run(server.address, load)
-                tables[load].append((found, share_in_python(before, server.metrics())))
+                served = run(server.address, load)
+                tables[load].append((served, share_in_python(before, server.metrics())))
                 progress.advance(task)
     summary = {
         "network": f"{layers}x{units}, {precision}",
@@ -177,7 +218,7 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
             {"who": who, "batch": batch, "characters_per_second": values}
             for (who, batch), values in speeds.items()
         ],
-        "loads": [_row(load, found) for load, found in tables.items()],
+        "loads": [_row(load, rounds) for load, rounds in tables.items()],
     }
     path = pathlib.Path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,9 +226,9 @@ def main(layers, units, precision, clients, pieces, arrivals, seconds, rounds, t
     _print(summary)
 
 
-def _row(load, found):
-    """What the rounds of one load gave; latencies over all of them, in milliseconds."""
-    results = [result for result, _ in found]
+def _row(load: Load, rounds: list[tuple[Served, float]]) -> dict:
+    """Returns the measurements of one load, with latencies over all rounds in milliseconds."""
+    results = [result for result, _ in rounds]
     latencies = 1e3 * np.concatenate([result.latencies for result in results])
     firsts = 1e3 * np.concatenate([result.firsts for result in results])
     return {
@@ -195,23 +236,24 @@ def _row(load, found):
         "characters_per_second": [result.characters_per_second for result in results],
         "latency_ms": _percentiles(latencies),
         "first_character_ms": _percentiles(firsts),
-        "share_in_python": statistics.median(share for _, share in found),
+        "share_in_python": statistics.median(share for _, share in rounds),
         "failures": sum(result.failures for result in results),
     }
 
 
-def _percentiles(values):
+def _percentiles(values: np.ndarray) -> dict[str, float]:
     if not len(values):
         return {}
     return {f"p{p}": float(np.percentile(values, p)) for p in (50, 95, 99)}
 
 
-def _spread(values):
+def _spread(values: list[float]) -> str:
+    """Returns the median with half of the range as a percentage."""
     median = statistics.median(values)
     return f"{median:,.0f} ±{(max(values) - min(values)) / 2 / median:.0%}"
 
 
-def _print(summary):
+def _print(summary: dict) -> None:
     console = rich.console.Console(width=140)
     table = rich.table.Table(title=f"{summary['network']}; {summary['machine']}")
     for column in ("", "rows", "char/s"):

@@ -1,4 +1,4 @@
-"""The same networks as TensorFlow's and Keras's users would write them."""
+"""The networks as users of TensorFlow and Keras would write them."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,12 @@ from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size
 
 
 def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
-    """A loop over time with a loop over layers in it, differentiated by TensorFlow, in XLA.
+    """Returns a training step with loops over time and layers, compiled by XLA.
 
     Args:
-      dtype: "float32", the faster one in XLA on a CPU.
+      size: Size of the network.
+      problem: Weights and text.
+      dtype: Ignored; products are in float32, which is faster in XLA on a CPU.
     """
     del dtype
     units, layers = size.units, size.layers
@@ -26,7 +28,7 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
         return o * tf.tanh(memory), memory
 
     def loss_of(ids):
-        # Read within the loop, a variable would be kept for the gradient at every step.
+        # Reading a variable within the loop would store it for the gradient at every step.
         weights = [tf.convert_to_tensor(variable) for variable in variables]
         time_kernel, depth_kernel, time_bias, depth_bias, *rest = weights
         embedding, output_kernel, output_bias = rest
@@ -34,20 +36,20 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
         zeros = [tf.zeros([size.batch, units])] * layers
         outputs = tf.TensorArray(tf.float32, size.window, element_shape=[size.batch, units])
 
-        def column(step, hiddens, memories, outputs):
+        def decode_step(step, hiddens, memories, outputs):
             hidden, memory = tf.split(read[step], 2, axis=1)
             new = []
             for old_hidden, old_memory in zip(hiddens, memories, strict=True):
-                together = tf.concat([old_hidden, hidden], axis=1)
-                new.append(lstm(together, old_memory, time_kernel, time_bias))
-                together = tf.concat([new[-1][0], hidden], axis=1)
-                hidden, memory = lstm(together, memory, depth_kernel, depth_bias)
+                h_concat = tf.concat([old_hidden, hidden], axis=1)
+                new.append(lstm(h_concat, old_memory, time_kernel, time_bias))
+                h_concat = tf.concat([new[-1][0], hidden], axis=1)
+                hidden, memory = lstm(h_concat, memory, depth_kernel, depth_bias)
             hiddens, memories = map(list, zip(*new, strict=True))
             return step + 1, hiddens, memories, outputs.write(step, hidden)
 
         *_, outputs = tf.while_loop(
             lambda step, *_: step < size.window,
-            column,
+            decode_step,
             (0, zeros, zeros, outputs),
             maximum_iterations=size.window,
         )
@@ -72,7 +74,13 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
 
 
 def make_keras_lstm(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
-    """`keras.layers.LSTM`, stacked, by `train_on_batch`."""
+    """Returns a training step of stacked `keras.layers.LSTM`s, by `train_on_batch`.
+
+    Args:
+      size: Size of the network.
+      problem: Weights and text.
+      dtype: Dtype of the products.
+    """
     policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
     layers = [keras.layers.Embedding(*problem.embedding.shape, dtype=policy)]
     for _ in range(size.layers):
@@ -102,12 +110,18 @@ def make_keras_lstm(size: Size, problem: Problem, dtype: str) -> Callable[[], fl
 
 
 def make_ceiling(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
-    """One large matrix product; 2 * 4096^3 operations. Returns 0."""
+    """Returns one large matrix product of 2 * 4096^3 operations, in place of a training step.
+
+    Args:
+      size: Ignored.
+      problem: Ignored.
+      dtype: Dtype of the product.
+    """
     del size, problem
     left, right = (tf.cast(tf.random.normal([CEILING, CEILING]), dtype) for _ in range(2))
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(left, right)[:1, :1]), autograph=False)
 
-    # Constants would be folded; variables are not.
+    # Variables, as products of constants are folded.
     left, right = tf.Variable(left), tf.Variable(right)
     return lambda: 0.0 * float(product())
 

@@ -1,4 +1,4 @@
-"""This project's own training step, as the Trainer runs it."""
+"""This project's training step, as the Trainer runs it."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ import tensorflow as tf
 from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size, pieces
 from model.execution.plan import Plan
 from model.execution.planner import Variant, plan_of
+from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
 from pipeline.settings import TrainingConfig
 from pipeline.training.learner import Learner
@@ -17,7 +18,7 @@ def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     """Returns a function that trains on the window once and returns the loss.
 
     Args:
-      size: Size of the network and its batch.
+      size: Size of the network.
       problem: Weights and text.
       dtype: Compute dtype; "auto" for the fastest execution.
     """
@@ -51,20 +52,21 @@ def _make_step(size: Size, problem: Problem, dtype: str, plan: Plan | None) -> C
     state = learner.initial_state()._replace(previous=tf.constant(problem.ids[:, 0]))
     number = tf.constant(0, tf.int64)
 
-    def step():
-        # Every step begins at the same state, as those of the peers do.
+    def step() -> float:
+        # Every step starts from the same state, like those of the peers.
         result, _ = learner.train(ids, state, number)
         return float(result.loss)
 
     return step
 
 
-def _assign(model, size, problem):
+def _assign(model: CharacterModel, size: Size, problem: Problem) -> None:
+    """Sets the weights of a model."""
     net = model.core
     if size.model == "grid":
-        for one, kernel, bias in zip(net.grid, problem.kernels, problem.biases, strict=True):
-            one.kernel.assign(kernel[None])
-            one.bias.assign(bias[None])
+        for weights, kernel, bias in zip(net.grid, problem.kernels, problem.biases, strict=True):
+            weights.kernel.assign(kernel[None])
+            weights.bias.assign(bias[None])
     else:
         net.kernel.assign(np.stack(problem.kernels))
         net.bias.assign(np.stack(problem.biases))

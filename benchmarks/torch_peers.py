@@ -1,24 +1,27 @@
-"""The same networks in PyTorch: as most would write them, and as fast as it goes."""
+"""The networks in PyTorch: as most users would write them, and hand-optimised."""
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.utils.checkpoint
 
 from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size, pieces
 
 
-def _parameters(problem):
+def _parameters(problem: Problem) -> list[torch.nn.Parameter]:
     values = (*problem.kernels, *problem.biases, *problem[2:5])
     return [torch.nn.Parameter(torch.from_numpy(value)) for value in values]
 
 
-def _trained(parameters, loss_of, ids, dtype):
-    """A function that takes one step of RMSprop and returns the loss."""
+def _training_step(
+    parameters: list[torch.nn.Parameter], loss_of: Callable, ids: np.ndarray, dtype: str
+) -> Callable[[], float]:
+    """Returns a function that takes one step of RMSprop and returns the loss."""
     optimizer = torch.optim.RMSprop(parameters, lr=LEARNING_RATE, alpha=RHO, foreach=True)
     ids = torch.from_numpy(ids).long()
 
-    def step():
+    def step() -> float:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
             loss = loss_of(ids)
@@ -30,13 +33,21 @@ def _trained(parameters, loss_of, ids, dtype):
     return step
 
 
-def _cross_entropy(outputs, kernel, bias, ids):
+def _cross_entropy(
+    outputs: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, ids: torch.Tensor
+) -> torch.Tensor:
     logits = (outputs @ kernel).float() + bias
     return torch.nn.functional.cross_entropy(logits, ids[:, 1:].t().reshape(-1))
 
 
 def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
-    """A loop over time with a loop over layers in it; autograd, and autocast for bfloat16."""
+    """Returns a training step with loops over time and layers, autograd, and autocast for bfloat16.
+
+    Args:
+      size: Size of the network.
+      problem: Weights and text.
+      dtype: Dtype of the products.
+    """
     parameters = _parameters(problem)
     time_kernel, depth_kernel, time_bias, depth_bias, embedding, output_kernel, output_bias = (
         parameters
@@ -57,23 +68,28 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
         for step in range(size.window):
             hidden, memory = read[step].chunk(2, 1)
             for layer in range(size.layers):
-                together = torch.cat([hiddens[layer], hidden], 1)
+                h_concat = torch.cat([hiddens[layer], hidden], 1)
                 hiddens[layer], memories[layer] = lstm(
-                    together, memories[layer], time_kernel, time_bias
+                    h_concat, memories[layer], time_kernel, time_bias
                 )
-                together = torch.cat([hiddens[layer], hidden], 1)
-                hidden, memory = lstm(together, memory, depth_kernel, depth_bias)
+                h_concat = torch.cat([hiddens[layer], hidden], 1)
+                hidden, memory = lstm(h_concat, memory, depth_kernel, depth_bias)
             outputs.append(hidden)
         return _cross_entropy(torch.cat(outputs), output_kernel, output_bias, ids)
 
-    return _trained(parameters, loss_of, problem.ids, dtype)
+    return _training_step(parameters, loss_of, problem.ids, dtype)
 
 
 def make_wavefront(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
-    """The schedule of this project, hand-optimised.
+    """Returns a hand-optimised training step with the schedule of this project.
 
-    Anti-diagonals without rows outside of the grid, a hand-written gradient whose weight gradients
-    are one product each, kernels cast once per step, gates in place where that is possible.
+    It computes anti-diagonals without rows outside of the grid, casts kernels once per step and
+    gates in place where possible; in its hand-written gradient, each weight's is one product.
+
+    Args:
+      size: Size of the network.
+      problem: Weights and text.
+      dtype: Dtype of the products.
     """
     parameters = _parameters(problem)
     *weights, embedding, output_kernel, output_bias = parameters
@@ -103,11 +119,11 @@ def make_wavefront(size: Size, problem: Problem, dtype: str) -> Callable[[], flo
             logits.float() + output_bias, ids[:, 1:].t().reshape(-1)
         )
 
-    return _trained(parameters, loss_of, problem.ids, dtype)
+    return _training_step(parameters, loss_of, problem.ids, dtype)
 
 
 class _Wavefront(torch.autograd.Function):
-    """All blocks of a grid; rows are (layer, batch row)."""
+    """Computes all blocks of a grid; rows are (layer, batch row)."""
 
     @staticmethod
     def forward(
@@ -128,7 +144,7 @@ class _Wavefront(torch.autograd.Function):
         biases = time_bias.to(dtype), depth_bias.to(dtype)
         time_hidden, time_memory = time_hidden.clone(), time_memory.clone()
         depth_hidden, depth_memory = time_hidden[:0], time_memory[:0]
-        tape, outputs = [], []
+        residuals, outputs = [], []
         for diagonal in range(steps + layers - 1):
             first, end = max(0, diagonal - steps + 1), min(layers, diagonal + 1)
             rows = slice(first * batch, end * batch)
@@ -144,12 +160,13 @@ class _Wavefront(torch.autograd.Function):
             time_hidden[rows], time_memory[rows] = _gates(time_gates, old_memory)
             depth_inputs = torch.cat([time_hidden[rows], depth_hidden], 1)
             depth_gates = torch.addmm(biases[1], depth_inputs, kernels[1])
-            kept = time_inputs, old_memory, time_gates, depth_inputs, depth_memory, depth_gates
-            tape.append(kept)
+            residuals.append(
+                (time_inputs, old_memory, time_gates, depth_inputs, depth_memory, depth_gates)
+            )
             depth_hidden, depth_memory = _gates(depth_gates, depth_memory)
             if end == layers:
                 outputs.append(depth_hidden[-batch:])
-        ctx.tape, ctx.kernels, ctx.extents = tape, kernels, (layers, batch, steps)
+        ctx.residuals, ctx.kernels, ctx.extents = residuals, kernels, (layers, batch, steps)
         return torch.cat(outputs), time_hidden, time_memory
 
     @staticmethod
@@ -169,7 +186,7 @@ class _Wavefront(torch.autograd.Function):
                 at = slice(step * batch, (step + 1) * batch)
                 d_depth_hidden = torch.cat([d_depth_hidden, gradient[at]])
                 d_depth_memory = torch.cat([d_depth_memory, none])
-            _, old_memory, time_activations, _, below, depth_activations = ctx.tape[diagonal]
+            _, old_memory, time_activations, _, below, depth_activations = ctx.residuals[diagonal]
             dz, d_depth_memory = _gates_gradient(
                 depth_activations, below, d_depth_hidden, d_depth_memory
             )
@@ -178,26 +195,28 @@ class _Wavefront(torch.autograd.Function):
             d_new = d_time_hidden[rows] + d_inputs[:, :units]
             dz, d_old = _gates_gradient(time_activations, old_memory, d_new, d_time_memory[rows])
             time_gates.append(dz)
-            d_seen = dz @ time_kernel
-            d_time_hidden[rows], d_time_memory[rows] = d_seen[:, :units], d_old
-            d_depth_hidden = d_inputs[:, units:] + d_seen[:, units:]
+            d_concat = dz @ time_kernel
+            d_time_hidden[rows], d_time_memory[rows] = d_concat[:, :units], d_old
+            d_depth_hidden = d_inputs[:, units:] + d_concat[:, units:]
             if first == 0:
                 d_hidden.append(d_depth_hidden[:batch])
                 d_memory.append(d_depth_memory[:batch])
                 d_depth_hidden, d_depth_memory = d_depth_hidden[batch:], d_depth_memory[batch:]
-        found = []
+        weight_gradients = []
         for which, gates in ((0, time_gates), (3, depth_gates)):
-            inputs = torch.cat([entry[which] for entry in ctx.tape])
+            inputs = torch.cat([entry[which] for entry in ctx.residuals])
             gates = torch.cat(gates[::-1])
-            found.append(((inputs.t() @ gates).float(), gates.sum(0, dtype=torch.float32)))
-        (time_kernel, time_bias), (depth_kernel, depth_bias) = found
+            weight_gradients.append(
+                ((inputs.t() @ gates).float(), gates.sum(0, dtype=torch.float32))
+            )
+        (time_kernel, time_bias), (depth_kernel, depth_bias) = weight_gradients
         entering = torch.cat(d_hidden[::-1]), torch.cat(d_memory[::-1])
         state = d_time_hidden, d_time_memory
         return None, *entering, *state, time_kernel, depth_kernel, time_bias, depth_bias
 
 
-def _gates(gates, memory):
-    """Squashes the gates in place; returns the new hidden and memory vectors."""
+def _gates(gates: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Applies the gates' nonlinearities in place; returns the new hidden and memory vectors."""
     units = memory.shape[1]
     i, f, o = gates[:, : 3 * units].sigmoid_().chunk(3, 1)
     g = gates[:, 3 * units :].tanh_()
@@ -205,7 +224,13 @@ def _gates(gates, memory):
     return o * memory.tanh().to(gates.dtype), memory
 
 
-def _gates_gradient(activations, memory, d_hidden, d_memory):
+def _gates_gradient(
+    activations: torch.Tensor,
+    memory: torch.Tensor,
+    d_hidden: torch.Tensor,
+    d_memory: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the gradients of the gates before their nonlinearities, and of the old memory."""
     units = memory.shape[1]
     i, f, o, g = activations.float().chunk(4, 1)
     d_hidden = d_hidden.float()
@@ -219,12 +244,18 @@ def _gates_gradient(activations, memory, d_hidden, d_memory):
     return gates, d_memory * f
 
 
-def _part(gates, which, units):
+def _part(gates: torch.Tensor, which: int, units: int) -> torch.Tensor:
     return gates[:, which * units : (which + 1) * units]
 
 
 def make_lstm(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
-    """`torch.nn.LSTM`."""
+    """Returns a training step of `torch.nn.LSTM`.
+
+    Args:
+      size: Size of the network.
+      problem: Weights and text.
+      dtype: Dtype of the products.
+    """
     net = torch.nn.LSTM(size.units, size.units, size.layers)
     units = size.units
 
@@ -245,4 +276,4 @@ def make_lstm(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
         outputs, _ = net(embedding[ids[:, :-1].t()])
         return _cross_entropy(outputs.reshape(-1, units), output_kernel, output_bias, ids)
 
-    return _trained([*net.parameters(), *rest], loss_of, problem.ids, dtype)
+    return _training_step([*net.parameters(), *rest], loss_of, problem.ids, dtype)

@@ -1,7 +1,7 @@
-"""Sampling the same network in PyTorch, as its own users write it; a process of its own.
+"""A process that samples the same network in PyTorch, as users of PyTorch would write it.
 
-Reads `batch characters` per line from standard input, generates, and answers each with the seconds
-it took, as JSON; ends with its input.
+It reads `batch characters` per line from standard input, generates, and answers each line with the
+seconds that it took, as JSON.
 """
 
 import json
@@ -13,24 +13,53 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 
 
 class GridLSTM(torch.nn.Module):
-    """2-D, depth prioritised, all weights tied, characters entering hidden and memory vectors."""
+    """A 2-D grid with depth prioritised and all weights tied.
+
+    Characters enter the hidden and the memory vectors.
+    """
 
     def __init__(self, layers: int, units: int, vocabulary: int):
+        """Initialises the weights at random.
+
+        Args:
+          layers: Number of layers.
+          units: Width of the layers.
+          vocabulary: Number of characters.
+        """
         super().__init__()
         self.layers, self.units = layers, units
         self.embedding = torch.nn.Embedding(vocabulary + 1, 2 * units)
         self.time, self.depth = (torch.nn.Linear(2 * units, 4 * units) for _ in range(2))
         self.output = torch.nn.Linear(units, vocabulary)
 
-    def lstm(self, linear, hidden, memory):
-        """One LSTM; memories stay in float32."""
+    def lstm(
+        self, linear: torch.nn.Linear, hidden: torch.Tensor, memory: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Computes one LSTM; memories are float32.
+
+        Args:
+          linear: Kernel and bias of the gates.
+          hidden: Concatenated hidden vectors `[batch, 2 * units]`.
+          memory: Memory vectors `[batch, units]`.
+
+        Returns:
+          New hidden and memory vectors `[batch, units]`.
+        """
         i, f, o, g = linear(hidden).float().chunk(4, dim=-1)
         memory = torch.sigmoid(f) * memory + torch.sigmoid(i) * torch.tanh(g)
         return (torch.sigmoid(o) * torch.tanh(memory)).to(hidden.dtype), memory
 
     @torch.inference_mode()
     def generate(self, batch: int, characters: int) -> torch.Tensor:
-        """Draws characters one after the other."""
+        """Samples characters.
+
+        Args:
+          batch: Number of rows.
+          characters: Number of characters per row.
+
+        Returns:
+          Ids `[batch, characters]`.
+        """
         dtype = self.time.weight.dtype
         hidden = [torch.zeros(batch, self.units, dtype=dtype)] * self.layers
         memory = [torch.zeros(batch, self.units)] * self.layers
@@ -53,16 +82,16 @@ class GridLSTM(torch.nn.Module):
 
 
 def main() -> None:
-    """Arguments: layers, units, vocabulary size and dtype."""
+    """Runs the process; its arguments are layers, units, vocabulary size and dtype."""
     *sizes, dtype = sys.argv[1:]
     net = GridLSTM(*map(int, sizes)).to(getattr(torch, dtype)).eval()
     net.generate(1, 2)
     print(json.dumps(0.0), flush=True)
     for line in sys.stdin:
         batch, characters = map(int, line.split())
-        begun = time.perf_counter()
+        start = time.perf_counter()
         net.generate(batch, characters)
-        print(json.dumps(time.perf_counter() - begun), flush=True)
+        print(json.dumps(time.perf_counter() - start), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.train_step`: training steps of this project and of its peers.
+"""Benchmark of training steps of this project and its peers: `python -m benchmarks.train_step`.
 
-Every contender has a process of its own. They take turns within one run, so that what slows the
-machine down slows all of them.
+Every contender has its own process. They take turns within one run, so that whatever slows the
+machine down affects all of them.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ from common.machine import machine
 
 @dataclasses.dataclass
 class Result:
-    """What was measured of a contender.
+    """The measurements of a contender.
 
     Attributes:
-      contender: which.
-      times: of each step after the first, in seconds.
-      first: seconds of the first step, tracing and compilation included.
-      loss: after no step, nats per character.
-      peak: largest resident memory of its process in bytes, libraries included.
+      contender: The contender.
+      first: Seconds of the first step, tracing and compilation included.
+      loss: Loss before the first step, in nats per character.
+      times: Seconds of each further step.
+      peak: Peak resident memory of its process in bytes, libraries included.
     """
 
     contender: Contender
@@ -45,12 +45,12 @@ class Result:
 
     @property
     def median(self) -> float:
-        """Seconds per step."""
+        """Median of the seconds per step."""
         return statistics.median(self.times)
 
     @property
     def spread(self) -> float:
-        """Half the range of the middle half of the times, as a share of the median."""
+        """Half of the interquartile range of the times, as a share of the median."""
         if len(self.times) < 4:
             return (max(self.times) - min(self.times)) / 2 / self.median
         low, _, high = statistics.quantiles(self.times, n=4)
@@ -58,9 +58,20 @@ class Result:
 
 
 class Worker:
-    """A contender in a process of its own."""
+    """A contender in its own process.
+
+    Attributes:
+      usual: Seconds of a step after the first.
+      result: Measurements so far.
+    """
 
     def __init__(self, contender: Contender, size: Size):
+        """Starts the process and runs the first steps.
+
+        Args:
+          contender: The contender.
+          size: Size of the network.
+        """
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", json.dumps(contender), json.dumps(size)],
             stdin=subprocess.PIPE,
@@ -68,38 +79,46 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        answer = self._answer()
+        answer = self._read_answer()
         self.usual = answer["usual"]
-        self.result = Result(contender, answer["first"] + answer["made"], answer["loss"], [])
+        self.result = Result(
+            contender=contender,
+            first=answer["first"] + answer["made"],
+            loss=answer["loss"],
+            times=[],
+        )
 
-    def _answer(self):
+    def _read_answer(self) -> dict:
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"a worker ended with status {self._process.wait()}")
         return json.loads(line)
 
     def run(self, steps: int) -> None:
-        """Takes some steps, and nobody else does so long."""
+        """Runs a number of steps, and waits for them."""
         print(steps, file=self._process.stdin, flush=True)
-        answer = self._answer()
+        answer = self._read_answer()
         self.result.times += answer["times"]
         self.result.peak = answer["peak"]
 
     def close(self) -> None:
-        """Ends the process."""
+        """Kills the process."""
         self._process.kill()
         self._process.wait()
 
 
 def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> list[Result]:
-    """Lets contenders take turns.
+    """Measures contenders in turns.
 
     Args:
-      size: of the network.
-      chosen: who takes part.
-      steps: of the fastest; slower ones take fewer, at least 3. One that takes
-        minutes for a step takes it alone, and only one.
-      turn: about how many seconds a turn takes; at least one step.
+      size: Size of the network.
+      chosen: Contenders.
+      steps: Number of steps of the fastest; slower ones run fewer, at least 3. A contender whose
+        step takes minutes runs a single one, alone.
+      turn: Seconds of a turn, which has at least one step.
+
+    Returns:
+      The measurements of each contender that could run.
     """
     with contextlib.ExitStack() as stack:
         results, workers = [], []
@@ -114,7 +133,7 @@ def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> lis
             progress.update(task, description=f"{size.name}: {contender.label} compiles")
             try:
                 worker = stack.enter_context(contextlib.closing(Worker(contender, size)))
-                if worker.usual > LONG_STEP:  # several such would not fit into memory
+                if worker.usual > LONG_STEP:  # several of them do not fit into memory
                     worker.run(1)
                     worker.close()
                 else:
@@ -129,13 +148,12 @@ def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> lis
             )
         trained = (worker.usual for worker in workers if not _is_ceiling(worker.result))
         fastest = min(trained, default=turn)
-        a_turn = max(1, min(steps, round(turn / fastest)))
-        rounds = max(3, math.ceil(steps / a_turn))
+        steps_per_turn = max(1, min(steps, round(turn / fastest)))
+        rounds = max(3, math.ceil(steps / steps_per_turn))
         progress.update(task, total=rounds * len(workers))
         for number in range(rounds if workers else 0):
-            # Nobody always follows the same one.
-            at = number % len(workers)
-            for worker in workers[at:] + workers[:at]:
+            first = number % len(workers)  # the order rotates
+            for worker in workers[first:] + workers[:first]:
                 progress.update(task, description=f"{size.name}: {worker.result.contender.label}")
                 worker.run(max(1, min(steps, round(turn / worker.usual))))
                 progress.advance(task)
@@ -147,7 +165,12 @@ def _is_ceiling(result: Result) -> bool:
 
 
 def summary(size: Size, results: list[Result]) -> dict:
-    """Everything that was measured, for a table or a file."""
+    """Returns all measurements of a size, for a table or a file.
+
+    Args:
+      size: Size of the network.
+      results: Measurements of the contenders.
+    """
     ceilings = {
         result.contender.dtype: 2 * 4096**3 / result.median
         for result in results
@@ -185,11 +208,13 @@ def summary(size: Size, results: list[Result]) -> dict:
     }
 
 
-def as_table(found: dict) -> rich.table.Table:
-    """A summary for people."""
-    ceilings = ", ".join(f"{dtype} {rate:,.0f}" for dtype, rate in found["ceilings_gflops"].items())
+def as_table(results: dict) -> rich.table.Table:
+    """Returns a summary as a table for people."""
+    ceilings = ", ".join(
+        f"{dtype} {rate:,.0f}" for dtype, rate in results["ceilings_gflops"].items()
+    )
     table = rich.table.Table(
-        title=f"{Size(**found['size']).name}; {found['machine']}, {found['date']}; "
+        title=f"{Size(**results['size']).name}; {results['machine']}, {results['date']}; "
         f"largest products: {ceilings} GFLOP/s"
     )
     columns = (
@@ -204,7 +229,7 @@ def as_table(found: dict) -> rich.table.Table:
     )
     for column in columns:
         table.add_column(column, justify="right" if column else "left")
-    for row in found["contenders"]:
+    for row in results["contenders"]:
         table.add_row(
             f"{row['name']}, {row['dtype']}",
             f"{row['characters_per_second']:,.0f}",
@@ -219,7 +244,14 @@ def as_table(found: dict) -> rich.table.Table:
 
 
 def check_losses(results: list[Result]) -> None:
-    """Raises a ClickException unless all contenders compute the same network."""
+    """Checks that all contenders compute the same network.
+
+    Args:
+      results: Measurements of the contenders.
+
+    Raises:
+      click.ClickException: If a loss differs from the others by 1% or more.
+    """
     compared = [result for result in results if not _is_ceiling(result)]
     reference = statistics.median(result.loss for result in compared)
     for result in compared:
@@ -237,35 +269,52 @@ def check_losses(results: list[Result]) -> None:
 @click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--window", type=click.IntRange(1), default=50, show_default=True)
 @click.option(
-    "--steps", type=click.IntRange(1), default=50, show_default=True, help="Of this project."
+    "--steps",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Number of steps of this project.",
 )
 @click.option(
     "--dtype",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",
     show_default=True,
-    help="Of this project's products; peers run in all of theirs.",
+    help="Dtype of this project's products; peers run in all that they support.",
 )
 @click.option(
     "--turn", type=click.FloatRange(0.01), default=2.0, show_default=True, help="Seconds of a turn."
 )
 @click.option("--only", multiple=True, help="Only contenders whose label contains this.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
-def main(model, layers, units, batch, window, steps, dtype, turn, only, as_json):
+def main(
+    model: str,
+    layers: int,
+    units: int,
+    batch: int,
+    window: int,
+    steps: int,
+    dtype: str,
+    turn: float,
+    only: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Time training steps of this project and of its peers in turns."""
-    size = Size(model, layers, units, batch, window)
-    chosen = [
-        one
-        for one in contenders(model, dtype)
-        if not only or one.name in (THIS, CEILING) or any(part in one.label for part in only)
-    ]
+    size = Size(model=model, layers=layers, units=units, batch=batch, window=window)
+    chosen = contenders(model, dtype)
+    if only:
+        chosen = [
+            contender
+            for contender in chosen
+            if contender.name in (THIS, CEILING) or any(part in contender.label for part in only)
+        ]
     results = measure(size, chosen, steps, turn)
     check_losses(results)
-    found = summary(size, results)
+    summarized = summary(size, results)
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(summarized, indent=1))
     else:
-        rich.console.Console(width=140).print(as_table(found))
+        rich.console.Console(width=140).print(as_table(summarized))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A process that runs one contender's training steps when it is told to.
+"""A process that runs training steps of one contender.
 
-Reads a count of steps per line from standard input and answers each with their times in seconds, as
-JSON; ends with its input.
+It reads a number of steps per line from standard input and answers each line with the times of the
+steps in seconds, as JSON.
 """
 
 import contextlib
@@ -13,15 +13,17 @@ import pathlib
 import resource
 import sys
 import time
+from typing import IO, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-LONG_STEP = 60  # seconds
+LONG_STEP = 60
+"""Seconds from which on a step counts as long, and runs without others in memory."""
 
 
 def main() -> None:
-    """Arguments: a Contender and a Size, as JSON lists."""
-    with contextlib.suppress(OSError):  # where memory runs out, a contender has to go
+    """Runs the process; its arguments are a Contender and a Size, as JSON lists."""
+    with contextlib.suppress(OSError):  # if memory runs out, the kernel kills a contender
         pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
     from benchmarks.contenders import Contender
     from benchmarks.problem import Size, make_problem
@@ -30,40 +32,41 @@ def main() -> None:
     size = Size(*json.loads(sys.argv[2]))
     problem = make_problem(size)
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
-    begun = time.perf_counter()
+    os.dup2(2, 1)  # output of libraries must not mix with answers
+    start = time.perf_counter()
     step = contender.make_step(size, problem)
-    made = time.perf_counter()
+    made = time.perf_counter() - start
+    start = time.perf_counter()
     loss = step()
-    first = time.perf_counter() - made
+    first = time.perf_counter() - start
     usual = first
-    if first < LONG_STEP:  # else tracing and compiling hardly count
-        begun_again = time.perf_counter()
+    if first < LONG_STEP:  # otherwise tracing and compilation are negligible
+        start = time.perf_counter()
         step()
-        usual = time.perf_counter() - begun_again
-    _give_back_memory()
-    _answer(answers, made=made - begun, first=first, usual=usual, loss=loss)
+        usual = time.perf_counter() - start
+    _release_memory()
+    _answer(answers, made=made, first=first, usual=usual, loss=loss)
     for line in sys.stdin:
         times = []
         if usual < 1:
-            step()  # touches the memory that was given back after the turn before
+            step()  # faults in the memory that was released after the last turn
         for _ in range(int(line)):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             step()
-            times.append(time.perf_counter() - begun)
+            times.append(time.perf_counter() - start)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        _give_back_memory()
+        _release_memory()
         _answer(answers, times=times, peak=peak)
 
 
-def _give_back_memory() -> None:
-    """What malloc holds for the next step would be missing for the other contenders'."""
+def _release_memory() -> None:
+    """Returns memory that malloc keeps for the next step to the other contenders."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _answer(file, **values):
+def _answer(file: IO[str], **values: Any) -> None:
     print(json.dumps(values), file=file, flush=True)
 
 

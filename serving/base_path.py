@@ -26,9 +26,6 @@ def list_versions(base_path: str) -> list[int]:
     )
 
 
-versions = list_versions  # the name by which the pipeline imports it
-
-
 def require_versions(base_path: str) -> None:
     """Checks that there is a version under a base path.
 

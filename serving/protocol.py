@@ -45,9 +45,6 @@ class SamplingParams(NamedTuple):
     alternatives: int = DEFAULTS["alternatives"]
 
 
-Choices = SamplingParams  # the name by which pipeline.reports.sample imports it
-
-
 class Text(NamedTuple):
     """A generated text, or a piece of one.
 

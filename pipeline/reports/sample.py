@@ -6,7 +6,7 @@ from common.progress import console
 from pipeline import orchestration
 from pipeline.store import lineage
 from serving.client.launch import running_server
-from serving.protocol import Choices
+from serving.protocol import SamplingParams
 
 
 def print_sample(served: orchestration.Served, prompt: str, length: int) -> None:
@@ -21,7 +21,7 @@ def print_sample(served: orchestration.Served, prompt: str, length: int) -> None
         return
     with running_server(served.model_name, served.base_path) as client:
         (version,) = client.available_versions()
-        (text,) = client.generate([prompt], length, Choices(temperature=0.8))
+        (text,) = client.generate([prompt], length, SamplingParams(temperature=0.8))
     console.print(f"\n{served.model_name}, version {version}, over gRPC:\n", markup=False)
     sys.stdout.flush()
     sys.stdout.buffer.write(prompt.encode("utf-8", "surrogateescape") + text.text + b"\n")

@@ -20,7 +20,7 @@ from model.errors import InputError
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing, lineage, manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store, copy_tree, publish
-from pipeline.store.lineage import SAVED_MODEL, versions
+from pipeline.store.lineage import SAVED_MODEL
 from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
 
@@ -140,7 +140,7 @@ def run(
             # The newest version first, so that a server that polls in between loads it for good.
             for precision, number in reversed(numbers.items()):
                 path = os.path.join(base_path, str(number))
-                if number not in versions(base_path):
+                if number not in list_versions(base_path):
                     _copy(sources[precision], path, {**facts, "precision": precision}, batching)
             write_text(f"{base_path}.config", _config(base_path, numbers))
         except OSError as error:
@@ -166,7 +166,7 @@ def _first_version(
     pushed = lineage.pushed_versions(base_path)
     if pushed and (pushed[-1].fingerprint, pushed[-1].batching) == (model.fingerprint, batching):
         return pushed[-1].version - count + 1
-    return max(versions(base_path), default=0) + 1
+    return max(list_versions(base_path), default=0) + 1
 
 
 def _config(base_path: str, numbers: Mapping[str, int]) -> str:

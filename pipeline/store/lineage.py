@@ -57,7 +57,7 @@ def write(path: str, lineage: Mapping[str, Any]) -> None:
     files.write_text(os.path.join(path, LINEAGE), json.dumps(lineage, indent=1) + "\n")
 
 
-def versions(base_path: str) -> list[int]:
+def list_versions(base_path: str) -> list[int]:
     """Returns the complete versions under a model's base path, ascending."""
     saved_models = files.glob(os.path.join(base_path, "*", SAVED_MODEL))
     names = [os.path.basename(os.path.dirname(path)) for path in saved_models]
@@ -67,7 +67,7 @@ def versions(base_path: str) -> list[int]:
 def pushed_versions(base_path: str) -> list[Pushed]:
     """Returns the versions under a model's base path that a Pusher has put there, ascending."""
     found = []
-    for version in versions(base_path):
+    for version in list_versions(base_path):
         path = os.path.join(base_path, str(version))
         lineage = os.path.join(path, LINEAGE)
         if files.exists(lineage):
