@@ -1,28 +1,26 @@
 """The versions under a model's base path."""
 
-import contextlib
 import os
 
-import tensorflow as tf
-
+from common import files
 from model.errors import InputError
+
+SAVED_MODEL = "saved_model.pb"
+"""The file that is written last, by which a version is known to be complete."""
 
 
 def list_versions(base_path: str) -> list[int]:
-    """Returns the numbers of the complete versions under a base path, ascending.
+    """Returns the complete versions under a base path, ascending.
+
+    A version is complete when its `saved_model.pb` exists; a base path may appear later.
 
     Args:
-      base_path: Directory with a directory per version; it may not exist yet.
+      base_path: Directory of the versions of a model.
     """
-    gfile = tf.io.gfile
-    names = []
-    with contextlib.suppress(tf.errors.NotFoundError):  # a base path may appear later
-        names = gfile.listdir(base_path) if gfile.isdir(base_path) else []
+    _, names, _ = next(iter(files.walk(base_path)), ("", [], []))
+    numbers = [name for name in (name.rstrip("/") for name in names) if name.isdecimal()]
     return sorted(
-        int(name.rstrip("/"))
-        for name in names
-        if name.rstrip("/").isdecimal()
-        and gfile.exists(os.path.join(base_path, name, "saved_model.pb"))
+        int(name) for name in numbers if files.exists(os.path.join(base_path, name, SAVED_MODEL))
     )
 
 

@@ -36,7 +36,7 @@ ORDER_WITHIN = {
         "text",
         "language_model",
     ],
-    "model.grid": ["dropout", "reference", "wavefront", "checkpointing"],
+    "model.grid": ["equations", "dropout", "reference", "wavefront", "checkpointing"],
     "serving": [
         "limits",
         "generate_inputs",

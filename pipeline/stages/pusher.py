@@ -20,9 +20,9 @@ from model.errors import InputError
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing, lineage, manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store, copy_tree, publish
-from pipeline.store.lineage import SAVED_MODEL
 from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
+from serving.base_path import SAVED_MODEL, list_versions
 
 NAME = "Pusher"
 

@@ -9,9 +9,9 @@ from common import files
 from model.errors import InputError
 from pipeline.store.artifacts import Artifact, Store
 from pipeline.store.manifest import Fingerprinted
+from serving.base_path import list_versions
 
 LINEAGE = "lineage.json"
-SAVED_MODEL = "saved_model.pb"
 
 
 class Pushed(NamedTuple):
@@ -55,13 +55,6 @@ class Ancestor(NamedTuple):
 def write(path: str, lineage: Mapping[str, Any]) -> None:
     """Writes the lineage of a version, which `pushed_versions` reads, into its directory."""
     files.write_text(os.path.join(path, LINEAGE), json.dumps(lineage, indent=1) + "\n")
-
-
-def list_versions(base_path: str) -> list[int]:
-    """Returns the complete versions under a model's base path, ascending."""
-    saved_models = files.glob(os.path.join(base_path, "*", SAVED_MODEL))
-    names = [os.path.basename(os.path.dirname(path)) for path in saved_models]
-    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def pushed_versions(base_path: str) -> list[Pushed]:
