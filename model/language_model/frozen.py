@@ -7,7 +7,7 @@ import tensorflow as tf
 from ..config import Precision
 from ..core import RecurrentCore
 from ..execution.plan import PLAIN
-from ..layers.grid_layer import stored_variable
+from ..layers.stored import stored_variable
 from .character_model import CharacterModel
 from .config import ModelConfig
 from .forward import (

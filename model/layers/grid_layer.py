@@ -25,6 +25,7 @@ from ..grid.reference import DimensionWeights, Sides, grid_reference
 from ..grid.wavefront.wavefront import grid_inference, grid_wavefront
 from ..shapes import shape_of
 from .seeded import SeededLayer
+from .stored import stored_variable
 
 
 class GridLayer(SeededLayer):
@@ -398,9 +399,3 @@ class GridLayer(SeededLayer):
         for name in serialized:
             config[name] = keras.saving.serialize_keras_object(getattr(self, name))
         return config
-
-
-def stored_variable(value: Any, dtype: Any = None) -> tf.Variable:
-    """Returns a copy of a weight as a variable that is not trained, cast to a dtype if given."""
-    tensor = tf.convert_to_tensor(value)
-    return tf.Variable(tf.cast(tensor, dtype or tensor.dtype), trainable=False, name="stored")

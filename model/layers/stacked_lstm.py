@@ -15,8 +15,8 @@ from ..grid.dropout import dropout_mask
 from ..shapes import shape_of
 from ..stacked.recurrence import stacked_lstm
 from ..stacked.weights import StackedWeights
-from .grid_layer import stored_variable
 from .sequence import SequenceLayer
+from .stored import stored_variable
 
 
 @keras.saving.register_keras_serializable(package="grid_lstm")

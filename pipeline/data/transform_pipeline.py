@@ -81,19 +81,19 @@ def pieces_of_shard(
     records: Iterator[Record] = read_records(paths[0])
     if before is not None and index[number].first == before:
         records = _from_first_blank(records)
-    held: Record | None = None
+    pending: Record | None = None
     for record in records:
-        if held is not None and _follows(record, held):
-            record = held._replace(text=held.text + record.text)
-        elif held is not None:
-            yield held
+        if pending is not None and _follows(record, pending):
+            record = pending._replace(text=pending.text + record.text)
+        elif pending is not None:
+            yield pending
         cut = max(record.text.rfind(b" "), record.text.rfind(b"\n"), 0)
         if cut:
             yield record._replace(text=record.text[:cut])
-        held = _without(record, cut)
-    if held is not None:
+        pending = _without(record, cut)
+    if pending is not None:
         later = itertools.chain.from_iterable(map(read_records, paths[1:]))
-        yield held._replace(text=held.text + b"".join(_to_first_blank(later, held)))
+        yield pending._replace(text=pending.text + b"".join(_to_first_blank(later, pending)))
 
 
 def _from_first_blank(records: Iterator[Record]) -> Iterator[Record]:
@@ -111,21 +111,21 @@ def _from_first_blank(records: Iterator[Record]) -> Iterator[Record]:
     yield from records
 
 
-def _to_first_blank(records: Iterable[Record], held: Record) -> Iterator[bytes]:
+def _to_first_blank(records: Iterable[Record], pending: Record) -> Iterator[bytes]:
     """Yields the texts of records up to the first blank, which ends a piece.
 
     Args:
       records: Records, in order.
-      held: Record before them, where the piece begins.
+      pending: Record before them, where the piece begins.
     """
     for record in records:
-        if not _follows(record, held):
+        if not _follows(record, pending):
             return
         blank = BLANK.search(record.text)
         yield record.text[: blank.start()] if blank else record.text
         if blank:
             return
-        held = record
+        pending = record
 
 
 def _follows(record: Record, before: Record) -> bool:

@@ -107,9 +107,9 @@ class StreamedSplit:
         of copying thousands of characters. Remote streams are all read in parallel, as each read
         has a latency. The text before a stream in its first shard is measured and not decoded.
         """
-        together = max(1, min(count, READ_AT_ONCE // window))
+        windows_per_read = max(1, min(count, READ_AT_ONCE // window))
         paths, starts = tf.constant(self.paths), tf.constant(self.starts, tf.int64)
-        size = together * window
+        size = windows_per_read * window
         unit = "BYTE" if self.vocabulary.unit == "bytes" else "UTF8_CHAR"
         padding = tf.data.Dataset.from_tensors(tf.fill([size], PADDING)).repeat()
 
@@ -141,7 +141,7 @@ class StreamedSplit:
             )
 
         def windows(ids: tf.Tensor) -> tf.data.Dataset:
-            parts = tf.reshape(ids, [len(rows), together, window])
+            parts = tf.reshape(ids, [len(rows), windows_per_read, window])
             return tf.data.Dataset.from_tensor_slices(tf.transpose(parts, [1, 0, 2]))
 
         return (
