@@ -21,8 +21,9 @@ def lstm_forward(
         h' = tanh(o * m')        "tanh(o*m)", Kalchbrenner et al. (arXiv 1507.01526), section 2
 
     Args:
-      preactivations: W H, `[..., 4 * units]`, in the order i, f, o, g, in the compute dtype.
-      bias: b, broadcastable to the preactivations.
+      preactivations: The product W H, `[..., 4 * units]`, in the order i, f, o, g, in the compute
+        dtype.
+      bias: The bias b, broadcastable to the preactivations.
       memory: The memory vectors m that enter, `[..., units]`.
       output_equation: The equation of h'. Default "o*tanh(m)".
 
@@ -59,8 +60,8 @@ def lstm_backward(
     Args:
       activations: The gates i, f, o, g as `lstm_forward` returned them, `[..., 4 * units]`.
       memory: The memory vectors m that entered, `[..., units]`; m' is recomputed from them.
-      d_hidden: dL/dh', `[..., units]`.
-      d_memory: dL/dm' by all paths but h', `[..., units]`.
+      d_hidden: The gradient dL/dh', `[..., units]`.
+      d_memory: The gradient dL/dm' by all paths but h', `[..., units]`.
       output_equation: The equation of h' in the forward pass.
 
     Returns:

@@ -11,8 +11,9 @@ class Normalized(NamedTuple):
     """The result of layer normalisation, which is also the residual of its gradient.
 
     Attributes:
-      values: (z - mean) / deviation, `[..., gates * units]`, in the compute dtype.
-      scale: 1 / deviation, `[..., gates]`.
+      values: The normalised values (z - mean) / deviation, `[..., gates * units]`, in the compute
+        dtype.
+      scale: The scales 1 / deviation, `[..., gates]`.
     """
 
     values: tf.Tensor
@@ -27,7 +28,7 @@ def normalize(preactivations: tf.Tensor, units: int, dtype: tf.DType) -> Normali
     Gain and bias are left to the caller.
 
     Args:
-      preactivations: z, `[..., gates * units]`.
+      preactivations: The preactivations z, `[..., gates * units]`.
       units: The number of values that make up one gate.
       dtype: The dtype of mean and variance.
     """
@@ -47,7 +48,7 @@ def normalize_gradient(normalized: Normalized, d_values: tf.Tensor, units: int) 
 
     Args:
       normalized: The result of `normalize`.
-      d_values: dL/dn, `[..., gates * units]`.
+      d_values: The gradient dL/dn, `[..., gates * units]`.
       units: The number of values that make up one gate.
     """
     dtype = normalized.scale.dtype

@@ -140,13 +140,12 @@ def grid_decode_step(
       equations: The equations of the blocks.
     """
     widths = [one.bias.shape[1] for one in weights]
-    old, new = (
-        [
-            _Products(kernels, {i: widths[i] for i in _users(equations, source, is_new)})
-            for source, kernels in enumerate(sources)
-        ]
-        for is_new, sources in enumerate((packed.old, packed.new))
-    )
+
+    def products(source: int, kernels: list[PackedKernel], is_new: bool) -> _Products:
+        return _Products(kernels, {i: widths[i] for i in _users(equations, source, is_new)})
+
+    old = [products(source, kernels, False) for source, kernels in enumerate(packed.old)]
+    new = [products(source, kernels, True) for source, kernels in enumerate(packed.new)]
     loops = _is_quantized_and_shared(packed)
     split_layers = tf.convert_to_tensor if loops else tf.unstack
     vectors = [

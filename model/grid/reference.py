@@ -36,8 +36,8 @@ class DimensionWeights(NamedTuple):
     the dimension's cell.
 
     Attributes:
-      kernel: W, `[layers | 1, dimensions * units, gates * units]`.
-      bias: b, `[layers | 1, gates * units]`.
+      kernel: The kernel W, `[layers | 1, dimensions * units, gates * units]`.
+      bias: The bias b, `[layers | 1, gates * units]`.
       gain: The gain of the layer normalisation, `[layers | 1, gates * units]`; None without.
     """
 
@@ -50,8 +50,8 @@ class DimensionOutput(NamedTuple):
     """The result of a dimension after its product W H.
 
     Attributes:
-      hidden: h', `[..., units]`, in the compute dtype.
-      memory: m', `[..., units]`; the old memory for a cell without one.
+      hidden: The new hidden vectors h', `[..., units]`, in the compute dtype.
+      memory: The new memory vectors m', `[..., units]`; the old ones for a cell without a memory.
       activations: The residual of the cell, `[..., gates * units]`.
       normalized: The residual of the layer normalisation; () without.
     """
@@ -76,7 +76,7 @@ def dimension_forward(
       equations: The equations of the block.
       dimension: The index of the dimension.
       product: W H, `[..., gates * units]`, in the compute dtype.
-      bias: b, broadcastable to the product.
+      bias: The bias b, broadcastable to the product.
       gain: The gain of the layer normalisation; None without.
       memory: The memory vectors m that enter, `[..., units]`.
     """
@@ -108,8 +108,8 @@ def dimension_backward(
       memory: The memory vectors m that entered.
       normalized: The residual of the layer normalisation; () without.
       gain: The gain of the layer normalisation; None without.
-      d_hidden: dL/dh', `[..., units]`.
-      d_memory: dL/dm' by all paths but h', `[..., units]`.
+      d_hidden: The gradient dL/dh', `[..., units]`.
+      d_memory: The gradient dL/dm' by all paths but h', `[..., units]`.
 
     Returns:
       The gradients of the product W H, of the sum that the bias is added to, and of the memory that

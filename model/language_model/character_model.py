@@ -41,9 +41,9 @@ class CharacterModel(keras.Model):
       vocabulary_size: The number of distinct characters.
       plan: The execution plan; weights and the state are float32 in any case.
       core: The recurrent core, a Keras layer.
-      embedding: E, `[vocabulary_size + 1, input_width]`; its last row starts at zero.
-      output_kernel: W, `[units, vocabulary_size]`.
-      output_bias: b, `[vocabulary_size]`.
+      embedding: The embedding E, `[vocabulary_size + 1, input_width]`; its last row starts at zero.
+      output_kernel: The output kernel W, `[units, vocabulary_size]`.
+      output_bias: The output bias b, `[vocabulary_size]`.
     """
 
     def __init__(

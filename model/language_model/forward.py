@@ -39,10 +39,10 @@ class OuterWeights(NamedTuple):
     """The weights around the core.
 
     Attributes:
-      embedding: E, `[vocabulary_size + 1, input_width]`; its last row stands for "no known
-        character".
-      output_kernel: W, `[units, vocabulary_size]`.
-      output_bias: b, `[vocabulary_size]`.
+      embedding: The embedding E, `[vocabulary_size + 1, input_width]`; its last row stands for "no
+        known character".
+      output_kernel: The output kernel W, `[units, vocabulary_size]`.
+      output_bias: The output bias b, `[vocabulary_size]`.
     """
 
     embedding: tf.Tensor

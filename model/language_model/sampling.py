@@ -36,11 +36,11 @@ class Generated(NamedTuple):
     Attributes:
       ids: The ids of the added characters, `[batch, longest]`, int32, `PADDING` after the end of
         each row.
-      log_probabilities: ln p of each character under the model itself (temperature 1, all
+      log_probabilities: The ln p of each character under the model itself (temperature 1, all
         characters), `[batch, longest]`, float32, 0 after the end.
       alternatives: The ids of the likeliest characters at each place, the likeliest first,
         `[batch, longest, k]`, int32; `PADDING` after the end.
-      alternative_log_probabilities: ln p of the alternatives, `[batch, longest, k]`, float32.
+      alternative_log_probabilities: The ln p of the alternatives, `[batch, longest, k]`, float32.
       lengths: The number of added characters, `[batch]`, int32.
       stopped: Whether the stop string ended the text, `[batch]`, boolean.
       state: The state after the last character.

@@ -52,7 +52,7 @@ class Metrics(NamedTuple):
     Attributes:
       nats_per_character: Mean of -ln p.
       bits_per_character: The same in bits.
-      perplexity: exp of the nats.
+      perplexity: Exponential of the nats.
       accuracy: Share of the characters that were the most likely ones.
       characters: Number of characters that count.
       unknown_characters: Number of characters that the model's vocabulary lacks, which do not

@@ -192,7 +192,7 @@ class Learner:
     def train(
         self, ids: tf.Tensor, state: CharacterState, step: tf.Tensor
     ) -> tuple[StepResult, CharacterState]:
-        """Takes one step on the next window of every stream.
+        """Performs one step on the next window of every stream.
 
         Args:
           ids: Character ids per replica, `[replica_batch, window]`, int32.

@@ -76,8 +76,8 @@ class Products:
         """Computes dL/dW as one tall product per kernel, over the rows of all hyperplanes.
 
         Args:
-          h_concat: H, `[all rows, batch, n]`.
-          d_product: dL/d(W H), `[all rows, batch, m]`.
+          h_concat: The concatenated hidden vectors H, `[all rows, batch, n]`.
+          d_product: The gradient dL/d(W H), `[all rows, batch, m]`.
         """
         kernels = []
         for rows in _rows_of_kernels(self._schedule, self._shape[0]):

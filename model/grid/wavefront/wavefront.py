@@ -244,9 +244,8 @@ def _per_side(function: Callable[..., Any], routes: Sequence[Route], *sides: Sid
 
 def _unzip(pairs: Sides) -> tuple[Sides, Sides]:
     """Returns sides of pairs as a pair of sides."""
-    first, second = (
-        Sides(*(tuple(pair[which] for pair in part) for part in pairs)) for which in (0, 1)
-    )
+    hidden, memory = (tuple(zip(*part, strict=True)) for part in pairs)
+    first, second = (Sides(*parts) for parts in zip(hidden, memory, strict=True))
     return first, second
 
 
