@@ -68,12 +68,14 @@ class RecurrentCore(Protocol):
       layers: The number of layers.
       input_width: The width of the embedded inputs that `core_inputs` takes.
       trainable_variables: The trainable variables, as Keras has them.
+      plan: The execution plan.
     """
 
     units: int
     layers: int
     input_width: int
     trainable_variables: list
+    plan: Any
 
     def build(self, input_shape: Any) -> None:
         """Creates the variables."""
