@@ -52,7 +52,9 @@ import numpy as np
 import tensorflow as tf
 from model import CharacterModel, ModelConfig
 from model.text.code_points import TextVocabulary
+from serving.generate_inputs import GENERATE_INPUTS
 from serving.graph.export import WARM_UP, export
+from serving.graph.input_specs import default_tensor
 
 vocabulary = TextVocabulary.of("bytes", b"abc")
 model = CharacterModel(ModelConfig(layers=2, units=8), vocabulary.size)
@@ -60,9 +62,9 @@ export(model, vocabulary, "versions/1")
 signatures = tf.saved_model.load("versions/1").signatures
 texts = tf.constant(["ab", "ccc", ""])
 entropy = signatures["entropy"](text=texts)["entropy"].numpy()
-asked = signatures["generate"](
-    prompt=texts, length=tf.constant([1]), alternatives=tf.constant([3])
-)
+defaults = {row.name: default_tensor(row) for row in GENERATE_INPUTS if row.name != "prompt"}
+changed = {"prompt": texts, "length": tf.constant([1]), "alternatives": tf.constant([3])}
+asked = signatures["generate"](**{**defaults, **changed})
 log_p = asked["alternative_log_probabilities"].numpy()[:, 0]
 assert entropy.shape == (3,) and log_p.shape == (3, 3)
 np.testing.assert_allclose(entropy, -(np.exp(log_p) * log_p).sum(axis=1) / np.log(2), atol=1e-5)
