@@ -51,7 +51,7 @@ bench: $(VENV)/.benchmarks ## Time training steps of this project and of PyTorch
 	$(BIN)/python -m benchmarks.suite $(ARGS)
 
 docs: $(VENV)/.docs ## Build the documentation into site/; warnings fail
-	$(BIN)/mkdocs build --quiet --strict $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS)
 
 clean: ## Remove all that was installed and all artifacts under ROOT
 	rm -rf $(VENV) $(FLINK) site "$(ROOT)"
