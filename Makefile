@@ -17,7 +17,7 @@ FLINK  := .flink
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-flink lint format tensorboard serve bench clean
+.PHONY: help run test test-flink lint format tensorboard serve bench docs clean
 
 help: ## List the targets and the variables
 	@echo "make TARGET [CORPUS=$(or $(CORPUS),stdlib)] [PRESET=$(PRESET)] [ROOT=$(ROOT)] [ARGS=\"--steps 100\"]"
@@ -50,8 +50,11 @@ serve: $(READY) ## Serve the model of CORPUS at ports 8500 (gRPC) and 8501 (REST
 bench: $(VENV)/.benchmarks ## Time training steps of this project and of PyTorch, JAX and Keras
 	$(BIN)/python -m benchmarks.suite $(ARGS)
 
+docs: $(VENV)/.docs ## Build the documentation into site/; warnings fail
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS)
+
 clean: ## Remove all that was installed and all artifacts under ROOT
-	rm -rf $(VENV) $(FLINK) "$(ROOT)"
+	rm -rf $(VENV) $(FLINK) site "$(ROOT)"
 
 $(READY): requirements.txt constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed; install Python 3.11 or set PYTHON=" >&2; exit 2; }
@@ -61,6 +64,10 @@ $(READY): requirements.txt constraints.txt
 
 $(VENV)/.benchmarks: benchmarks/requirements.txt $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+$(VENV)/.docs: docs/requirements.txt $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	@touch $@
 
 $(FLINK)/.installed: tests/pipeline/data/flink/requirements.txt tests/pipeline/data/flink/pom.xml $(READY)

@@ -1,14 +1,16 @@
-"""Every command of the README, as a reader would type it, on a small corpus and a short training.
+"""Every command of the README and of the pages of docs/, as a reader would type it.
 
-Blocks marked `bash` are run in order. Blocks marked `sh` need what a test machine lacks (Docker, a
-cluster, a download of 36 MB); their options are parsed by what they would start.
+Blocks marked `bash` and `python` are run in order, on a small corpus and with a short training. All
+pages share one checkout and one trained root. Blocks marked `sh` need what a test machine lacks
+(Docker, a cluster, a download of 36 MB) or take long; their options are parsed by what they would
+start.
 """
 
 import contextlib
+import importlib.metadata
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +19,19 @@ import urllib.request
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from checkouts import code_blocks, copy_project, project_files, run_python
 from conftest import PROJECT, words
 from servers import PATIENCE
 
-from benchmarks import data, endurance, train_step
+from benchmarks import (
+    data,
+    endurance,
+    execution_table,
+    learning_curves,
+    skewed_wavefront,
+    suite,
+    train_step,
+)
 from benchmarks import serving as serving_benchmark
 from experiments.__main__ import ALL
 from experiments.__main__ import commands as experiments_commands
@@ -30,7 +41,6 @@ from pipeline.settings import preset_names
 from pipeline.training.workers import this_worker
 from serving.__main__ import commands as serving_commands
 
-README = (PROJECT / "README.md").read_text()
 SHORT = (
     "--batch_size 16 --window 20 --steps 150 --warmup_steps 0 --units 16 --validate_every 150 "
     "--validation_characters 500"
@@ -38,7 +48,10 @@ SHORT = (
 BENCHMARKS = {
     "benchmarks.data": data.main,
     "benchmarks.endurance": endurance.main,
+    "benchmarks.execution_table": execution_table.main,
+    "benchmarks.learning_curves": learning_curves.main,
     "benchmarks.serving": serving_benchmark.main,
+    "benchmarks.skewed_wavefront": skewed_wavefront.main,
     "benchmarks.train_step": train_step.main,
 }
 SERVERS = {
@@ -47,51 +60,100 @@ SERVERS = {
 }
 
 
-def blocks(kind):
-    return re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL)
-
-
-def commands(block):
+def lines_of(block):
+    """Returns the commands of a block, each of which may be continued over several lines."""
     return [line for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def pages():
+    """Returns the texts of the README and of all pages, by path; the README comes first."""
+    paths = [path for path in project_files() if path.match("docs/**/*.md")]
+    written = [path for path in paths if path.parent.name != "experiments"]
+    names = ["README.md", *map(str, sorted(written))]
+    return {name: (PROJECT / name).read_text() for name in names}
+
+
+PAGES = pages()
+RUN = [name for name, text in PAGES.items() if code_blocks(text, "bash", "python")]
+PARSED = dict.fromkeys(
+    command
+    for text in PAGES.values()
+    for _, block in code_blocks(text, "sh")
+    for command in lines_of(block)
+)
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     """A copy of the tracked files, with this environment in place of the one make would install."""
-    folder = tmp_path_factory.mktemp("checkout")
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=PROJECT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in listed.stdout.split():
-        if (PROJECT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, folder / name)
-    (folder / ".venv").symlink_to(sys.prefix)
-    pins = [folder / name for name in ("requirements.txt", "constraints.txt")]
-    marker = folder / ".venv" / ".installed"
-    newest = max(path.stat().st_mtime for path in pins)
-    if not marker.exists() or marker.stat().st_mtime < newest:
+    if not os.path.exists(f"{sys.prefix}/.installed") or lacking_requirements():
         pytest.skip("the environment is not the one that make installs")
+    folder = copy_project(tmp_path_factory.mktemp("checkout"))
+    (folder / ".venv").symlink_to(sys.prefix)
+    for name in ("requirements.txt", "constraints.txt"):
+        os.utime(folder / name, (0, 0))  # installed already, whenever they were checked out
     (folder / "my-texts").mkdir()
     (folder / "my-texts" / "text.txt").write_text(words(8, 60_000))
     return folder
 
 
+def lacking_requirements():
+    """Returns the pins of requirements.txt that this environment does not fulfil."""
+    pins = re.findall(r"^([\w-]+)==(\S+)", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
+    installed = {d.name.lower(): d.version for d in importlib.metadata.distributions()}
+    return [name for name, version in pins if installed.get(name.lower()) != version]
+
+
+@pytest.fixture(scope="module")
+def trained(checkout):
+    """The checkout after `make run`, which trains and pushes the model `stdlib`."""
+    run("make run", checkout)
+    return checkout
+
+
 def environment(command):
+    """Returns the environment of a command: that of a reader who has activated `.venv`."""
     short = "--collect-only" if command.startswith("make test") else SHORT
     path = f"{sys.prefix}/bin:{os.environ['PATH']}"
     # The variables of a make that runs these tests would win over those of the commands.
     inherited = {name: value for name, value in os.environ.items() if "MAKE" not in name}
-    return {**inherited, "ARGS": short, "PATH": path}
+    return {**inherited, "ARGS": "" if command in SERVERS else short, "PATH": path}
 
 
 def shortened(command):
-    trains = re.match(r"python -m pipeline (run|trainer)\b", command)
+    """Returns a command with a short training in place of a long one."""
+    trains = re.match(r"python -m pipeline (run|trainer)\b(?!.*--help)", command)
     return f"{command} {SHORT}" if trains else command
 
 
+def run(command, folder):
+    """Runs a command in a shell; it must succeed."""
+    finished = subprocess.run(
+        shortened(command), cwd=folder, env=environment(command), shell=True,
+        executable="/bin/bash", capture_output=True, text=True, errors="replace",
+        timeout=2 * PATIENCE,
+    )  # fmt: skip
+    assert finished.returncode == 0, f"{command}\n{finished.stdout}{finished.stderr}"
+
+
+@contextlib.contextmanager
+def started(command, folder):
+    """Starts a server as a command does, waits until it answers, and kills it at the end."""
+    process = subprocess.Popen(
+        f"exec {command}", cwd=folder, env=environment(command), shell=True,
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(SERVERS[command], process)
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def wait_for(url, process):
+    """Waits until a server answers."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -102,38 +164,29 @@ def wait_for(url, process):
             time.sleep(0.2)
 
 
+@pytest.fixture(scope="module")
+def already_run():
+    """The commands that an earlier page has shown, which need not be run again."""
+    return set()
+
+
 @pytest.mark.timeout(3600)
-def test_every_command_of_the_readme_works(checkout):
-    servers = []
-    try:
-        for command in (command for block in blocks("bash") for command in commands(block)):
-            options = {"cwd": checkout, "env": environment(command), "shell": True}
-            if command in SERVERS:
-                serving = {**options["env"], "ARGS": ""}
-                process = subprocess.Popen(
-                    f"exec {command}", start_new_session=True, **{**options, "env": serving},
-                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                )  # fmt: skip
-                servers.append(process)
-                wait_for(SERVERS[command], process)
+@pytest.mark.parametrize("page", RUN)
+def test_every_command_of_a_page_works(trained, already_run, page):
+    with contextlib.ExitStack() as servers:
+        for language, block in code_blocks(PAGES[page], "bash", "python"):
+            if language == "python":
+                run_python("-c", block, folder=trained)
                 continue
-            finished = subprocess.run(
-                shortened(command), executable="/bin/bash", capture_output=True, text=True,
-                errors="replace", timeout=2 * PATIENCE, **options,
-            )  # fmt: skip
-            assert finished.returncode == 0, f"{command}\n{finished.stdout}{finished.stderr}"
-        for program in blocks("python"):
-            subprocess.run(
-                [sys.executable, "-c", program], cwd=checkout, check=True, timeout=PATIENCE
-            )
-    finally:
-        for process in servers:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            for command in lines_of(block):
+                if command in SERVERS:
+                    servers.enter_context(started(command, trained))
+                elif command not in already_run:
+                    run(command, trained)
+                    already_run.add(command)
 
 
-@pytest.mark.parametrize("command", [c for block in blocks("sh") for c in commands(block)])
+@pytest.mark.parametrize("command", PARSED)
 def test_the_other_commands_have_options_that_exist(command):
     arguments = shlex.split(command.split("#")[0])
     while "=" in arguments[0]:
@@ -142,7 +195,7 @@ def test_the_other_commands_have_options_that_exist(command):
         own, _, beam_options = " ".join(arguments[3:]).partition(" -- ")
         parse(pipeline_commands, shlex.split(own))
         unknown = PipelineOptions(shlex.split(beam_options)).get_all_options(drop_default=True)
-        assert not beam_options or unknown["runner"] in beam_options
+        assert set(unknown) >= set(re.findall(r"--(\w+)=", beam_options))
     elif arguments[:3] == ["python", "-m", "serving"]:
         parse(serving_commands, arguments[3:])
     elif arguments[:3] == ["python", "-m", "experiments"]:
@@ -151,11 +204,9 @@ def test_the_other_commands_have_options_that_exist(command):
     elif arguments[:2] == ["python", "-m"]:
         BENCHMARKS[arguments[2]].make_context(arguments[2], arguments[3:])
     elif arguments[0] == "make":
-        assert arguments[1] in ("run", "bench", "test-flink")
-        given = dict(argument.split("=", 1) for argument in arguments[2:])
-        assert given.get("PRESET", "demo") in preset_names()
-        if "ARGS" in given:
-            parse(pipeline_commands, ["run", *shlex.split(given["ARGS"])])
+        check_make(*arguments[1:])
+    elif arguments[:2] == ["git", "apply"]:
+        assert all((PROJECT / path).exists() for path in arguments[2:])
     elif arguments[:2] == ["docker", "run"]:
         assert "tensorflow/serving" in arguments
     else:
@@ -164,8 +215,23 @@ def test_the_other_commands_have_options_that_exist(command):
         assert ours and all((PROJECT / part).exists() for part in ours)
 
 
+def check_make(target, *assignments):
+    """Checks that a target and the options in its ARGS exist."""
+    rules = re.findall(r"^([a-z-]+):.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert target in rules
+    given = dict(assignment.split("=", 1) for assignment in assignments)
+    assert given.get("PRESET", "demo") in preset_names()
+    arguments = shlex.split(given.get("ARGS", ""))
+    if target == "run":
+        parse(pipeline_commands, ["run", *arguments])
+    elif target == "bench":
+        suite.main.make_context("suite", arguments)
+    else:
+        assert not arguments
+
+
 def this_worker_of(setting):
-    """What a setting of TF_CONFIG makes of a process."""
+    """Returns the worker that a setting of TF_CONFIG makes of a process."""
     name, value = setting.split("=", 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(name, value)
@@ -175,4 +241,7 @@ def this_worker_of(setting):
 def parse(group, arguments):
     """Parses the arguments of a group of commands, which fails where an option does not exist."""
     name, *options = arguments
+    if "--help" in options:
+        assert name in group.commands
+        return
     group.get_command(None, name).make_context(name, options)
