@@ -67,12 +67,14 @@ class RecurrentCore(Protocol):
       units: The width of each layer.
       layers: The number of layers.
       input_width: The width of the embedded inputs that `core_inputs` takes.
+      plan: The execution plan, an `execution.plan.Plan`.
       trainable_variables: The trainable variables, as Keras has them.
     """
 
     units: int
     layers: int
     input_width: int
+    plan: Any
     trainable_variables: list
 
     def build(self, input_shape: Any) -> None:
