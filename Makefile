@@ -32,9 +32,10 @@ test: $(READY) ## Run the tests
 test-flink: $(READY) $(FLINK)/.installed ## Run the data stages on a Flink cluster, and kill parts of it
 	$(BIN)/python -m pytest tests/pipeline/data/test_flink.py --flink "$(FLINK)" $(ARGS)
 
-lint: $(READY) ## Check style and format
+lint: $(READY) ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(READY) ## Fix style and format
 	$(BIN)/ruff check --fix .

@@ -47,8 +47,8 @@ def exported(layers: int, units: int, precision: str) -> Iterator[str]:
     """
     import tensorflow as tf
 
-    from model.language_model.config import ModelConfig
     from model.language_model.character_model import CharacterModel
+    from model.language_model.config import ModelConfig
     from model.text.code_points import TextVocabulary
     from serving.graph.export import export
 

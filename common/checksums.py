@@ -1,6 +1,8 @@
 """Checksums of files, written as `algorithm:hexadecimal digits`."""
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import blake3
 
@@ -10,7 +12,7 @@ ALGORITHM = "blake3"
 BLOCK = 1 << 20
 
 # Manifests of earlier versions have SHA-256, which takes three to ten times as long.
-_ALGORITHMS = {ALGORITHM: blake3.blake3, "sha256": hashlib.sha256}
+_ALGORITHMS: dict[str, Callable[[], Any]] = {ALGORITHM: blake3.blake3, "sha256": hashlib.sha256}
 
 
 class Hash:

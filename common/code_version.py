@@ -30,7 +30,7 @@ def _module_path(project: pathlib.Path, module: str) -> pathlib.Path | None:
 def imports_of(path: pathlib.Path) -> frozenset[str]:
     """Returns the modules of this project that a source file imports, wherever in it."""
     package = path.resolve().relative_to(PROJECT).parent.parts
-    modules = set()
+    modules: set[str] = set()
     for node in _blocks(_code(path)):
         if isinstance(node, ast.Import):
             modules.update(alias.name for alias in node.names)

@@ -65,7 +65,8 @@ def import_tensorflow() -> None:
 def _hidden(*modules: str) -> Iterator[None]:
     """Makes modules that are not imported yet impossible to find."""
     hidden = [module for module in modules if module not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))
+    for module in hidden:
+        sys.modules[module] = None  # type: ignore[assignment]  # as the import system has it
     try:
         yield
     finally:

@@ -41,12 +41,12 @@ def open_file(path: str, mode: str = "r") -> IO[Any]:
       path: Path of the file.
       mode: Mode, as for `open`. Default "r".
     """
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     if is_local(path):
-        return open(path, mode, **text)
+        return open(path, mode, encoding=encoding, newline=newline)
     raw = _RemoteFile(path, mode.replace("b", "") + "b")
     buffered = io.BufferedReader(raw) if raw.readable() else io.BufferedWriter(raw)
-    return io.TextIOWrapper(buffered, **text) if text else buffered
+    return io.TextIOWrapper(buffered, encoding, newline=newline) if encoding else buffered
 
 
 def exists(path: str) -> bool:

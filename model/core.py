@@ -67,6 +67,7 @@ class RecurrentCore(Protocol):
       units: The width of each layer.
       layers: The number of layers.
       input_width: The width of the embedded inputs that `core_inputs` takes.
+      plan: The execution plan, an `execution.plan.Plan`.
       trainable_variables: The trainable variables, as Keras has them.
       plan: The execution plan.
     """
@@ -74,6 +75,7 @@ class RecurrentCore(Protocol):
     units: int
     layers: int
     input_width: int
+    plan: Any
     trainable_variables: list
     plan: Any
 

@@ -72,7 +72,7 @@ def example_validator(context: "RunContext", new_corpus: str) -> None:
     from pipeline.stages import example_validator as stage
 
     inputs = orchestration.newest_inputs(graph.named(graph.EXAMPLE_VALIDATOR), context)
-    splits = stage.SPLITS
+    splits: tuple[str, ...] = stage.SPLITS
     if new_corpus:
         inputs["statistics"] = stage.statistics_of_corpus(
             context.store, new_corpus, inputs["schema"]

@@ -47,7 +47,7 @@ def context_of(
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def wrapper(root: str, preset: str = DEFAULT_PRESET, **given: Any) -> Any:
+        def in_context(root: str, preset: str = DEFAULT_PRESET, **given: Any) -> Any:
             from pipeline.reports.report import report
             from pipeline.stages.context import RunContext
             from pipeline.store.artifacts import Store
@@ -71,6 +71,7 @@ def context_of(
             with context.store.writing():
                 return command(context, **extra)
 
+        wrapper: Command = in_context
         for option in reversed(options):
             wrapper = _add(option, wrapper)
         if any(option not in _OTHERS and option != "beam_options" for option in options):

@@ -45,7 +45,7 @@ class RunConfig:
     prompt: str = ""
     sample_characters: int = 500
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.eval_streams < 1:
             raise InputError(f"eval_streams is {self.eval_streams}; it must be at least 1")
         if self.sample_characters < 0:
@@ -83,7 +83,7 @@ class DataConfig:
         """Whether the text is normalised or converted at all."""
         return self.normalize or self.lowercase
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.train_fraction < 1:
             raise InputError(f"train_fraction is {self.train_fraction}; it must be between 0 and 1")
         if self.shards < 0:
@@ -159,7 +159,7 @@ class TrainingConfig:
     sample_length: int = 200
     profile_steps: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("batch_size", "window", "epochs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -195,7 +195,7 @@ class ServingConfig:
         attributes = dataclasses.asdict(self)
         return {name: value for name, value in attributes.items() if value is not None}
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, value in self.batching.items():
             least = 0 if name == "batch_timeout_micros" else 1
             if value < least:

@@ -135,7 +135,7 @@ def serve(
 
 def _from_flags(options_class: type, flags: dict[str, Any], **others: Any) -> Any:
     """Returns a NamedTuple of the flags that are its fields, and of other fields."""
-    fields = {name: flags[name] for name in options_class._fields if name in flags}
+    fields = {name: flags[name] for name in options_class.__annotations__ if name in flags}
     return options_class(**fields, **others)
 
 

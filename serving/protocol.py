@@ -1,7 +1,7 @@
 """Requests for this project's signatures in TensorFlow Serving's protocol, and their answers."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tensorflow_serving.apis import predict_pb2
@@ -141,7 +141,7 @@ def generate_request(
     return predict_request(model_name, "generate", inputs, version)
 
 
-def _one_row(row: GenerateInput, value: str | bytes | float) -> np.ndarray:
+def _one_row(row: GenerateInput, value: Any) -> np.ndarray:
     """Returns the value of an input as an array `[1]`."""
     return to_bytes_array([value]) if row.dtype == "string" else np.array([value], row.dtype)
 

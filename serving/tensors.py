@@ -24,7 +24,10 @@ _FIELDS = {
     types_pb2.DT_STRING: "string_val",
 }
 _DTYPES = {tf.as_dtype(dtype).as_numpy_dtype: dtype for dtype in _FIELDS}
-_FIXED_WIDTH = {types_pb2.DT_FLOAT: np.dtype("<f4"), types_pb2.DT_DOUBLE: np.dtype("<f8")}
+_FIXED_WIDTH: dict[int, np.dtype] = {
+    types_pb2.DT_FLOAT: np.dtype("<f4"),
+    types_pb2.DT_DOUBLE: np.dtype("<f8"),
+}
 _LENGTH_DELIMITED = 2
 
 

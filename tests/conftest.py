@@ -24,6 +24,8 @@ from pipeline.stages import example_gen, schema_gen, statistics_gen
 from pipeline.store.artifacts import Store
 from serving.graph.export import export
 
+pytest_plugins = ("seeds",)
+
 PROJECT = servers.PROJECT
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WORDS = ("the", "grid", "lstm", "reads", "one", "letter", "after", "another", "and", "writes")

@@ -31,6 +31,9 @@ from .packed_kernels import (
 
 TIME, DEPTH = 0, 1
 
+BlockOutput = tuple[tf.Tensor, tf.Tensor | None, tuple[tf.Tensor, ...]]
+"""The hidden and memory vectors along depth, and what leaves the block for the next step."""
+
 
 class PackedWeights(NamedTuple):
     """The kernels of a net, by the vectors that they are applied to.
@@ -159,7 +162,7 @@ def grid_decode_step(
         }
         old_memories = split_layers(state.memory)
 
-        def block(layer: Any, below: dict[int, tf.Tensor], memory: tf.Tensor) -> tuple:
+        def block(layer: Any, below: dict[int, tf.Tensor], memory: tf.Tensor) -> BlockOutput:
             sums = {i: products[layer] for i, products in recurrent.items()}
             _add(sums, below)
             hiddens: list[Any] = [None, None]
@@ -182,7 +185,7 @@ def grid_decode_step(
         layers = state.hidden.shape[0]
         first = block(0, old[DEPTH].of_entering(inputs.hidden, packed.table), inputs.memory)
 
-        def block_above(layer: Any, hidden: tf.Tensor, memory: tf.Tensor) -> tuple:
+        def block_above(layer: Any, hidden: tf.Tensor, memory: tf.Tensor) -> BlockOutput:
             return block(layer, old[DEPTH].of_layer(layer, hidden), memory)
 
         stack = _loop_layers if loops else _unroll_layers
@@ -254,6 +257,7 @@ def pack_stacked(
       precision: The precision of the products.
       entering: All hidden vectors that can enter the bottom; see `pack_grid`.
     """
+    assert weights.kernel is not None
     (kernel,), scales = _quantize_all([weights.kernel], precision)
     below, own = tf.split(kernel, 2, axis=1)
     first = {TIME: weights.kernel[0, : below.shape[1]]}
@@ -281,7 +285,7 @@ def stacked_decode_step(packed: PackedWeights, weights: StackedWeights) -> Decod
         recurrent = tf.unstack(own.of_all(state.hidden)[TIME])
         old_memories = tf.unstack(state.memory)
 
-        def block(layer: int, products: dict[int, tf.Tensor]) -> tuple:
+        def block(layer: int, products: dict[int, tf.Tensor]) -> BlockOutput:
             product = recurrent[layer] + products[TIME]
             if scales:
                 product *= scales[TIME][layer]
@@ -289,7 +293,7 @@ def stacked_decode_step(packed: PackedWeights, weights: StackedWeights) -> Decod
             leaving = output.hidden, output.memory, output.activations[None]
             return output.hidden, None, leaving
 
-        def block_above(layer: int, hidden: tf.Tensor, _: None) -> tuple:
+        def block_above(layer: int, hidden: tf.Tensor, _: None) -> BlockOutput:
             return block(layer, below.of_layer(layer, hidden))
 
         first = block(0, below.of_entering(inputs.hidden, packed.table))

@@ -1,12 +1,14 @@
 """Shards of a batch that run side by side: nothing connects them but the weights."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
 
-class BatchShards(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class BatchShards:
     """Splits a batch into shards of nearly equal size.
 
     Attributes:

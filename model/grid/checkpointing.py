@@ -5,9 +5,10 @@ dimension of a grid. The forward pass stores only the states at the boundaries b
 backward pass runs each segment again (rematerialisation).
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -134,7 +135,8 @@ def checkpointed(
     return tf.nest.pack_sequence_as((boundary, sides), flat)
 
 
-class Segments(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Segments:
     """The segments of a sequence, the last of which may be shorter.
 
     Attributes:

@@ -47,6 +47,7 @@ def inspect(
     batch, longest = tf.shape(ids)[0], tf.shape(ids)[1]
     decode = model.decode_step()
     _, first = decode(model.initial_state(batch), gates=True)
+    assert first.gates is not None
     dimensions = first.gates.shape[1]
     layers, units = model.config.layers, model.config.units
 

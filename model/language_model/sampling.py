@@ -222,9 +222,9 @@ def generate(
         state = choose_rows(active, new, state)
         added += tf.cast(active, tf.int32)
         step += 1
-        arrays = [one.write(step, part) for one, part in zip(arrays, (drawn, logits), strict=True)]
+        written = [one.write(step, part) for one, part in zip(arrays, (drawn, logits), strict=True)]
         active &= (step < length) & ~has_stopped(state)
-        return step, active, added, state, *arrays
+        return step, active, added, state, *written
 
     # Arrays to which nothing was written cannot be read; the first entry is dropped again.
     first = (tf.zeros([batch], tf.int32), tf.zeros([batch, model.vocabulary_size]))
@@ -238,9 +238,15 @@ def generate(
         (0, length > 0, tf.zeros_like(length), state, *arrays),
     )
     ids, logits = (one.gather(tf.range(steps + 1))[1:] for one in arrays)
-    reported = _report(ids, logits, added, alternatives)
+    ids, scores, likeliest, likeliest_scores = _report(ids, logits, added, alternatives)
     return Generated(
-        *reported, lengths=added, stopped=has_stopped(state) & (added > 0), state=state
+        ids=ids,
+        log_probabilities=scores,
+        alternatives=likeliest,
+        alternative_log_probabilities=likeliest_scores,
+        lengths=added,
+        stopped=has_stopped(state) & (added > 0),
+        state=state,
     )
 
 

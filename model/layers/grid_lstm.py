@@ -90,6 +90,7 @@ class GridLSTM(SequenceLayer, GridLayer):
         weights: list[DimensionWeights] | None = None,
     ) -> tuple[tf.Tensor, State]:
         """Runs the grid over a time-major sequence; see `core.RecurrentCore.over_time`."""
+        assert inputs.memory is not None
         sides = Sides(
             hidden=(tf.cast(state.hidden, self.compute_dtype), inputs.hidden),
             memory=(tf.cast(state.memory, inputs.memory.dtype), inputs.memory),

@@ -48,6 +48,7 @@ class GridLSTMCell(GridLayer):
         seed = self._next_seed(training)
         entering = self.core_inputs(self._drop_inputs(inputs, seed, shared_axes=()))
         hidden, memory = (tf.transpose(tf.convert_to_tensor(state), [1, 0, 2]) for state in states)
+        assert entering.memory is not None
         sides = Sides(
             hidden=(tf.cast(hidden, self.compute_dtype), entering.hidden[None]),
             memory=(tf.cast(memory, self.variable_dtype), entering.memory[None]),

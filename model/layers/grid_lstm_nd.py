@@ -72,10 +72,10 @@ class GridLSTMND(GridLayer):
         batch, *across, _ = shape_of(inputs)
         count = len(across)
         batch_inside = [*range(1, count + 1), 0, count + 1]
-        bottom = [tf.transpose(part, batch_inside) for part in self.core_inputs(inputs)]
+        hidden, memory = (tf.transpose(part, batch_inside) for part in self.core_inputs(inputs))
         extents = (*across, self.layers)
         sides = [self.zeros(i, [*extents[:i], *extents[i + 1 :], batch]) for i in range(count)]
-        sides.append(bottom)
+        sides.append((hidden, memory))
         leaving = self.run(Sides(*zip(*sides, strict=True)), extents, training, seed)
         outputs = tf.transpose(leaving.hidden[-1], [count, *range(count), count + 1])
         return tf.reverse(outputs, self._backward) if self._backward else outputs

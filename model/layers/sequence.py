@@ -120,8 +120,9 @@ class SequenceLayer(SeededLayer):
         outputs, final = self.over_time(time_major, state, training, seed, keep)
         if keep is not None:
             outputs = _repeat_where_masked(outputs, keep)
-        final = [tf.transpose(part, [1, 0, 2]) for part in final]
+        final = State(*(tf.transpose(part, [1, 0, 2]) for part in final))
         if self.stateful:
+            assert self.states is not None
             for variable, value in zip(self.states, final, strict=True):
                 variable.assign(tf.cast(value, variable.dtype))
         returned = tf.transpose(outputs, [1, 0, 2]) if self.return_sequences else outputs[-1]

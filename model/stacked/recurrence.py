@@ -143,13 +143,21 @@ def _lstm_layer(
     """Computes one layer over `[steps, batch, units]`: its outputs, final hidden and memory."""
 
     @tf.custom_gradient
-    def differentiable(inputs, initial_hidden, initial_memory, kernel, bias):
+    def differentiable(
+        inputs: tf.Tensor,
+        initial_hidden: tf.Tensor,
+        initial_memory: tf.Tensor,
+        kernel: tf.Tensor,
+        bias: tf.Tensor,
+    ) -> Any:
         layer = _Layer(inputs, kernel, compilation, keep)
         outputs, hidden, memory, residuals = layer.forward(
             inputs, initial_hidden, initial_memory, bias
         )
 
-        def gradient(d_outputs, d_hidden, d_memory):
+        def gradient(
+            d_outputs: tf.Tensor, d_hidden: tf.Tensor, d_memory: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
             if residuals.old_hidden is None:
                 old_hidden = tf.concat([initial_hidden[None], outputs[:-1]], axis=0)
             else:
@@ -206,14 +214,16 @@ class _Layer:
         kernel, transpose = self._recurrent_kernel[0]
         prefetch = Prefetch(lambda at: projected[at], self._compilation)
 
-        def step(at, hidden, memory, fetched, arrays):
+        def step(
+            at: tf.Tensor, hidden: tf.Tensor, memory: tf.Tensor, fetched: Any, arrays: list
+        ) -> tuple:
             recurrent = tf.matmul(hidden, kernel, transpose_b=transpose)
             new = self._gates(prefetch.current(at, fetched), recurrent, bias, memory)
             entries = [new.hidden, memory, new.activations]
             state = new.hidden, new.memory
             if self._keep is not None:
                 entries.append(hidden)
-                state = self._hold(at, state, (hidden, memory))
+                state = _hold(self._keep[at], state, (hidden, memory))
             arrays = [array.write(at, one) for array, one in zip(arrays, entries, strict=True)]
             fetched = prefetch.next(tf.minimum(at + 1, self._steps - 1))
             return at + 1, *state, fetched, arrays
@@ -242,17 +252,23 @@ class _Layer:
         """Computes the gradients of inputs, initial hidden and memory, kernel and bias."""
         kernel, transpose = self._recurrent_kernel[1]
 
-        def read(at):
+        def read(at: tf.Tensor) -> tuple[tf.Tensor, ...]:
             return residuals.activations.read(at), residuals.memory.read(at), d_outputs[at]
 
         prefetch = Prefetch(read, self._compilation)
 
-        def step(count, d_hidden, d_memory, fetched, array):
+        def step(
+            count: tf.Tensor,
+            d_hidden: tf.Tensor,
+            d_memory: tf.Tensor,
+            fetched: Any,
+            array: tf.TensorArray,
+        ) -> tuple:
             at = self._steps - 1 - count
             activations, memory, d_output = prefetch.current(at, fetched)
             d_held = None
             if self._keep is not None:
-                (d_hidden, d_memory), d_held = self._hold_gradient(at, (d_hidden, d_memory))
+                (d_hidden, d_memory), d_held = _hold_gradient(self._keep[at], (d_hidden, d_memory))
             d_gates, d_memory = self._gates_backward(
                 activations, memory, d_hidden + d_output, d_memory
             )
@@ -278,18 +294,6 @@ class _Layer:
             sum_rows(flat, self._kernel_dtype, self._compilation.jits_step),
         )
 
-    def _hold(self, at: tf.Tensor, new: tuple, old: tuple) -> tuple:
-        """Returns the old state where the mask of a step is False."""
-        keep = self._keep[at][:, None]
-        return tuple(tf.where(keep, a, b) for a, b in zip(new, old, strict=True))
-
-    def _hold_gradient(self, at: tf.Tensor, d_state: tuple) -> tuple[tuple, tuple]:
-        """Splits the gradient of a state into those of the new and of the old state."""
-        keep = self._keep[at][:, None]
-        d_new = tuple(tf.where(keep, one, tf.zeros_like(one)) for one in d_state)
-        d_old = tuple(tf.where(keep, tf.zeros_like(one), one) for one in d_state)
-        return d_new, d_old
-
     def _array(self, width: int, dtype: tf.DType | None = None) -> tf.TensorArray:
         batch = self._batch if isinstance(self._batch, int) else None
         return tf.TensorArray(
@@ -310,6 +314,18 @@ class _Layer:
     def _tall_product(self, rows: tf.Tensor, kernel: tf.Tensor, transpose: bool) -> tf.Tensor:
         flat = tf.matmul(tf.reshape(rows, [-1, rows.shape[-1]]), kernel, transpose_b=transpose)
         return tf.reshape(flat, [self._steps, self._batch, flat.shape[-1]])
+
+
+def _hold(keep: tf.Tensor, new: tuple, old: tuple) -> tuple:
+    """Returns the old state where the mask `[batch]` of a step is False."""
+    return tuple(tf.where(keep[:, None], a, b) for a, b in zip(new, old, strict=True))
+
+
+def _hold_gradient(keep: tf.Tensor, d_state: tuple) -> tuple[tuple, tuple]:
+    """Splits the gradient of a state into those of the new and of the old state."""
+    d_new = tuple(tf.where(keep[:, None], one, tf.zeros_like(one)) for one in d_state)
+    d_old = tuple(tf.where(keep[:, None], tf.zeros_like(one), one) for one in d_state)
+    return d_new, d_old
 
 
 def _gates(

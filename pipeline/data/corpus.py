@@ -333,7 +333,7 @@ def _zip_members(packed: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 _OPENERS: dict[str, Callable[[IO[bytes]], Iterator[IO[bytes]]]] = {
-    ".gz": lambda packed: iter([gzip.GzipFile(fileobj=packed)]),
+    ".gz": lambda packed: iter([gzip.GzipFile(fileobj=packed)]),  # type: ignore[list-item]
     ".bz2": lambda packed: iter([bz2.BZ2File(packed)]),
     ".xz": lambda packed: iter([lzma.LZMAFile(packed)]),  # noqa: SIM115  its reader closes it
     ".zip": _zip_members,

@@ -220,7 +220,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_compiled
-def _scan(codes, occurrences, breaks):
+def _scan(codes: np.ndarray, occurrences: np.ndarray, breaks: np.ndarray) -> int:
     """Adds pairs of neighbours to `[256, 256]` occurrences, and finds the line feeds.
 
     Their positions are written to `breaks`; returns their number.

@@ -4,6 +4,7 @@ It is computed in nominal positions, without reading a byte, so that a terabyte 
 as a megabyte. The reader of a segment moves both its ends to where a code point begins.
 """
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
@@ -68,7 +69,8 @@ class Segment(NamedTuple):
                 offset += cut
 
 
-class ShardPlan(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ShardPlan:
     """The plan of one shard.
 
     Attributes:
@@ -107,9 +109,10 @@ def split(
     segments = [whole(source) for source in sources]
     if by == "position":
         total = sum(source.size for source in sources)
-        return tuple(_cut(segments, [0, int(total * train_fraction), total]))
+        train, evaluation = _cut(segments, [0, int(total * train_fraction), total])
+        return train, evaluation
     if by == "hash":
-        train, evaluation = [], []
+        train, evaluation = list[Segment](), list[Segment]()
         for segment in segments:
             trained = _unit_hash(segment.source) < train_fraction
             (train if trained else evaluation).append(segment)
@@ -147,7 +150,8 @@ def mix(
         end earlier begin again.
     """
     turns = [list(_turns(segments)) for segments in corpora]
-    taken, position, mixed = [0] * len(corpora), [0] * len(corpora), []
+    taken, position = [0] * len(corpora), [0] * len(corpora)
+    mixed: list[Segment] = []
     exhausted: set[int] = set()
     while True:
         chosen = min(range(len(corpora)), key=lambda n: (taken[n] / weights[n], n))

@@ -245,7 +245,10 @@ def _shard(entry: dict[str, Any]) -> Shard:
     # JSON has no tuples, and earlier versions named the algorithm in the key.
     if "sha256" in entry:
         entry["checksum"] = f"sha256:{entry.pop('sha256')}"
-    return Shard(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()
+    }
+    return Shard(**fields)
 
 
 def damaged(path: str, what: str = "") -> InputError:

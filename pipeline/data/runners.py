@@ -5,7 +5,7 @@ import copy
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.metrics.execution import MetricsEnvironment
@@ -117,7 +117,7 @@ def run(pipeline: beam.Pipeline, stage: str, doing: str, unit: str, total: int) 
     """
     with progress_bar(doing, unit) as progress:
 
-        def show(counters: Mapping[str, int]) -> None:
+        def show(counters: dict[str, int]) -> None:
             done = counters.pop(unit, 0)
             note = ", ".join(f"{number:,} {name}" for name, number in sorted(counters.items()))
             progress(done, total, note.replace("_", " "))
@@ -170,7 +170,7 @@ def _of_process(stage: str) -> dict[str, int]:
 
 def _of_result(result: PipelineResult, stage: str) -> dict[str, int]:
     """Returns the counters that workers elsewhere have reported."""
-    found = {}
+    found: dict[str, int] = {}
     for counter in result.metrics().query(MetricsFilter().with_namespace(stage))["counters"]:
         name = counter.key.metric.name
         found[name] = found.get(name, 0) + (counter.committed or counter.attempted or 0)

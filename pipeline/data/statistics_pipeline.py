@@ -80,7 +80,8 @@ class JoinCounts(beam.CombineFn):
 
     def merge_accumulators(self, accumulators: Iterable[Accumulator]) -> Accumulator:
         """Concatenates the shards of several accumulators."""
-        tallies, edges = [], []
+        tallies: list[Tallies] = []
+        edges: list[tuple[int, Edges]] = []
         for more_tallies, more_edges in accumulators:
             tallies = self._few(tallies + more_tallies)
             edges += more_edges
@@ -157,11 +158,12 @@ def _add_line_lengths(feature: statistics_pb2.FeatureNameStatistics, counts: Cou
     """Adds statistics of the lengths of all lines, the last one included."""
     feature.type = statistics_pb2.FeatureNameStatistics.INT
     feature.path.step.append("line_length")
-    edges = counts.edges
-    ends = [edges.head] if counts.total else []
-    if edges.broken and edges.tail:
-        ends.append(edges.tail)
-    lengths, occurrences = Tally.sum([counts.tallies.lines, Tally.of(np.array(ends, np.int64))])
+    first_and_last = [counts.edges.head] if counts.total else []
+    if counts.edges.broken and counts.edges.tail:
+        first_and_last.append(counts.edges.tail)
+    lengths, occurrences = Tally.sum(
+        [counts.tallies.lines, Tally.of(np.array(first_and_last, np.int64))]
+    )
     stats = feature.num_stats
     number = int(occurrences.sum())
     stats.common_stats.num_non_missing = stats.common_stats.tot_num_values = number
@@ -180,5 +182,5 @@ def _add_line_lengths(feature: statistics_pb2.FeatureNameStatistics, counts: Cou
         quantiles.buckets.add(low_value=low, high_value=high, sample_count=number / QUANTILES)
     heights, edges = np.histogram(lengths, bins=HISTOGRAM_BUCKETS, weights=occurrences)
     histogram = stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
-    for height, low, high in zip(heights, edges[:-1], edges[1:], strict=True):
+    for height, (low, high) in zip(heights, itertools.pairwise(edges), strict=True):
         histogram.buckets.add(low_value=low, high_value=high, sample_count=height)

@@ -35,14 +35,16 @@ class TransformShard(beam.DoFn):
 
     def setup(self) -> None:
         """Loads the graph and the indexes, once per worker."""
-        self._transform = text_transform.load(self._directory)
+        transform = text_transform.load(self._directory)
+        assert transform is not None
+        self._transform = transform
         self._indexes = {split: read_index(self._examples, split) for split in SPLITS}
 
     def process(self, shard: tuple[str, int]) -> Iterator[tuple[str, Shard]]:
         """Yields the name of the split and the entry of the shard in its index."""
         split, number = shard
         index = self._indexes[split]
-        end = None
+        end: tuple[str, int] | None = None
 
         def transformed() -> Iterator[Record]:
             nonlocal end

@@ -9,10 +9,12 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from common.files import write_text
 from common.progress import progress_bar
+from model.config import Precision
 from model.errors import InputError
 from pipeline.data import statistics as split_statistics
 from pipeline.stages.context import RunContext
@@ -96,7 +98,11 @@ def _cache_key(
     baseline: Pushed | None,
     streams: int,
 ) -> CacheKey:
-    inputs = {"model": model, "examples": examples, "statistics": statistics}
+    inputs: dict[str, Fingerprinted | str] = {
+        "model": model,
+        "examples": examples,
+        "statistics": statistics,
+    }
     if baseline:
         inputs["baseline"] = baseline.fingerprint
     return CacheKey.of(NAME, __name__, inputs, {"streams": streams})
@@ -134,7 +140,10 @@ def run(
             for precision, path in saved_models(model).items()
         }
         metrics = measured.pop("float32")
-        against = evaluate(baseline.path, examples.path, streams) if baseline else None
+        against, compared = None, None
+        if baseline:
+            against = evaluate(baseline.path, examples.path, streams)
+            compared = {"version": baseline.version, **against._asdict()}
         entropy = split_statistics.read(statistics.path, "eval").entropies[0]
         objection = objections(metrics, against, entropy, baseline)
         quantized = _losses(measured, metrics)
@@ -143,7 +152,7 @@ def run(
             "entropy_order_0_bits": entropy,
             "streams": streams,
             "quantized": quantized,
-            "baseline": against and {"version": baseline.version, **against._asdict()},
+            "baseline": compared,
         }
         write_text(os.path.join(directory, METRICS), json.dumps(content, indent=1) + "\n")
         blessing.write(directory, objection)
@@ -165,7 +174,9 @@ def run(
     return store.produce(_cache_key(model, examples, statistics, baseline, streams), write)
 
 
-def _losses(quantized: dict[str, Metrics], metrics: Metrics) -> dict[str, dict[str, float]]:
+def _losses(
+    quantized: Mapping[Precision, Metrics], metrics: Metrics
+) -> dict[str, dict[str, float]]:
     """Returns the metrics of quantized models, and the bits per character that each loses."""
     full = metrics.bits_per_character
     return {
@@ -191,7 +202,7 @@ def objections(
             f"{bits:.4f} bits per character are no better than the {entropy:.4f} of the "
             "characters' frequencies alone; train longer"
         )
-    if against and against.unknown_characters <= metrics.unknown_characters:
+    if baseline and against and against.unknown_characters <= metrics.unknown_characters:
         if bits > against.bits_per_character:
             return (
                 f"{bits:.4f} bits per character are worse than the "

@@ -192,7 +192,8 @@ def run(
         expected = schema_gen.read_schema(schema.path)
         vocabulary = schema_gen.read_vocabulary(schema.path)
         baseline = split_statistics.read(store.ancestor(schema, "statistics").path, "train")
-        lines, errors, warnings = [], 0, 0
+        lines: list[str] = []
+        errors, warnings = 0, 0
         for split in splits:
             observed = split_statistics.read(statistics.path, split)._replace(unit=vocabulary.unit)
             anomalies = compare(observed, baseline, expected)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 from common import files
 from common.files import reason, write_text
+from model.config import Precision
 from model.errors import InputError
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing, lineage, manifest
@@ -149,7 +150,8 @@ def run(
             ) from error
         newest = numbers["float32"]
         path = os.path.join(base_path, str(newest))
-        pushed = Properties(version=newest, path=path, versions=numbers)
+        versions = {str(precision): number for precision, number in numbers.items()}
+        pushed = Properties(version=newest, path=path, versions=versions)
         text = json.dumps(dataclasses.asdict(pushed))
         write_text(os.path.join(directory, "pushed.json"), text + "\n")
         others = "".join(f", {name} {n}" for name, n in numbers.items() if n != newest)
@@ -169,7 +171,7 @@ def _first_version(
     return max(list_versions(base_path), default=0) + 1
 
 
-def _config(base_path: str, numbers: Mapping[str, int]) -> str:
+def _config(base_path: str, numbers: Mapping[Precision, int]) -> str:
     """Returns a ModelServerConfig of the versions as text."""
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2

@@ -110,8 +110,13 @@ class Manifest:
 class Described(Protocol):
     """An artifact as far as its properties are concerned."""
 
-    path: str
-    manifest: Manifest
+    @property
+    def path(self) -> str:
+        """The directory of the artifact."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The content of its `manifest.json`."""
 
 
 @dataclasses.dataclass(frozen=True)

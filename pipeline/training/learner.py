@@ -153,10 +153,12 @@ class Learner:
         self._shards = BatchShards.create(self.replica_batch, count)
         if jits_step:
             compilation = compilation._replace(batch_shards=1)
-        self._forward_backward = tf.function(
+        self._forward_backward = tf.function(  # type: ignore[method-assign]
             self._forward_backward, autograph=False, jit_compile=jits_step
         )
-        self._forward = tf.function(self._forward, autograph=False, jit_compile=jits_step)
+        self._forward = tf.function(  # type: ignore[method-assign]
+            self._forward, autograph=False, jit_compile=jits_step
+        )
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
             net_plan = self.plan._replace(compilation=compilation)

@@ -1,7 +1,6 @@
 """One training, from its last checkpoint or from the beginning to the export."""
 
 import contextlib
-import dataclasses
 import math
 import os
 import time
@@ -124,8 +123,9 @@ class TrainingRun:
         )
         vocabulary = self._vocabulary
         if self._transform is not None:
-            fields = dataclasses.astuple(vocabulary)
-            vocabulary = NormalizedTextVocabulary(*fields, self._transform)
+            vocabulary = NormalizedTextVocabulary(
+                vocabulary.unit, vocabulary.code_points, self._transform
+            )
         for precision, name in SAVED_MODELS.items():
             path = os.path.join(self._directory, name)
             if files.exists(path):

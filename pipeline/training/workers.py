@@ -5,10 +5,10 @@ TensorFlow's own variable, `TF_CONFIG`, describes the cluster. For the second of
     {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 1}}
 """
 
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from common import files
 from model.errors import InputError
@@ -17,7 +17,8 @@ GPUS = "/proc/driver/nvidia/gpus/*"
 """A directory per GPU, as NVIDIA's driver has them on Linux."""
 
 
-class Worker(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Worker:
     """One of the processes that train a model together.
 
     Attributes:

@@ -85,7 +85,7 @@ class Address(NamedTuple):
     credentials: grpc.ChannelCredentials | None = None
     version: int | str | None = None
 
-    def open_channel(self, library: ModuleType) -> grpc.Channel | grpc.aio.Channel:
+    def open_channel(self, library: ModuleType) -> Any:
         """Opens a channel to the server.
 
         Args:
@@ -145,7 +145,7 @@ class Client:
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._channel.close()
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
@@ -277,7 +277,7 @@ class AsyncClient:
     async def __aenter__(self) -> "AsyncClient":
         return self
 
-    async def __aexit__(self, *_) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._channel.close()
 
     async def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2
@@ -48,14 +48,13 @@ class Batching(NamedTuple):
             return cls()
         return cls(timeout_micros=500, chunk_length=8)
 
-    def run_merged(
-        self, name: str, function: Callable[..., list[tf.Tensor]], *tensors: tf.Tensor
-    ) -> list[tf.Tensor]:
+    def run_merged(self, name: str, function: Callable[..., Any], *tensors: tf.Tensor) -> Any:
         """Runs a function on the rows of all requests that arrive at the same time.
 
         Args:
           name: Name of the queue; each function needs one of its own.
-          function: Function of tensors whose first dimension is the batch, to a list of such.
+          function: Function of tensors whose first dimension is the batch, to a list or tuple of
+            such, or to one.
           *tensors: Tensors of this request, one per parameter of the function.
 
         Returns:

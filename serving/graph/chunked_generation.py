@@ -56,7 +56,14 @@ class ChunkedGeneration:
         k = tf.reduce_max(tf.concat([counts, [0]], axis=0))
         size = text_state.state_size(self._model)
 
-        def add_chunk(number, left, characters, stopped, state, columns):
+        def add_chunk(
+            number: tf.Tensor,
+            left: tf.Tensor,
+            characters: tf.Tensor,
+            stopped: tf.Tensor,
+            state: tf.Tensor,
+            columns: list[tf.TensorArray],
+        ) -> tuple:
             del stopped
             inputs = [
                 tf.minimum(left, chunk_length),
@@ -125,12 +132,12 @@ class ChunkedGeneration:
         """
         width = text_state.state_size(self._model)
 
-        def read(prompt, state):
+        def read(prompt: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
             before = text_state.unpack(state, self._model)
             after = sampling.read(self._model, self._vocabulary.encode(prompt), before)
             return text_state.pack(after, self._fingerprint)
 
-        def read_merged():
+        def read_merged() -> tf.Tensor:
             return tf.ensure_shape(
                 self._batching.run_merged("read", read, prompt, state), [None, width]
             )

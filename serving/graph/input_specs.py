@@ -75,5 +75,5 @@ def function_of_inputs(
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters.append(inspect.Parameter(row.name, kind, default=default))
     call.__name__ = name
-    call.__signature__ = inspect.Signature(parameters)
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # of any function
     return tf.function(call, autograph=False, input_signature=[tensor_spec(row) for row in inputs])

@@ -122,7 +122,7 @@ class ServedModel(tf.Module):
             if not row.in_default_signature and row.name in DEFAULTS
         }
 
-        def serving_default(values):
+        def serving_default(values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             outputs = self.generate(**values, **fixed)
             return {name: outputs[name] for name in ("text", "log_probabilities", "state")}
 
@@ -132,7 +132,9 @@ class ServedModel(tf.Module):
         all_indices = tf.constant([-1])
 
         @tf.function(autograph=False, input_signature=INSPECT_INPUTS)
-        def inspect(text, layer=all_indices, unit=all_indices):
+        def inspect(
+            text: tf.Tensor, layer: tf.Tensor = all_indices, unit: tf.Tensor = all_indices
+        ) -> dict[str, tf.Tensor]:
             return self.inspect(text, layer, unit)
 
         return inspect

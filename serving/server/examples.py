@@ -62,7 +62,7 @@ def _add_classes(
     scores: Sequence[float] | None,
 ) -> None:
     """Adds the classes of one example, of which labels or scores may be None."""
-    for index in range(len(labels if labels is not None else scores)):
+    for index in range(len(labels if labels is not None else scores or ())):
         added = classifications.classes.add()
         if labels is not None:
             added.label = labels[index].decode("utf-8", "replace")

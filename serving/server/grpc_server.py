@@ -115,7 +115,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         spec = request.tasks[:1] if api == "MultiInference" else [request]
         name = spec[0].model_spec.name if spec else ""
 
-        def answer():
+        def answer() -> Any:
             with self._metrics.record_request(name, api, "GRPC"):
                 return method(self._manager, request)
 

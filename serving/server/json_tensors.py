@@ -328,6 +328,7 @@ def _example(features: Any) -> bytes:
 
 def _add_to_feature(name: str, feature: tf.train.Feature, value: Any) -> None:
     """Appends a JSON value to a feature, all of whose values must have one type."""
+    added: int | float | bytes
     if isinstance(value, bool | int):
         kind, added = "int64_list", int(value)
     elif isinstance(value, float):

@@ -169,7 +169,7 @@ class Model:
         servables = {n: version.servable for n, version in list(self.versions.items())}
         if number is None:
             number = max((n for n, servable in servables.items() if servable), default=None)
-        return servables.get(number)
+        return None if number is None else servables.get(number)
 
 
 class Manager:
@@ -299,7 +299,7 @@ class Manager:
             raise RequestError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
         number = self.requested_version(spec)
         model = self.model(spec.name)
-        servable = model and model.servable(number)
+        servable = model.servable(number) if model else None
         if servable is None:
             requested = f"Latest({spec.name})"
             if number is not None:

@@ -130,7 +130,7 @@ class Application:
         except RequestError as error:
             response = _error_response(error)
         except exceptions.HTTPException as error:
-            response = _json_response({"error": error.name}, error.code)
+            response = _json_response({"error": error.name}, error.code or 500)
         except Exception as error:
             response = _error_response(errors.from_unexpected(error))
         return response(environ, start_response)

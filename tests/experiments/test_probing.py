@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from commands import run_module
+from seeds import generator
 
 from experiments import probing, results
 from experiments.language_models import PIECE, WARM_UP, Export
@@ -23,10 +24,10 @@ def test_features_are_of_the_text_so_far():
 
 
 def test_the_strongest_cell_is_the_one_that_correlates():
-    generator = np.random.default_rng()
-    cells = generator.normal(size=(500, 3, 7))
-    values = generator.normal(size=500)
-    layer, unit = generator.integers(3), generator.integers(7)
+    rng = generator()
+    cells = rng.normal(size=(500, 3, 7))
+    values = rng.normal(size=500)
+    layer, unit = rng.integers(3), rng.integers(7)
     cells[:, layer, unit] -= 3 * values
     found = probing.strongest(cells, values)
     assert found[:2] == (layer, unit)
@@ -88,7 +89,7 @@ def test_an_export_is_looked_into(base_path):
 def letters(tmp_path_factory):
     """A text of the letters that the model knows."""
     path = tmp_path_factory.mktemp("text") / "letters.txt"
-    path.write_text("".join(np.random.default_rng().choice(list("abc \n"), 60_000)))
+    path.write_text("".join(generator().choice(list("abc \n"), 60_000)))
     return path
 
 

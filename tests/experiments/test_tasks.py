@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from seeds import generator
 from sklearn.datasets import load_digits
 
 from experiments import nets
@@ -19,7 +20,7 @@ from experiments.task import UNCOUNTED
 
 def drawn(task, size=200):
     """Examples of a task that nobody has seen before, as arrays."""
-    seed = tf.constant(np.random.default_rng().integers(0, 2**31 - 2, 2), tf.int32)
+    seed = tf.constant(generator().integers(0, 2**31 - 2, 2), tf.int32)
     return [part.numpy() for part in task.draw(seed, size)]
 
 
@@ -78,7 +79,7 @@ def test_patches_are_squares_of_the_image():
     images, labels = load_digits(return_X_y=True)
     given, said = DigitImages("digits", 2).held_out()
     assert len(given) == 359 and (said.numpy() == labels[4::5]).all()
-    number = int(np.random.default_rng().integers(359))
+    number = int(generator().integers(359))
     image = images[4::5][number].reshape(8, 8) / 16
     for row, column in np.ndindex(4, 4):
         square = image[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
@@ -96,7 +97,7 @@ def test_lines_are_of_one_project_and_either_trained_on_or_tested():
     assert len(tested) > 100 and {label for _, label in tested} == set(range(task.classes))
     for project in range(task.classes):
         assert 0.8 * 300 < sum(label == project for _, label in parts[0] + parts[1]) <= 300
-    line, label = parts[1][int(np.random.default_rng().integers(len(parts[1])))]
+    line, label = parts[1][int(generator().integers(len(parts[1])))]
     folder = pathlib.Path(sysconfig.get_path("purelib"), task.projects[label])
     assert any(line in path.read_text(errors="replace") for path in folder.rglob("*.py"))
     inputs, _ = task.held_out()

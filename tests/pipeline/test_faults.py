@@ -5,7 +5,6 @@ import contextlib
 import datetime
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import time
 import pytest
 from commands import run_module
 from conftest import PROJECT, contents, words
+from seeds import generator
 
 from common import checksums, files
 from model.errors import InputError
@@ -61,7 +61,7 @@ def assert_nothing_visible(root):
 
 
 def test_kills_at_random_moments_until_a_run_completes(text, undisturbed, tmp_path):
-    root, generator, killed = tmp_path / "root", random.Random(), 0
+    root, killed = tmp_path / "root", 0
     command = " && ".join(
         f"{sys.executable} -m pipeline {stage} --root {root}"
         + (f" --corpus {text} --shards 8" if stage == "example_gen" else "")
@@ -72,7 +72,7 @@ def test_kills_at_random_moments_until_a_run_completes(text, undisturbed, tmp_pa
             command, shell=True, cwd=PROJECT, start_new_session=True, stdout=subprocess.DEVNULL
         )
         try:
-            assert process.wait(generator.uniform(0.5, 4 + killed)) == 0
+            assert process.wait(generator().uniform(0.5, 4 + killed)) == 0
             break
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from ...cells.normalization import Normalized
 from ...execution.compilation import Compilation, compiled
 from ..equations import GridEquations
 from ..reference import DimensionWeights, Sides, dimension_backward, dimension_forward
@@ -146,8 +147,9 @@ class Blocks:
             d_bias = self._biases[i].gradient(d_rows[-1])
             d_gain = None
             if gain is not None:
-                normalized = concat_rows(residuals.dimensions[i].normalized.values, rows)
-                d_gain = gain.gradient(d_rows[-1] * normalized)
+                normalized = residuals.dimensions[i].normalized
+                assert isinstance(normalized, Normalized)
+                d_gain = gain.gradient(d_rows[-1] * concat_rows(normalized.values, rows))
             gradients.append(DimensionWeights(kernel=d_kernel, bias=d_bias, gain=d_gain))
         return gradients
 

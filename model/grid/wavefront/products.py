@@ -54,7 +54,7 @@ class Products:
     ) -> tf.Tensor:
         if self._shape[0] == 1:
             return _flat_product(rows, kernel, transpose, width)
-        if self._schedule.layer_spans is None:
+        if self._schedule.layers is not None:
             kernels = self._schedule.layers.slice(kernel, hyperplane)
             return tf.matmul(rows, kernels, transpose_b=transpose)
         products = [
@@ -66,6 +66,7 @@ class Products:
     def _split_by_layer(self, hyperplane: tf.Tensor, rows: tf.Tensor) -> list[tf.Tensor]:
         """Splits the rows of a hyperplane into those of each layer."""
         spans = self._schedule.layer_spans
+        assert spans is not None
         layers = self._shape[0]
         if (spans == spans[:1]).all():
             return [rows[spans[0, at] : spans[0, at + 1]] for at in range(layers)]
@@ -109,7 +110,7 @@ class LayerVectors:
         schedule = self._schedule
         if self._vectors.shape[0] == 1:
             return self._shared
-        if schedule.layer_spans is None:
+        if schedule.layers is not None:
             return schedule.layers.slice(self._vectors, hyperplane)[:, None]
         cells = schedule.rows.slice(schedule.cells, hyperplane)
         return tf.gather(self._vectors, cells % self._vectors.shape[0])[:, None]

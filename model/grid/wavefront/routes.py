@@ -6,6 +6,7 @@ others continue to the next hyperplane.
 """
 
 import abc
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +37,8 @@ class Spans:
             self.constant = int(counts[0])
         # Made here, once, as in the loop over hyperplanes every small operation counts.
         self._starts = None if starts is None else tf.convert_to_tensor(starts)
-        starts = tf.cumsum(counts) - counts if starts is None else self._starts
-        starts, sizes = starts[:, None], tf.convert_to_tensor(counts)[:, None]
+        first = tf.cumsum(counts) - counts if self._starts is None else self._starts
+        starts, sizes = first[:, None], tf.convert_to_tensor(counts)[:, None]
         rest = tf.fill(tf.shape(sizes), -1)
         self._slices = {
             rank: (
@@ -145,19 +146,23 @@ class ContiguousRoute(Route):
         self.others = others
         self._fresh_first = fresh_first
 
-    def join(self, hyperplane, fresh, continuing):
+    def join(self, hyperplane: tf.Tensor, fresh: tf.Tensor, continuing: tf.Tensor) -> tf.Tensor:
         return tf.concat(self._order(fresh, continuing), axis=0)
 
-    def split(self, hyperplane, rows):
+    def split(self, hyperplane: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self.leaving.split(rows, hyperplane, from_end=self._fresh_first)
 
-    def join_gradient(self, hyperplane, d_rows):
+    def join_gradient(
+        self, hyperplane: tf.Tensor, d_rows: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         return self.fresh.split(d_rows, hyperplane, from_end=not self._fresh_first)
 
-    def split_gradient(self, hyperplane, d_leaving, d_continuing):
+    def split_gradient(
+        self, hyperplane: tf.Tensor, d_leaving: tf.Tensor, d_continuing: tf.Tensor
+    ) -> tf.Tensor:
         return tf.concat(self._order(d_continuing, d_leaving), axis=0)
 
-    def _order(self, first, last):
+    def _order(self, first: tf.Tensor, last: tf.Tensor) -> list[tf.Tensor]:
         return [first, last] if self._fresh_first else [last, first]
 
 
@@ -198,45 +203,51 @@ class GatheredRoute(Route):
         self._before = before
         self._tables = GatheredRoute.Tables(*map(tf.constant, tables))
 
-    def join(self, hyperplane, fresh, continuing):
+    def join(self, hyperplane: tf.Tensor, fresh: tf.Tensor, continuing: tf.Tensor) -> tf.Tensor:
         return self._take([fresh, continuing], self._rows, self._tables.join, hyperplane)
 
-    def split(self, hyperplane, rows):
+    def split(self, hyperplane: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self._take([rows], self.leaving, self._tables.split, hyperplane), rows
 
-    def join_gradient(self, hyperplane, d_rows):
+    def join_gradient(
+        self, hyperplane: tf.Tensor, d_rows: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         return (
             self._take([d_rows], self.fresh, self._tables.fresh_gradient, hyperplane),
             self._take([d_rows], self._before, self._tables.continuing_gradient, hyperplane),
         )
 
-    def split_gradient(self, hyperplane, d_leaving, d_continuing):
+    def split_gradient(
+        self, hyperplane: tf.Tensor, d_leaving: tf.Tensor, d_continuing: tf.Tensor
+    ) -> tf.Tensor:
         table = self._tables.split_gradient
         return self._take([d_leaving, d_continuing], self._rows, table, hyperplane)
 
-    def enter(self, side):
+    def enter(self, side: tf.Tensor) -> tf.Tensor:
         return _gather_or_zero([super().enter(side)], self._tables.enter)
 
-    def leave(self, rows):
+    def leave(self, rows: tf.Tensor) -> tf.Tensor:
         return super().leave(_gather_or_zero([rows], self._tables.leave))
 
-    def enter_gradient(self, rows):
+    def enter_gradient(self, rows: tf.Tensor) -> tf.Tensor:
         return super().leave(_gather_or_zero([rows], self._tables.enter_gradient))
 
-    def leave_gradient(self, side):
+    def leave_gradient(self, side: tf.Tensor) -> tf.Tensor:
         return _gather_or_zero([super().enter(side)], self._tables.leave_gradient)
 
     @staticmethod
-    def _take(sources, spans, table, hyperplane):
+    def _take(
+        sources: list[tf.Tensor], spans: Spans, table: tf.Tensor, hyperplane: tf.Tensor
+    ) -> tf.Tensor:
         return _gather_or_zero(sources, spans.slice(table, hyperplane))
 
 
-def _gather_or_zero(sources, table):
+def _gather_or_zero(sources: list[tf.Tensor], table: tf.Tensor) -> tf.Tensor:
     zero = tf.zeros([1, *_tail(sources[0])], sources[0].dtype)
     return tf.gather(tf.concat([*sources, zero], axis=0), table)
 
 
-def _tail(rows):
+def _tail(rows: tf.Tensor) -> Sequence[int | tf.Tensor]:
     return shape_of(rows)[-2:]
 
 

@@ -75,6 +75,7 @@ def grid_wavefront(
         packed = [DimensionWeights(*one) for one in tf.nest.pack_sequence_as(present, flat_weights)]
         grid = _Wavefront(packed, equations, extents, dropout_masks, keep, compilation)
         leaving, residuals = grid.forward(entering, save_residuals=True)
+        assert isinstance(residuals, Residuals)
 
         def gradient(*d_leaving: tf.Tensor) -> tuple[tf.Tensor, ...]:
             d_sides = Sides(d_leaving[:dimensions], d_leaving[dimensions:])

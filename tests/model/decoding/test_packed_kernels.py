@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import needs_integer_products
+from seeds import generator
 
 from model.decoding.packed_kernels import (
     pack,
@@ -23,7 +24,7 @@ BOUNDS = {"float32": 1e-6, "bfloat16": 1e-2, "int8": 2e-2}
 
 
 def rows_and_kernel(copies, width):
-    rng = np.random.default_rng()
+    rng = generator()
     rows = rng.uniform(-1, 1, (LAYERS, BATCH, UNITS)).astype(np.float32)
     return rows, rng.normal(size=(copies, UNITS, width)).astype(np.float32)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import needs_integer_products
+from seeds import generator
 
 from model.errors import InputError
 from model.execution.plan import PLAIN
@@ -118,7 +119,7 @@ def test_draws_follow_the_distribution():
     probabilities = np.array([0.5, 0.1, 0.4])
     draws = 20_000
     logits = tf.tile(tf.constant(np.log(probabilities)[None], tf.float32), [draws, 1])
-    uniform = tf.constant(np.random.default_rng().random(draws), tf.float32)
+    uniform = tf.constant(generator().random(draws), tf.float32)
 
     def frequencies(**arguments):
         ids = sampler(**choices(draws, **arguments), size=3)(logits, uniform)
@@ -134,7 +135,7 @@ def test_draws_follow_the_distribution():
 
 def test_how_a_row_is_drawn_does_not_depend_on_the_others():
     rows, size = 200, 7
-    rng = np.random.default_rng()
+    rng = generator()
     mixed = (
         tf.constant(rng.choice([0.0, 0.5, 1.0], rows), tf.float32),
         tf.constant(rng.choice([0, 2, size], rows), tf.int32),
@@ -175,7 +176,7 @@ def assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary=1
     size, scale = (root_mean_square, 1.0) if quantized else (largest, 0.0)
     config = dataclasses.replace(config, layers=3, units=20, init_scale=scale)
     model = CharacterModel(config, vocabulary, PLAIN)
-    ids = tf.random.uniform([4, 7], 0, vocabulary, tf.int32)
+    ids = tf.constant(generator().integers(0, vocabulary, (4, 7)), tf.int32)
     expected, after = model(ids, model.initial_state(4))
     frozen = freeze(model, precision)
     step, state, logits = tf.function(frozen.decode_step()), frozen.initial_state(4), []
@@ -232,7 +233,7 @@ def test_a_quantized_net_reads_as_it_writes(architecture):
 
 def test_texts_of_different_lengths_are_read_at_once(model):
     lengths = [5, 0, 1, 3]
-    ids = tf.random.uniform([4, 5], 0, 3, tf.int32)
+    ids = tf.constant(generator().integers(0, 3, (4, 5)), tf.int32)
     padded = tf.where(tf.sequence_mask(lengths, 5), ids, PADDING)
     together = read(model, padded, initial_state(model, 4)).characters
     for row, length in enumerate(lengths):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grids import error, normal, value_and_gradients
+from seeds import generator
 
 from model.core import CoreInputs, State
 from model.decoding.decode_step import pack_stacked, stacked_decode_step
@@ -21,7 +22,7 @@ from model.stacked.weights import StackedWeights
 
 
 def inputs(*shape):
-    return np.random.default_rng().normal(size=shape).astype(np.float32)
+    return generator().normal(size=shape).astype(np.float32)
 
 
 def sigmoid(x):

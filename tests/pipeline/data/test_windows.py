@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
+from seeds import generator
 from servers import wait_until
 
 from model.text.code_points import TextVocabulary
@@ -25,7 +26,7 @@ def expected_windows(ids, streams, window):
 
 def examples_of(store, directory, size, shards, unit):
     """Returns the ids of a text, and its training split from ExampleGen."""
-    text = "".join(np.random.default_rng().choice(list("ab\nßé漢𝄞"), size=size))
+    text = "".join(generator().choice(list("ab\nßé漢𝄞"), size=size))
     path = directory / "text.txt"
     path.write_text(text, encoding="utf-8", newline="")
     with store.writing():

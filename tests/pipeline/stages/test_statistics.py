@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from conftest import text_of, words
 from google.protobuf import text_format
+from seeds import generator
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from model.errors import InputError
@@ -40,7 +41,7 @@ def make(store, tmp_path, text, character_unit="bytes", train_fraction=0.9):
 def test_records_are_the_corpus_with_provenance(private_store, tmp_path):
     folder = tmp_path / "corpus"
     folder.mkdir()
-    contents = {f"{name}.txt": np.random.default_rng().bytes(200_000) for name in "abc"}
+    contents = {f"{name}.txt": generator().bytes(200_000) for name in "abc"}
     contents["a.txt"] = b"\x80\x80" + contents["a.txt"]  # no code point begins there
     for name, content in contents.items():
         (folder / name).write_bytes(content.replace(b"\0", b"\1"))
@@ -64,7 +65,7 @@ def test_records_are_the_corpus_with_provenance(private_store, tmp_path):
 
 
 def test_code_points_are_never_cut(private_store, tmp_path):
-    text = "".join(np.random.default_rng().choice(list("aß漢𝄞"), 100_000)).encode()
+    text = "".join(generator().choice(list("aß漢𝄞"), 100_000)).encode()
     examples, _ = make(private_store, tmp_path, text, train_fraction=0.31415)
     for split in ("train", "eval"):
         for record in tf.data.TFRecordDataset(shard_paths(examples.path, split)):

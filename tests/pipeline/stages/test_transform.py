@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import inputs, text_of
+from seeds import generator
 
 from model.errors import InputError
 from model.language_model.character_model import CharacterModel
@@ -32,10 +33,10 @@ def store(tmp_path):
 
 def random_text(characters, blanks):
     """Returns letters that compose and change with their neighbours, and a share of blanks."""
-    generator = np.random.default_rng()
-    letters = generator.choice(LETTERS, characters)
-    letters[generator.random(characters) < blanks] = " "
-    letters[generator.random(characters) < blanks / 9] = "\n"
+    rng = generator()
+    letters = rng.choice(LETTERS, characters)
+    letters[rng.random(characters) < blanks] = " "
+    letters[rng.random(characters) < blanks / 9] = "\n"
     return "".join(letters)
 
 

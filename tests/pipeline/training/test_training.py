@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import PROJECT, words
+from seeds import generator
 from servers import PATIENCE
 
 from model.errors import InputError
@@ -76,7 +77,7 @@ def test_killed_training_ends_with_the_same_weights(store, schema, tmp_path):
         while not tf.io.gfile.glob(pattern) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        time.sleep(np.random.default_rng().uniform(0, 0.2))
+        time.sleep(generator().uniform(0, 0.2))
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
     assert kills == 2
@@ -98,7 +99,7 @@ def learner(devices, config, plan=None):
 def test_windows_are_split_among_replicas_in_order():
     two = learner(["cpu:0", "cpu:1"], TrainingConfig(batch_size=6, window=7))
     for count in (1, TAKEN_AT_ONCE // 42 + 2):  # of which the last are taken apart
-        windows = np.random.default_rng().integers(0, 10, (count, 6, 7), np.int32)
+        windows = generator().integers(0, 10, (count, 6, 7), np.int32)
         values = [
             np.concatenate(two.strategy.experimental_local_results(ids))
             for ids in two.spread(tf.data.Dataset.from_tensor_slices(windows))
@@ -116,7 +117,7 @@ def test_replicas_and_parts_take_the_steps_of_one(devices, plan):
     config = TrainingConfig(
         batch_size=6, window=7, clip_norm=0.01, optimizer="sgd", dtype="float32"
     )
-    windows = np.random.default_rng().integers(0, 10, (4, 6, 7), np.int32)
+    windows = generator().integers(0, 10, (4, 6, 7), np.int32)
     learners = [learner(["cpu:0"], config), learner(devices, config, plan)]
     learners[1].model.set_weights(learners[0].model.get_weights())
     losses = []
@@ -136,7 +137,7 @@ def test_gradient_norms_of_layers(model):
     config = TrainingConfig(batch_size=4, window=6, optimizer="sgd", learning_rate=1.0)
     learner = Learner(tf.distribute.MirroredStrategy(["cpu:0"]), model, 10, config, 100, 100)
     before = [weight.numpy() for weight in learner.model.core.trainable_variables]
-    windows = np.random.default_rng().integers(0, 10, (1, 4, 6), np.int32)
+    windows = generator().integers(0, 10, (1, 4, 6), np.int32)
     (ids,) = learner.spread(tf.data.Dataset.from_tensor_slices(windows))
     result, _ = learner.train(ids, learner.initial_state(), tf.constant(0, tf.int64))
     after = [weight.numpy() for weight in learner.model.core.trainable_variables]
@@ -199,9 +200,7 @@ def test_gradient_checkpointing_changes_no_step(kind):
 def test_carried_state_survives_a_checkpoint_on_two_replicas(tmp_path):
     config = TrainingConfig(batch_size=4, window=5)
     current = learner(["cpu:0", "cpu:1"], config)
-    dataset = tf.data.Dataset.from_tensors(
-        np.random.default_rng().integers(0, 10, (4, 5), np.int32)
-    )
+    dataset = tf.data.Dataset.from_tensors(generator().integers(0, 10, (4, 5), np.int32))
     for ids in current.spread(dataset):
         _, state = current.train(ids, current.initial_state(), tf.constant(0, tf.int64))
     checkpoints = Checkpoints(str(tmp_path), current)

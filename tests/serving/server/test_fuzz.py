@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from seeds import generator
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
@@ -122,7 +123,7 @@ def test_bytes_are_a_tensor_or_are_refused(content):
     "dtype", [np.float32, np.float64, np.int32, np.int64, np.bool_, np.uint64, np.float16]
 )
 def test_arrays_survive_the_wire(dtype):
-    array = np.random.default_rng().normal(size=(3, 2)).astype(dtype)
+    array = generator().normal(size=(3, 2)).astype(dtype)
     proto = tensor_pb2.TensorProto()
     fill_proto(proto, array)
     for read in (tf.make_ndarray, to_array):

@@ -1,8 +1,6 @@
 """Clients that send rubbish, vanish, or do not read, while others are answered."""
 
 import json
-import os
-import random
 import socket
 import threading
 
@@ -10,6 +8,7 @@ import grpc
 import numpy as np
 import pytest
 from conftest import inputs
+from seeds import generator
 from servers import PATIENCE, of, predict, predict_request, rest, running
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
@@ -41,15 +40,19 @@ def http(body, length=None):
     return head.encode() + body
 
 
+def noise():
+    return generator().bytes(generator().integers(1, 3001))
+
+
 def test_bytes_at_random(server):
     for port in (server.port, server.rest_port):
         for _ in range(50):
             with socket.create_connection((server.host, port)) as connection:
-                connection.sendall(os.urandom(random.randint(1, 3000)))
+                connection.sendall(noise())
         preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
         for _ in range(20):
             with socket.create_connection((server.host, port)) as connection:
-                connection.sendall(preface + os.urandom(random.randint(1, 3000)))
+                connection.sendall(preface + noise())
 
 
 def test_requests_that_are_never_finished(server):
