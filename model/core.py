@@ -69,7 +69,6 @@ class RecurrentCore(Protocol):
       input_width: The width of the embedded inputs that `core_inputs` takes.
       plan: The execution plan, an `execution.plan.Plan`.
       trainable_variables: The trainable variables, as Keras has them.
-      plan: The execution plan.
     """
 
     units: int
@@ -77,7 +76,6 @@ class RecurrentCore(Protocol):
     input_width: int
     plan: Any
     trainable_variables: list
-    plan: Any
 
     def build(self, input_shape: Any) -> None:
         """Creates the variables."""
