@@ -19,7 +19,7 @@ import urllib.request
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from checkouts import code_blocks, copy_project, project_files, run_python
+from checkouts import code_blocks, copy_project, run_python
 from conftest import PROJECT, words
 from servers import PATIENCE
 
@@ -67,10 +67,9 @@ def lines_of(block):
 
 def pages():
     """Returns the texts of the README and of all pages, by path; the README comes first."""
-    paths = [path for path in project_files() if path.suffix == ".md" and path.parts[0] == "docs"]
-    written = [path for path in paths if path.parent.name != "experiments"]  # the report is not
-    names = ["README.md", *map(str, sorted(written))]
-    return {name: (PROJECT / name).read_text() for name in names}
+    found = sorted(path.relative_to(PROJECT) for path in PROJECT.glob("docs/**/*.md"))
+    written = [path for path in found if path.parent.name != "experiments"]  # the report is not
+    return {name: (PROJECT / name).read_text() for name in ["README.md", *map(str, written)]}
 
 
 PAGES = pages()
@@ -125,6 +124,8 @@ def environment(command):
 
 def shortened(command):
     """Returns a command with a short training in place of a long one."""
+    if command.startswith("make run "):  # ARGS on a command line win over the environment
+        return command.replace('ARGS="', f'ARGS="{SHORT} ')
     trains = re.match(r"python -m pipeline (run|trainer)\b(?!.*--help)", command)
     return f"{command} {SHORT}" if trains else command
 
