@@ -7,12 +7,13 @@ import sys
 import urllib.parse
 
 import pytest
-from checkouts import project_files
 from conftest import PROJECT
 
 MAX_WORDS = 1500
 DOCS = PROJECT / "docs"
-PAGES = [path for path in project_files() if path.suffix == ".md"]
+PAGES = sorted(
+    path.relative_to(PROJECT) for path in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"))
+)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
