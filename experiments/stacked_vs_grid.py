@@ -257,14 +257,13 @@ def summarize(tables: Tables) -> Summary:
     ]
     rows = []
     for row in select(tables["models"], MAIN, WIDE):
-        reference = losses[stacked]
         rows.append(
             (
                 model_name(row),
                 str(row["seed"]),
                 f"{row['parameters']:,}",
                 f"{row['loss']:.4f}",
-                f"{100 * (row['loss'] / reference - 1):+.2f}%",
+                f"{100 * (row['loss'] / losses[stacked] - 1):+.2f}%",
                 f"{row['seconds']:,.0f}",
             )
         )
