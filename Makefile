@@ -1,12 +1,16 @@
 # Every target does its own set-up; `make help` lists them.
 
+## PYTHON: Interpreter that the environment is made with, of Python 3.11. Default: python3.11
 PYTHON ?= python3.11
-# By default the corpus of the preset.
+## CORPUS: Text to train on: a file, a directory, a glob, a URL or a name. Default: that of PRESET
 CORPUS ?=
+## PRESET: Name or path of the settings. Default: demo
 PRESET ?= demo
+## ROOT: Directory of all artifacts. Default: runs
 ROOT   ?= runs
-# A model is called after the file name of its corpus.
+## MODEL: Name of the model to serve. Default: the file name of CORPUS without its suffixes
 MODEL  ?= $(or $(firstword $(subst ., ,$(notdir $(CORPUS:/=)))),stdlib)
+## ARGS: Further arguments of the command, as in ARGS="--steps 100"
 ARGS   ?=
 
 VENV   := .venv
@@ -17,16 +21,22 @@ FLINK  := .flink
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-flink lint format tensorboard serve bench docs clean
+.PHONY: help run test test-all test-flink lint format tensorboard serve bench docs clean
 
 help: ## List the targets and the variables
-	@echo "make TARGET [CORPUS=$(or $(CORPUS),stdlib)] [PRESET=$(PRESET)] [ROOT=$(ROOT)] [ARGS=\"--steps 100\"]"
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+	@echo 'make TARGET [VARIABLE=VALUE ...]'
+	@printf '\nTargets\n'
+	@sed -nE 's/^([a-z-]+):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@printf '\nVariables\n'
+	@sed -nE 's/^## ([A-Z]+): /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 run: $(READY) ## Run every stage on CORPUS with PRESET, serve the model, print a text it wrote
 	@$(BIN)/python -m pipeline run $(if $(CORPUS),--corpus "$(CORPUS)") --preset "$(PRESET)" --root "$(ROOT)" $(ARGS)
 
-test: $(READY) ## Run the tests
+test: $(READY) ## Run the tests but those that are slow; ARGS="--seed N" replays a run
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(READY) ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
 test-flink: $(READY) $(FLINK)/.installed ## Run the data stages on a Flink cluster, and kill parts of it

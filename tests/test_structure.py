@@ -1,5 +1,6 @@
 """The structure of the project: imports run one way, tests mirror the tree, BUILD names it all."""
 
+import ast
 import graphlib
 import shutil
 import subprocess
@@ -58,6 +59,7 @@ ORDER_WITHIN = {
         "options",
     ],
 }
+MAX_LINES = 420
 SOURCES = sorted(
     path.relative_to(PROJECT)
     for package in (*PACKAGES, "tests")
@@ -112,6 +114,24 @@ def test_every_import_of_this_project_is_found():
         "model.layers.grid_layer",
     }
     assert module_path("model.no_such_module") is None
+
+
+def test_the_model_needs_nothing_of_the_command_lines():
+    """The package that is published must not need what only the commands use."""
+    for path in (PROJECT / "model").rglob("*.py"):
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split(".")[0])
+        assert not imported & {"click", "common", "rich"}, path
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_are_short(package):
+    for path in (PROJECT / package).rglob("*.py"):
+        assert path.read_text().count("\n") <= MAX_LINES, path
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.name.startswith("test_")], ids=str)

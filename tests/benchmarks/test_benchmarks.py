@@ -67,6 +67,7 @@ def test_learning_curves_are_drawn(tmp_path):
     assert output.read_text().endswith("</svg>\n")
 
 
+@pytest.mark.slow
 def test_serving_measures_a_server_under_load(tmp_path):
     output = tmp_path / "serving.json"
     finished = run_module(
@@ -86,6 +87,7 @@ def test_serving_measures_a_server_under_load(tmp_path):
         assert row["latency_ms"]["p50"] <= row["latency_ms"]["p99"]
 
 
+@pytest.mark.slow
 def test_endurance_counts_what_fails_and_what_memory_grows(tmp_path):
     output = tmp_path / "endurance.json"
     finished = run_module(

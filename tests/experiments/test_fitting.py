@@ -49,6 +49,7 @@ def test_a_fit_learns_and_then_stops(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_killed_goes_on_to_the_same_weights(tmp_path):
     program = """
 import sys

@@ -30,8 +30,6 @@ OPTIONS = (
 
 STAGES = [stage.name for stage in graph.stages_of(load_preset("demo"))]
 
-pytestmark = pytest.mark.timeout(1800)  # one fixture is nine runs
-
 # Kills the process when the artifact of one stage is written, but not yet published.
 KILLER = """
 import os, runpy, signal, sys
@@ -47,10 +45,22 @@ runpy.run_module("pipeline", run_name="__main__")
 """
 
 
+def command_of(corpus, root):
+    return ["run", "--corpus", str(corpus), "--root", str(root), *OPTIONS.split()]
+
+
 @pytest.fixture(scope="module")
 def finished_run(corpus_file, tmp_path_factory):
     root = tmp_path_factory.mktemp("pipeline") / "root"
-    command = ["run", "--corpus", str(corpus_file), "--root", str(root), *OPTIONS.split()]
+    command = command_of(corpus_file, root)
+    return root, run_module("pipeline", *command), command
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_run_killed_in_every_stage_finishes(corpus_file, tmp_path):
+    root = tmp_path / "root"
+    command = command_of(corpus_file, root)
     for stage in STAGES:
         killed = subprocess.run(
             [sys.executable, "-c", KILLER, stage, *command],
@@ -59,11 +69,18 @@ def finished_run(corpus_file, tmp_path_factory):
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert Store(str(root)).all(stage) == []
         assert list((root / ".partial").glob(f"{stage}-*"))
-    return root, run_module("pipeline", *command), command
+    finished = run_module("pipeline", *command)
+    require_complete(root, finished)
+    require_payloads(root)
+    require_cached(command, finished)
 
 
-def test_a_run_killed_in_every_stage_finishes(finished_run):
+def test_a_run_finishes(finished_run):
     root, finished, _ = finished_run
+    require_complete(root, finished)
+
+
+def require_complete(root, finished):
     assert finished.returncode == 0, finished.stderr
     for stage in STAGES:
         assert len(Store(str(root)).all(stage)) == 1
@@ -75,6 +92,10 @@ def test_a_run_killed_in_every_stage_finishes(finished_run):
 
 def test_payloads_have_the_paths_of_tfx(finished_run):
     root, *_ = finished_run
+    require_payloads(root)
+
+
+def require_payloads(root):
     for pattern in (
         "ExampleGen/*/Split-train/data_tfrecord-00000-of-00001",
         "ExampleGen/*/Split-eval/data_tfrecord-00000-of-00001",
@@ -105,6 +126,10 @@ def test_payloads_have_the_paths_of_tfx(finished_run):
 
 def test_a_second_run_is_cached(finished_run):
     _, first, command = finished_run
+    require_cached(command, first)
+
+
+def require_cached(command, first):
     second = run_module("pipeline", *command)
     lines = second.stdout.splitlines()[: len(STAGES)]
     assert [line.split()[:2] for line in lines] == [[s, "cached"] for s in STAGES]
@@ -143,6 +168,7 @@ def test_stages_run_by_themselves(finished_run, tmp_path):
     assert refused.returncode == 2 and "unseen characters" in refused.stderr
 
 
+@pytest.mark.slow
 def test_quantized_models_are_versions_with_labels(finished_run, tmp_path):
     root, _, command = finished_run
     quantized = ["bfloat16", "int8"] if has_integer_products() else ["bfloat16"]
@@ -184,6 +210,7 @@ def test_quantized_models_are_versions_with_labels(finished_run, tmp_path):
     assert len(set(bits)) == len(labels) and max(bits) - min(bits) < 0.02 * bits[-1]
 
 
+@pytest.mark.slow
 def test_text_is_transformed_in_training_and_serving(tmp_path):
     corpus, root = tmp_path / "words.txt", tmp_path / "root"
     corpus.write_text(words(3, 30_000).upper())

@@ -64,6 +64,7 @@ def copy_root(store, destination):
     return str(destination)
 
 
+@pytest.mark.slow
 def test_killed_training_ends_with_the_same_weights(store, schema, tmp_path):
     straight, killed = (copy_root(store, tmp_path / name) for name in ("straight", "killed"))
     process = start_training(straight)
@@ -183,6 +184,7 @@ def test_all_executions_learn_the_same():
         assert np.abs(wavefront / reference - 1).max() < tolerance
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_as_much_as_float32():
     wide, narrow = (curve(500, dtype=dtype)[-50:].mean() for dtype in ("float32", "bfloat16"))
     assert wide < 1.5

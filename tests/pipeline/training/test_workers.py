@@ -86,6 +86,7 @@ def weights(artifact):
     return [weight.numpy() for weight in loaded.weights]
 
 
+@pytest.mark.slow
 def test_two_workers_train_like_one_with_the_whole_batch(prepared, by_two):
     one = run_module("pipeline", "trainer", "--root", prepared, *OPTIONS)
     assert one.returncode == 0, one.stderr
@@ -111,6 +112,7 @@ def lose(root, victim, checkpoint):
     assert Store(str(root)).all(trainer.NAME) == []
 
 
+@pytest.mark.slow
 def test_restarted_workers_resume_from_the_last_checkpoint(prepared, by_two, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(prepared, root, ignore=shutil.ignore_patterns("Trainer*"))
