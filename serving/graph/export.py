@@ -37,30 +37,30 @@ def export(
 ) -> None:
     """Writes a SavedModel with the signatures of `ServedModel`.
 
-        Example:
+    Example:
 
-        >>> from model.config import ModelConfig
-        >>> from model.language_model.character_model import CharacterModel
-    from model.language_model.frozen import freeze
-        >>> from model.text.code_points import TextVocabulary
-        >>> from serving.graph.export import export
-        >>> vocabulary = TextVocabulary.of("bytes", b"abc")
-        >>> model = CharacterModel(ModelConfig(layers=1, units=4), vocabulary.size)
-        >>> export(model, vocabulary, "/models/new/1")
-        >>> signatures = tf.saved_model.load("/models/new/1").signatures
-        >>> outputs = signatures["score"](text=tf.constant(["abc", "a"]))
-        >>> outputs["log_probabilities"].shape
-        TensorShape([2, 3])
+      >>> import tempfile
+      >>> from model.language_model.character_model import CharacterModel
+      >>> from model.language_model.config import ModelConfig
+      >>> from model.text.code_points import TextVocabulary
+      >>> vocabulary = TextVocabulary.of("bytes", b"abc")
+      >>> model = CharacterModel(ModelConfig(layers=1, units=4), vocabulary.size)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     export(model, vocabulary, f"{folder}/1")
+      ...     signatures = tf.saved_model.load(f"{folder}/1").signatures
+      ...     outputs = signatures["score"](text=tf.constant(["abc", "a"]))
+      >>> outputs["log_probabilities"].shape
+      TensorShape([2, 3])
 
-        Args:
-          model: The model.
-          vocabulary: Its vocabulary, which is written to `assets/vocabulary.txt`.
-          directory: Directory to write, the directory of a version.
-          documents: Further texts to write among the assets, by file name.
-          precision: Precision of the kernels and of the inputs of products with them. With "int8"
-            all else is float32, and a machine without VNNI can export the model but not run it.
-            Default "float32".
-          batching: How requests are merged; None for `Batching.default_for(model)`.
+    Args:
+      model: The model.
+      vocabulary: Its vocabulary, which is written to `assets/vocabulary.txt`.
+      directory: Directory to write, the directory of a version.
+      documents: Further texts to write among the assets, by file name. Default: none.
+      precision: Precision of the kernels and of the inputs of products with them. With "int8" all
+        else is float32, and a machine without VNNI can export the model but not run it. Default
+        "float32".
+      batching: How requests are merged; None, the default, for `Batching.default_for(model)`.
     """
     frozen = freeze(model, precision)
     files = {**(documents or {}), os.path.basename(VOCABULARY): vocabulary.to_text()}

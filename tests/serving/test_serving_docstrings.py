@@ -15,14 +15,13 @@ DOCUMENTED = (AsyncClient, Client, SamplingParams, running_server, export)
 
 
 @pytest.fixture
-def places(server, base_path, tmp_path, monkeypatch):
+def places(server, base_path, monkeypatch):
     """What stands in the examples, and the test's own in its place."""
     # running_server prefers a stock server, which may be installed on this machine.
     monkeypatch.setattr(shutil, "which", lambda name: None)
     return {
         "127.0.0.1:8500": server.address,
         "/models/letters": str(base_path),
-        "/models/new": str(tmp_path),
     }
 
 
