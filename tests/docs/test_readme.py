@@ -174,6 +174,7 @@ def already_run():
     return set()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("page", RUN)
 def test_every_command_of_a_page_works(trained, already_run, page):

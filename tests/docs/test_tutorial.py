@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from checkouts import copy_project, run_python
 from conftest import PROJECT
 from servers import PATIENCE
@@ -28,6 +29,7 @@ def test_the_notebook_is_valid_and_holds_no_outputs():
     assert len(cells("markdown")) >= len(code) / 2
 
 
+@pytest.mark.slow
 def test_the_cells_run_in_order(tmp_path):
     """Runs them as Jupyter does, in the folder of the notebook and in one namespace."""
     folder = copy_project(tmp_path / "project")
