@@ -12,7 +12,6 @@ from ..config import (
     Tied,
     require_integer,
     require_one_of,
-    require_range,
 )
 from ..core import CoreInputs
 from ..errors import InputError
@@ -133,11 +132,8 @@ class GridLayer(SeededLayer):
         require_integer("units", units, 1)
         require_integer("layers", layers, 1)
         require_integer("remat_steps", remat_steps, 0)
-        require_range("dropout", dropout, 0, 1)
-        require_range("recurrent_dropout", recurrent_dropout, 0, 1)
         require_one_of("tied", tied, Tied)
         require_one_of("execution", execution, Execution)
-        require_one_of("dropout_masks", dropout_masks, Literal["step", "sequence"])
         # Checks the names of cells and equation before the number of dimensions is known.
         GridEquations((cells,) if isinstance(cells, str) else tuple(cells), (), output_equation)
         self.units = units

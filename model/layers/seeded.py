@@ -6,6 +6,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from ..config import require_one_of, require_range
 from ..grid.dropout import dropout_mask
 from ..shapes import shape_of
 
@@ -19,6 +20,9 @@ class SeededLayer(keras.layers.Layer):
       dropout_masks: "step" for a new mask at each step, "sequence" for one per sequence.
       seed: The seed; None for one drawn at random.
       **kwargs: Arguments of `keras.layers.Layer`.
+
+    Raises:
+      InputError: If a rate is out of [0, 1), or `dropout_masks` is neither of its values.
     """
 
     def __init__(
@@ -30,6 +34,9 @@ class SeededLayer(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        require_range("dropout", dropout, 0, 1)
+        require_range("recurrent_dropout", recurrent_dropout, 0, 1)
+        require_one_of("dropout_masks", dropout_masks, Literal["step", "sequence"])
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.dropout_masks = dropout_masks

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from ..config import Precision, require_integer, require_range
+from ..config import Precision, require_integer
 from ..core import CoreInputs, DecodeStep, State
 from ..decoding.decode_step import PackedWeights, pack_stacked, stacked_decode_step
 from ..errors import InputError
@@ -84,7 +84,6 @@ class StackedLSTM(SequenceLayer):
         )
         require_integer("units", units, 1)
         require_integer("layers", layers, 1)
-        require_range("dropout", dropout, 0, 1)
         self.units = units
         self.layers = layers
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
