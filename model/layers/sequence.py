@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from ..core import CoreInputs, State
+from ..core import CoreInputs, RecurrentCore, State
 from ..errors import InputError
 from ..shapes import shape_of
 from .seeded import SeededLayer
@@ -32,18 +32,8 @@ class SequenceLayer(SeededLayer):
     layers: int
 
     if TYPE_CHECKING:  # a definition here would hide that of the class that holds the weights
-
-        def core_inputs(self, embedded: tf.Tensor) -> CoreInputs: ...
-
-        def over_time(
-            self,
-            inputs: CoreInputs,
-            state: State,
-            training: bool = False,
-            seed: tf.Tensor | None = None,
-            keep: tf.Tensor | None = None,
-            weights: Any = None,
-        ) -> tuple[tf.Tensor, State]: ...
+        core_inputs = RecurrentCore.core_inputs
+        over_time = RecurrentCore.over_time
 
     def __init__(
         self,
