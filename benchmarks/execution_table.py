@@ -1,6 +1,6 @@
 """Measures the fastest execution at each size: `python -m benchmarks.execution_table`.
 
-Replaces the rows of this processor in `model/execution_table.json`.
+Replaces the rows of this machine's instruction set in `model/execution/table.json`.
 """
 
 import json
