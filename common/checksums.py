@@ -1,7 +1,9 @@
 """Checksums of files, written as `algorithm:hexadecimal digits`."""
 
 import hashlib
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import blake3
@@ -10,6 +12,9 @@ from common import files
 
 ALGORITHM = "blake3"
 BLOCK = 1 << 20
+
+LIST = ".checksums"
+"""Suffix of a file with the checksums of the files beside it that share the rest of its name."""
 
 # Manifests of earlier versions have SHA-256, which takes three to ten times as long.
 _ALGORITHMS: dict[str, Callable[[], Any]] = {ALGORITHM: blake3.blake3, "sha256": hashlib.sha256}
@@ -45,3 +50,56 @@ def matches(path: str, checksum: str) -> bool:
     """Returns whether a file has a checksum, of any algorithm that is known."""
     algorithm = checksum.partition(":")[0]
     return algorithm in _ALGORITHMS and of_file(path, algorithm) == checksum
+
+
+def damage(directory: str, written: Mapping[str, str]) -> dict[str, str]:
+    """Compares the files of a directory with the checksums that they were written with.
+
+    Args:
+      directory: Directory of the files.
+      written: Checksums by path, relative to the directory.
+
+    Returns:
+      What is wrong with each file that differs, by its path.
+    """
+    found = {}
+    for name, checksum in written.items():
+        path = os.path.join(directory, name)
+        if not files.exists(path):
+            found[path] = "is missing"
+        elif not matches(path, checksum):
+            found[path] = "is not what was written"
+    return found
+
+
+def write_list(prefix: str) -> None:
+    """Writes the checksums of the files that share a prefix, beside them.
+
+    Args:
+      prefix: Path of the files, without their suffixes.
+    """
+    directory, name = os.path.split(prefix)
+    written = {}
+    for file in files.glob_in(directory, f"{name}.*"):
+        if file.endswith(LIST):  # of an earlier writing
+            continue
+        written[os.path.basename(file)] = of_file(file)
+        files.synchronize(file)
+    files.write_text(f"{prefix}{LIST}", json.dumps(written, indent=1) + "\n")
+
+
+def damage_by_list(prefix: str) -> dict[str, str]:
+    """Compares the files that share a prefix with the checksums of `write_list`.
+
+    Args:
+      prefix: Path of the files, without their suffixes.
+
+    Returns:
+      What is wrong with each file that differs, by its path.
+    """
+    path = f"{prefix}{LIST}"
+    try:
+        written = json.loads(files.read_text(path))
+    except ValueError:
+        return {path: "is damaged"}
+    return damage(os.path.dirname(prefix), written)

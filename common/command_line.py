@@ -1,85 +1,36 @@
 """The parts that all command lines share: errors in one line, and options from dataclasses."""
 
-import contextlib
 import dataclasses
+import io
 import logging
 import os
+import signal
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import click
 import docstring_parser
 
 from common.errors import UserError
+from common.help_sections import OTHER, SectionedOption
 from model.errors import InputError
 
-# Users of a command line need no notices of what TensorFlow and Beam did not find. TensorFlow reads
-# these variables at its import, which happens when a command runs.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# Users of a command line need no notices of what Beam did not find.
 logging.disable(logging.WARNING)
 logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # its errors are raised as well
-
-CONTEXT = {
-    # Options are spelled as those of TensorFlow's own tools; dashes are accepted as well.
-    "token_normalize_func": lambda token: token.replace("-", "_"),
-    "help_option_names": ["--help", "-h"],
-    "max_content_width": 100,
-}
-
-
-class Command(click.Command):
-    """A command that imports TensorFlow when it runs, and not for its help."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        import_tensorflow()
-        return super().invoke(ctx)
-
-
-class Commands(click.Group):
-    """A group of commands that import TensorFlow."""
-
-    command_class = Command
-
-
-def import_tensorflow() -> None:
-    """Imports TensorFlow without the notices that it writes before it can be told not to.
-
-    Keras is kept from finding matplotlib and scikit-learn, whose import takes a quarter of the
-    time.
-    """
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as nowhere, _hidden("matplotlib", "sklearn"):
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            import tensorflow  # noqa: F401
-            import tensorflow_text  # noqa: F401
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
-@contextlib.contextmanager
-def _hidden(*modules: str) -> Iterator[None]:
-    """Makes modules that are not imported yet impossible to find."""
-    hidden = [module for module in modules if module not in sys.modules]
-    for module in hidden:
-        sys.modules[module] = None  # type: ignore[assignment]  # as the import system has it
-    try:
-        yield
-    finally:
-        for module in hidden:
-            del sys.modules[module]
 
 
 def main(command: click.Command) -> NoReturn:
     """Runs a command line and exits the process.
 
     Invalid user input, in the arguments or in the files they name, ends in one line on standard
-    error and exit status 2; so does a filesystem that is full or read-only.
+    error and exit status 2, or that of the error; so does a filesystem that is full or read-only.
+    A reader of the output that goes away, such as `head`, ends the command without a word.
     """
+    _make_output_safe()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         sys.exit(command.main(standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -87,11 +38,20 @@ def main(command: click.Command) -> NoReturn:
         sys.exit(0)
     except click.ClickException as error:
         _fail(error.format_message())
-    except (InputError, UserError) as error:
+    except InputError as error:
+        _fail(str(error), error.exit_status)
+    except UserError as error:
         _fail(str(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; the same command resumes from here", err=True)
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)
+    except _TerminatedError:
+        click.echo("terminated; the same command resumes from here", err=True)
+        sys.exit(128 + signal.SIGTERM)
+    except BrokenPipeError:
+        # What is still buffered would fail again while the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         _fail(_file_problem(error.strerror or str(error), error.filename))
     except Exception as error:
@@ -101,9 +61,27 @@ def main(command: click.Command) -> NoReturn:
         _fail(_file_problem(problem))
 
 
-def _fail(message: str) -> NoReturn:
+class _TerminatedError(BaseException):
+    """The process was told to end; like KeyboardInterrupt it is no mistake of the program."""
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise _TerminatedError
+
+
+def _make_output_safe() -> None:
+    """Lets any text be printed: characters that the output cannot encode are escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started the process
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  it lasts as long as this
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fail(message: str, exit_status: int = 2) -> NoReturn:
     click.echo("error: " + " ".join(message.split()), err=True)
-    sys.exit(2)
+    sys.exit(exit_status)
 
 
 def _file_problem(problem: str, path: str | None = None) -> str:
@@ -123,7 +101,9 @@ def _filesystem_problem(error: Exception) -> str | None:
     return None
 
 
-def options_of(config: type, only: Sequence[str] | None = None) -> Callable[[Callable], Callable]:
+def options_of(
+    config: type, only: Sequence[str] | None = None, section: str = OTHER
+) -> Callable[[Callable], Callable]:
     """Returns a decorator that adds an option per field of a dataclass to a command.
 
     The help of each option comes from the docstring of the dataclass. An option that is not given
@@ -132,6 +112,7 @@ def options_of(config: type, only: Sequence[str] | None = None) -> Callable[[Cal
     Args:
       config: Dataclass whose docstring describes its fields under `Attributes:`.
       only: Names of the fields to add options for; None (the default) for all.
+      section: Section of the help. Default: that of all other options.
     """
     documentation = docstring_parser.parse(config.__doc__ or "")
     helps = {parameter.arg_name: parameter.description for parameter in documentation.params}
@@ -144,6 +125,8 @@ def options_of(config: type, only: Sequence[str] | None = None) -> Callable[[Cal
             hint = hints[field.name]
             command = click.option(
                 _declaration(field.name, hint),
+                cls=SectionedOption,
+                section=section,
                 type=_parameter_type(hint),
                 multiple=get_origin(hint) is tuple,
                 default=None,

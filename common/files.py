@@ -16,6 +16,8 @@ import uuid
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
+from common.quiet_tensorflow import import_tensorflow
+
 
 class Stat(NamedTuple):
     """The status of a file.
@@ -60,8 +62,51 @@ def isdir(path: str) -> bool:
 
 
 def glob(pattern: str) -> list[str]:
-    """Returns the files and directories that match a pattern, sorted."""
-    return sorted(local_glob.glob(pattern) if is_local(pattern) else _remote("glob", pattern))
+    """Returns the files and directories that match a pattern, sorted.
+
+    On this machine `**` stands for any number of directories, none of them hidden.
+    """
+    if is_local(pattern):
+        return sorted(local_glob.glob(pattern, recursive=True))
+    return sorted(_remote("glob", pattern))
+
+
+def glob_in(directory: str, pattern: str) -> list[str]:
+    """Returns the files and directories in a directory that match a pattern, sorted.
+
+    Args:
+      directory: Path of the directory, which is no pattern, whatever characters it has.
+      pattern: Pattern, relative to the directory.
+    """
+    escaped = local_glob.escape(directory) if is_local(directory) else directory
+    return glob(os.path.join(escaped, pattern))
+
+
+def below(directory: str) -> list[str]:
+    """Returns the paths of all files below a directory, relative to it, sorted."""
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), directory)
+        for folder, _, names in walk(directory)
+        for name in names
+    )
+
+
+def has_magic(path: str) -> bool:
+    """Returns whether a path is a pattern for `glob`."""
+    return local_glob.has_magic(path)
+
+
+def fixed_part(pattern: str) -> str:
+    """Returns the directory at the beginning of a pattern, up to the first part that is one.
+
+    Example:
+
+      >>> fixed_part("texts/*/a?.txt")
+      'texts'
+    """
+    parts = pattern.split("/")
+    count = next((n for n, part in enumerate(parts) if has_magic(part)), len(parts))
+    return "/".join(parts[:count]) or ("/" if pattern.startswith("/") else "")
 
 
 def walk(top: str) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -136,9 +181,29 @@ def replacing(path: str, mode: str) -> Iterator[IO[Any]]:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a small text file, which any number of writers may do at once; see `replacing`."""
+    """Writes a small text file, which any number of writers may do at once; see `replacing`.
+
+    It is there after a loss of power, too.
+    """
     with replacing(path, "w") as file:
         file.write(text)
+        if is_local(path):
+            file.flush()
+            os.fsync(file.fileno())
+    synchronize(os.path.dirname(path))
+
+
+def synchronize(path: str) -> None:
+    """Waits until a file, or the list of files of a directory, is on the disk of this machine.
+
+    Other filesystems are durable by themselves.
+    """
+    if is_local(path):
+        descriptor = os.open(path or ".", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_text(path: str) -> str:
@@ -147,7 +212,7 @@ def read_text(path: str) -> str:
         return file.read()
 
 
-def reason(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Returns why a file operation failed, in a few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -156,6 +221,7 @@ def reason(error: Exception) -> str:
 
 def _remote(function: str, *arguments: Any, **options: Any) -> Any:
     """Calls a function of tf.io.gfile."""
+    import_tensorflow()
     import tensorflow as tf
 
     with _os_errors():
@@ -170,9 +236,9 @@ def _os_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.NotFoundError as error:
-        raise FileNotFoundError(reason(error)) from error
+        raise FileNotFoundError(error_text(error)) from error
     except tf.errors.OpError as error:
-        raise OSError(reason(error)) from error
+        raise OSError(error_text(error)) from error
 
 
 class _RemoteFile(io.RawIOBase):

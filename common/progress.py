@@ -14,6 +14,24 @@ SECONDS_BETWEEN_LINES = 10.0
 console = rich.console.Console(
     highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240
 )
+# What a command was asked for; `console` is for what it says of its work, and `-q` silences that.
+output = rich.console.Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240
+)
+
+
+def print_warning(text: str) -> None:
+    """Prints a warning of one line."""
+    console.print(text, style="yellow", markup=False)
+
+
+def task_bars() -> rich.progress.Progress:
+    """Returns bars for the tasks of a benchmark, which are shown beside its output."""
+    return rich.progress.Progress(
+        *rich.progress.Progress.get_default_columns(),
+        console=rich.console.Console(stderr=True),
+        disable=console.quiet,
+    )
 
 
 @contextlib.contextmanager
