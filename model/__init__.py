@@ -9,6 +9,7 @@ The names below are imported when they are first used, so that importing the pac
 
 import importlib
 import os
+import sys
 from typing import Any
 
 # TensorFlow asks this when it is imported, and by itself leaves products to oneDNN only on
@@ -21,12 +22,16 @@ _EXPORTS = {
     "GridLSTM": "layers",
     "GridLSTMCell": "layers",
     "GridLSTMND": "layers",
+    "GridLSTMSides": "layers",
+    "RecurrentHighway": "layers",
+    "StackedDense": "layers",
     "StackedLSTM": "layers",
     "InputError": "errors",
     "CharacterModel": "language_model.character_model",
     "FrozenCharacterModel": "language_model.frozen",
     "ModelConfig": "language_model.config",
     "freeze": "language_model.frozen",
+    "Reencoder": "translation.reencoder",
 }
 
 __all__ = ["__version__", *_EXPORTS]
@@ -37,3 +42,13 @@ def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
+
+
+def _register_layers() -> None:
+    """Lets Keras find the layers in saved models, if Keras is there to look for them."""
+    keras: Any = sys.modules.get("keras")
+    if hasattr(keras, "backend") and keras.backend.backend() == "tensorflow":
+        importlib.import_module(".layers", __name__)
+
+
+_register_layers()

@@ -1,11 +1,13 @@
 """`python -m model explain`: how a net of a given size would be executed here, and why."""
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NoReturn, get_args
 
+from . import __version__
 from .config import ComputeType, Device, Execution, InstructionSet
 from .errors import InputError
 from .language_model.config import Architecture
@@ -22,6 +24,10 @@ def positive(text: str) -> int:
     return number
 
 
+class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """A formatter that shows defaults, and leaves the lines of an example as they are."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that reports a mistake in one line."""
 
@@ -32,12 +38,21 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    top = Parser(prog=f"python -m {__package__}", description="Facts about the model.")
+    program = f"python -m {__package__}"
+    example = f"example:\n  {program} explain --layers 6 --units 1000"
+    top = Parser(
+        prog=program,
+        description="Facts about the model.",
+        epilog=example,
+        formatter_class=Formatter,
+    )
+    top.add_argument("--version", action="version", version=f"grid-lstm {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     explain_parser = commands.add_parser(
         "explain",
-        help="Print how a 2-D Grid LSTM, or a stacked LSTM, would be trained, and why.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        help="Print how a Grid LSTM, or a net it is compared with, would be trained, and why.",
+        epilog=example,
+        formatter_class=Formatter,
     )
     add = explain_parser.add_argument
     add(
@@ -58,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
         choices=get_args(InstructionSet),
         help="Instruction set to plan for; None for this machine's.",
     )
+    add("--json", action="store_true", help="Print JSON in place of lines.")
     return top
 
 
@@ -68,13 +84,28 @@ def main(arguments: list[str] | None = None) -> int:
     if options.pop("command") is None:
         top.print_help()
         return 0
+    as_json = options.pop("json")
     try:
-        for name, value in explain(**options):
-            print(f"{name:<28}{value}")
+        lines = list(explain(**options))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if as_json:
+        print(json.dumps(_grouped(lines), indent=1))
+    else:
+        for name, value in lines:
+            print(f"{name:<28}{value}")
     return 0
+
+
+def _grouped(lines: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Returns the values by name; a line without a name goes on with the one before it."""
+    values: dict[str, list[str]] = {}
+    last = ""
+    for name, value in lines:
+        last = name or last
+        values.setdefault(last, []).append(value)
+    return values
 
 
 def explain(
@@ -142,10 +173,17 @@ def _describe_memory(
     from .grid.checkpointing import square_root_segment
     from .grid.equations import GridEquations
     from .grid.wavefront.residuals import residual_size
-    from .stacked.recurrence import RESIDUAL_SIZE
+    from .highway.recurrence import residual_size as highway_residual_size
+    from .stacked.highway_lstm import HIGHWAY_LSTM
+    from .stacked.recurrence import residual_size as stacked_residual_size
 
     is_grid = architecture == "grid"
-    computed, memories = residual_size(GridEquations()) if is_grid else RESIDUAL_SIZE
+    sizes = {
+        "grid": residual_size(GridEquations()),
+        "rhn": highway_residual_size(depth=1),
+        "highway_lstm": stacked_residual_size(HIGHWAY_LSTM),
+    }
+    computed, memories = sizes.get(architecture, stacked_residual_size())
     width = 2 if plan.dtype == "bfloat16" else 4
     block_bytes = (computed * width + memories * 4) * units
     blocks = window * layers
@@ -157,8 +195,10 @@ def _describe_memory(
         f"blocks and {batch} rows",
     )
     segment = square_root_segment(window)
-    segment_bytes = block_bytes * segment + 8 * units * -(-window // segment)
-    yield "", f"{segment_bytes * layers * batch / 1e6:,.0f} MB with remat_steps={segment}"
+    state_layers = 1 if architecture == "rhn" else layers
+    boundaries = 8 * units * state_layers * -(-window // segment)
+    total = (block_bytes * segment * layers + boundaries) * batch
+    yield "", f"{total / 1e6:,.0f} MB with remat_steps={segment}"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Nothing here needs TensorFlow, so that command lines can list the options without importing it.
 """
 
+import numbers
 from typing import Literal, get_args
 
 from .errors import InputError
@@ -10,7 +11,9 @@ from .errors import InputError
 CharacterUnit = Literal["bytes", "unicode"]
 OutputEquation = Literal["o*tanh(m)", "tanh(o*m)"]
 Tied = Literal["none", "depth", "all"]
-Execution = Literal["auto", "reference", "wavefront"]
+Connection = Literal["plain", "residual", "highway"]
+DenseConnection = Literal["highway", "highway_layerwise", "residual", "plain"]
+Execution = Literal["auto", "reference", "layerwise", "wavefront"]
 ComputeType = Literal["auto", "float32", "bfloat16"]
 Precision = Literal["float32", "bfloat16", "int8"]
 Device = Literal["cpu", "accelerator"]
@@ -49,11 +52,17 @@ def require_range(name: str, value: float, least: float, below: float) -> None:
         raise InputError(f"{name} is {value}; it must be at least {least} and below {below}")
 
 
-def require_integer(name: str, value: object, least: int) -> None:
-    """Checks that a value is an integer of at least `least`.
+def require_integer(name: str, value: object, least: int) -> int:
+    """Checks that a value is an integer of at least `least`, and returns it as an `int`.
+
+    Args:
+      name: The name of the argument, for the message.
+      value: The value of the argument, an integer of Python or of NumPy.
+      least: The smallest valid value.
 
     Raises:
       InputError: If it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise InputError(f"{name} is {value!r}; it must be an integer of at least {least}")
+    return int(value)

@@ -16,8 +16,8 @@ class State(NamedTuple):
     """The recurrent state that a core carries along time.
 
     Attributes:
-      hidden: The hidden vectors, `[layers, batch, units]`.
-      memory: The memory vectors, `[layers, batch, units]`.
+      hidden: The hidden vectors, `[state_layers, batch, units]`.
+      memory: The memory vectors, `[state_layers, batch, memory_width]`.
     """
 
     hidden: tf.Tensor
@@ -29,7 +29,8 @@ class CoreInputs(NamedTuple):
 
     Attributes:
       hidden: The hidden vectors, `[..., units]`.
-      memory: The memory vectors, `[..., units]`; None for a core without memory along depth.
+      memory: The memory vectors, `[..., memory_size * units]`, for the cell of depth; None for a
+        core without memory along depth.
     """
 
     hidden: tf.Tensor
@@ -42,20 +43,24 @@ class DecodeOutput(NamedTuple):
     Attributes:
       hidden: The hidden vector at the top, `[batch, units]`.
       state: The new state.
-      gates: The gates i, f, o and g, `[layers, dimensions, batch, 4 * units]`; a stacked LSTM has
-        the dimension of time alone. None unless requested.
+      gates: The activations of the cells, `[layers, dimensions, batch, gates * units]`: of an LSTM
+        the gates i, f, o and g. A stacked net has the dimension of time alone, and a cell with
+        fewer gates than another has zeros after them. None unless requested.
+      memories: The memories of the layers that gates are of, `[layers, batch, memory_width]`, where
+        they are not those of the state; else None.
     """
 
     hidden: tf.Tensor
     state: State
     gates: tf.Tensor | None = None
+    memories: tf.Tensor | None = None
 
 
 DecodeStep = Callable[..., DecodeOutput]
 """A function `(inputs, state, gates=False)` that advances all layers by one time step.
 
 `inputs` are `CoreInputs` of `[batch, units]`, `gates` says whether to return the gates. With a
-table of products (`decoding.decode_step.PackedWeights.table`) `inputs.hidden` is the row of the
+table of products (`decoding.packed_weights.PackedWeights.table`) `inputs.hidden` is the row of the
 table, `[batch]`.
 """
 
@@ -65,15 +70,20 @@ class RecurrentCore(Protocol):
 
     Attributes:
       units: The width of each layer.
-      layers: The number of layers.
+      state_layers: The number of layers with a state of their own.
+      memory_width: The width of the memory vectors of the state.
       input_width: The width of the embedded inputs that `core_inputs` takes.
+      is_bounded: Whether all hidden vectors that enter products lie within [-1, 1], as kernels of
+        8-bit integers need it.
       plan: The execution plan, an `execution.plan.Plan`.
       trainable_variables: The trainable variables, as Keras has them.
     """
 
     units: int
-    layers: int
+    state_layers: int
+    memory_width: int
     input_width: int
+    is_bounded: bool
     plan: Any
     trainable_variables: list
 

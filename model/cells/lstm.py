@@ -4,13 +4,14 @@ import tensorflow as tf
 
 from ..config import OutputEquation
 from ..shapes import shape_of
-from .cell import Cell, CellOutput
+from .cell import Cell, CellOutput, Parameters
 
 
 def lstm_forward(
     preactivations: tf.Tensor,
     bias: tf.Tensor,
     memory: tf.Tensor,
+    parameters: Parameters = (),
     output_equation: OutputEquation = "o*tanh(m)",
 ) -> CellOutput:
     """Computes one LSTM update from the preactivations of the gates, z = W H + b.
@@ -25,11 +26,13 @@ def lstm_forward(
         dtype.
       bias: The bias b, broadcastable to the preactivations.
       memory: The memory vectors m that enter, `[..., units]`.
+      parameters: Nothing: the cell has a kernel and a bias alone.
       output_equation: The equation of h'. Default "o*tanh(m)".
 
     Returns:
       The new vectors, with the gates i, f, o, g after their nonlinearities as activations.
     """
+    del parameters
     units = memory.shape[-1]
     z = tf.cast(preactivations, memory.dtype) + tf.cast(bias, memory.dtype)
     # With the widths given TensorFlow copies rows; without, it goes through a slower general path.
@@ -42,7 +45,7 @@ def lstm_forward(
     else:
         hidden = tf.tanh(output_gate * new_memory)
     dtype = preactivations.dtype
-    activations = _concat_gates([input_gate, forget_gate, output_gate, candidate])
+    activations = concat_gates([input_gate, forget_gate, output_gate, candidate])
     return CellOutput(
         hidden=tf.cast(hidden, dtype), memory=new_memory, activations=tf.cast(activations, dtype)
     )
@@ -51,6 +54,7 @@ def lstm_forward(
 def lstm_backward(
     activations: tf.Tensor,
     memory: tf.Tensor,
+    parameters: Parameters,
     d_hidden: tf.Tensor,
     d_memory: tf.Tensor,
     output_equation: OutputEquation = "o*tanh(m)",
@@ -60,6 +64,7 @@ def lstm_backward(
     Args:
       activations: The gates i, f, o, g as `lstm_forward` returned them, `[..., 4 * units]`.
       memory: The memory vectors m that entered, `[..., units]`; m' is recomputed from them.
+      parameters: Nothing: the cell has a kernel and a bias alone.
       d_hidden: The gradient dL/dh', `[..., units]`.
       d_memory: The gradient dL/dm' by all paths but h', `[..., units]`.
       output_equation: The equation of h' in the forward pass.
@@ -67,6 +72,7 @@ def lstm_backward(
     Returns:
       dL/dz, `[..., 4 * units]`, in the compute dtype, and dL/dm, `[..., units]`.
     """
+    del parameters
     dtype = memory.dtype
     input_gate, forget_gate, output_gate, candidate = tf.split(
         tf.cast(activations, dtype), 4, axis=-1
@@ -82,7 +88,7 @@ def lstm_backward(
         d_product = d_hidden * (1 - hidden * hidden)
         d_output_gate = d_product * new_memory
         d_memory += d_product * output_gate
-    d_preactivations = _concat_gates(
+    d_preactivations = concat_gates(
         [
             d_memory * candidate * input_gate * (1 - input_gate),
             d_memory * memory * forget_gate * (1 - forget_gate),
@@ -93,7 +99,7 @@ def lstm_backward(
     return tf.cast(d_preactivations, activations.dtype), d_memory * forget_gate
 
 
-def _concat_gates(gates: list[tf.Tensor]) -> tf.Tensor:
+def concat_gates(gates: list[tf.Tensor]) -> tf.Tensor:
     """Concatenates gates `[..., units]` to `[..., gates * units]`.
 
     It stacks and reshapes, as XLA writes all parts of a stack at once and those of a concatenation
@@ -106,7 +112,7 @@ def _concat_gates(gates: list[tf.Tensor]) -> tf.Tensor:
 LSTM = Cell(
     name="lstm",
     gates=4,
-    has_memory=True,
+    memory_size=1,
     forward=lstm_forward,
     backward=lstm_backward,
     forget_gate=1,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from ..config import OutputEquation
-from .cell import Cell, CellOutput
+from .cell import Cell, CellOutput, Parameters
 
 
 def _plain_cell(
@@ -27,25 +27,31 @@ def _plain_cell(
     """
 
     def forward(
-        preactivations: tf.Tensor, bias: tf.Tensor, memory: tf.Tensor, _: OutputEquation
+        preactivations: tf.Tensor,
+        bias: tf.Tensor,
+        memory: tf.Tensor,
+        parameters: Parameters,
+        _: OutputEquation,
     ) -> CellOutput:
+        del parameters
         hidden = activation(preactivations + tf.cast(bias, preactivations.dtype))
         return CellOutput(hidden=hidden, memory=memory, activations=hidden)
 
     def backward(
         activations: tf.Tensor,
         memory: tf.Tensor,
+        parameters: Parameters,
         d_hidden: tf.Tensor,
         d_memory: tf.Tensor,
         _: OutputEquation,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        del memory
+        del memory, parameters
         return derivative(activations, d_hidden), d_memory
 
     return Cell(
         name=name,
         gates=1,
-        has_memory=False,
+        memory_size=0,
         forward=forward,
         backward=backward,
         is_bounded=is_bounded,

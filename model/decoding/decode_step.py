@@ -7,51 +7,26 @@ are characters, so their products are kept in a table.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
-from ..cells.lstm import lstm_forward
+from ..cells.cell import Cell
+from ..cells.lstm import LSTM
 from ..config import Precision
 from ..core import CoreInputs, DecodeOutput, DecodeStep, State
 from ..errors import InputError
 from ..grid.equations import GridEquations
 from ..grid.reference import DimensionWeights, dimension_forward
+from ..stacked.layer_loop import OUTPUT_EQUATION
 from ..stacked.weights import StackedWeights
-from .packed_kernels import (
-    PackedKernel,
-    QuantizedKernel,
-    is_shared,
-    pack,
-    product_of_layer,
-    product_of_unbounded,
-    products_of_all,
-    quantize,
-)
+from .packed_kernels import PackedKernel, QuantizedKernel, is_shared, pack
+from .packed_weights import PackedWeights, Products, quantize_all, require_bounded, table_of
 
 TIME, DEPTH = 0, 1
 
 BlockOutput = tuple[tf.Tensor, tf.Tensor | None, tuple[tf.Tensor, ...]]
 """The hidden and memory vectors along depth, and what leaves the block for the next step."""
-
-
-class PackedWeights(NamedTuple):
-    """The kernels of a net, by the vectors that they are applied to.
-
-    Attributes:
-      old: The kernels of the hidden vectors that enter a block, per dimension; of a stacked LSTM
-        those of its own old vector and of the layer below.
-      new: The kernels of the hidden vectors that leave a grid's block, per dimension.
-      scales: The factors of the sums of products, per dimension, `[layers | 1, width]`; empty
-        unless the kernels are integers.
-      table: The sums of products of the vectors that can enter the bottom, a row each,
-        `[vectors, width]`; empty without a table.
-    """
-
-    old: tuple[list[PackedKernel], ...]
-    new: tuple[list[PackedKernel], ...] = ()
-    scales: tuple[tf.Tensor, ...] = ()
-    table: tuple[tf.Tensor, ...] = ()
 
 
 def pack_grid(
@@ -72,14 +47,10 @@ def pack_grid(
     Raises:
       InputError: For 8-bit integers, if a cell's hidden vectors are not bounded by 1.
     """
-    unbounded = [name for i, name in enumerate(equations.cells) if not equations.cell(i).is_bounded]
-    if precision == "int8" and unbounded:
-        raise InputError(
-            f"cells is {equations.cells}; kernels of 8-bit integers need hidden vectors within 1 "
-            f"of 0, which those of {unbounded[0]!r} are not"
-        )
+    for i in range(equations.dimensions):
+        require_bounded(equations.cell(i), precision)
     exact = [one.kernel for one in weights]
-    kernels, scales = _quantize_all(exact, precision)
+    kernels, scales = quantize_all(exact, precision)
     units = kernels[TIME].shape[1] // 2
     columns = [slice(source * units, (source + 1) * units) for source in (TIME, DEPTH)]
 
@@ -92,35 +63,8 @@ def pack_grid(
         old=tuple(pack_source(i, is_new=False) for i in (TIME, DEPTH)),
         new=tuple(pack_source(i, is_new=True) for i in (TIME, DEPTH)),
         scales=scales,
-        table=_table(entering, first, scales, exact),
+        table=table_of(entering, first, scales, exact),
     )
-
-
-def _quantize_all(
-    kernels: list[tf.Tensor], precision: Precision
-) -> tuple[Sequence[tf.Tensor], tuple[tf.Tensor, ...]]:
-    """Returns the kernels as `packed_kernels.pack` takes them, and their scales if any."""
-    if precision != "int8":
-        return kernels, ()
-    integers, scales = zip(*map(quantize, kernels), strict=True)
-    return integers, scales
-
-
-def _table(
-    entering: tf.Tensor | None,
-    first: dict[int, tf.Tensor],
-    scales: tuple[tf.Tensor, ...],
-    kernels: list[tf.Tensor],
-) -> tuple[tf.Tensor, ...]:
-    """Returns `PackedWeights.table` from the first layer's kernels, by the dimension using them."""
-    width = sum(kernel.shape[1] for kernel in first.values())
-    most = sum(kernel.shape.num_elements() for kernel in kernels)
-    if entering is None or entering.shape[0] * width > most:
-        return ()
-    products = {i: entering @ tf.cast(kernel, entering.dtype) for i, kernel in first.items()}
-    if scales:
-        products = {i: tf.math.divide_no_nan(one, scales[i][0]) for i, one in products.items()}
-    return (tf.concat(list(products.values()), axis=-1),)
 
 
 def _users(equations: GridEquations, source: int, is_new: bool) -> list[int]:
@@ -144,15 +88,19 @@ def grid_decode_step(
     """
     widths = [one.bias.shape[1] for one in weights]
 
-    def products(source: int, kernels: list[PackedKernel], is_new: bool) -> _Products:
-        return _Products(kernels, {i: widths[i] for i in _users(equations, source, is_new)})
+    def products(source: int, kernels: list[PackedKernel], is_new: bool) -> Products:
+        return Products(kernels, {i: widths[i] for i in _users(equations, source, is_new)})
 
     old = [products(source, kernels, False) for source, kernels in enumerate(packed.old)]
     new = [products(source, kernels, True) for source, kernels in enumerate(packed.new)]
     loops = _is_quantized_and_shared(packed)
     split_layers = tf.convert_to_tensor if loops else tf.unstack
     vectors = [
-        [split_layers(part) for part in (one.bias, one.gain) if part is not None] for one in weights
+        tf.nest.map_structure(
+            lambda part: None if part is None else split_layers(part),
+            (one.bias, one.gain, one.parameters),
+        )
+        for one in weights
     ]
     scales = [split_layers(one) for one in packed.scales]
 
@@ -170,16 +118,22 @@ def grid_decode_step(
             activations: list[Any] = [None, None]
             for stage in equations.stages:
                 for i in stage:
-                    bias, *gain = (_at_layer(part, layer) for part in vectors[i])
+                    bias, gain, parameters = vectors[i]
                     product = sums[i] * _at_layer(scales[i], layer) if scales else sums[i]
                     output = dimension_forward(
-                        equations, i, product, bias, gain[0] if gain else None, memories[i]
+                        equations,
+                        i,
+                        product,
+                        _at_layer(bias, layer),
+                        None if gain is None else _at_layer(gain, layer),
+                        memories[i],
+                        tuple(_at_layer(one, layer) for one in parameters),
                     )
                     hiddens[i], memories[i] = output.hidden, output.memory
                     activations[i] = output.activations
                 for i in stage:
                     _add(sums, new[i].of_layer(layer, hiddens[i]))
-            leaving = hiddens[TIME], memories[TIME], tf.stack(activations)
+            leaving = hiddens[TIME], memories[TIME], _stack_gates(activations)
             return hiddens[DEPTH], memories[DEPTH], leaving
 
         layers = state.hidden.shape[0]
@@ -192,6 +146,16 @@ def grid_decode_step(
         return stack(block_above, layers, *first, gates)
 
     return decode
+
+
+def _stack_gates(activations: list[tf.Tensor]) -> tf.Tensor:
+    """Stacks the gates of the dimensions, with zeros after those of a cell with fewer."""
+    widest = max(part.shape[-1] for part in activations)
+    padded = [
+        part if part.shape[-1] == widest else tf.pad(part, [[0, 0], [0, widest - part.shape[-1]]])
+        for part in activations
+    ]
+    return tf.stack(padded)
 
 
 def _is_quantized_and_shared(packed: PackedWeights) -> bool:
@@ -248,91 +212,90 @@ def _output(hidden: tf.Tensor, parts: list[tf.Tensor], gates: bool) -> DecodeOut
 
 
 def pack_stacked(
-    weights: StackedWeights, precision: Precision, entering: tf.Tensor | None = None
+    weights: StackedWeights,
+    precision: Precision,
+    entering: tf.Tensor | None = None,
+    cell: Cell = LSTM,
+    is_residual: bool = False,
 ) -> PackedWeights:
-    """Packs the kernels of a stacked LSTM for `stacked_decode_step`.
+    """Packs the kernels of a stacked net for `stacked_decode_step`.
 
     Args:
       weights: The weights.
       precision: The precision of the products.
       entering: All hidden vectors that can enter the bottom; see `pack_grid`.
+      cell: The cell of the layers. Default: the LSTM.
+      is_residual: Whether each layer but the first adds what it receives to its outputs. Default
+        False.
+
+    Raises:
+      InputError: For 8-bit integers, if what enters the layers is not bounded by 1.
     """
+    require_bounded(cell, precision)
+    if is_residual and precision == "int8":
+        raise InputError(
+            "the outputs of residual layers are not all within 1 of 0, as kernels of 8-bit "
+            "integers need them; use float32 or bfloat16"
+        )
     assert weights.kernel is not None
-    (kernel,), scales = _quantize_all([weights.kernel], precision)
+    (kernel,), scales = quantize_all([weights.kernel], precision)
     below, own = tf.split(kernel, 2, axis=1)
     first = {TIME: weights.kernel[0, : below.shape[1]]}
     return PackedWeights(
         old=(pack([own], precision), pack([below], precision)),
         scales=scales,
-        table=_table(entering, first, scales, [weights.kernel]),
+        table=table_of(entering, first, scales, [weights.kernel]),
     )
 
 
-def stacked_decode_step(packed: PackedWeights, weights: StackedWeights) -> DecodeStep:
-    """Returns the decode step of a stacked LSTM; see `stacked.recurrence.stacked_lstm`.
+def stacked_decode_step(
+    packed: PackedWeights, weights: StackedWeights, cell: Cell = LSTM, is_residual: bool = False
+) -> DecodeStep:
+    """Returns the decode step of a stacked net; see `stacked.recurrence.stacked_lstm`.
 
     All but the products is computed in the dtype of the memory.
 
     Args:
       packed: The kernels as `pack_stacked` returned them.
       weights: The weights; the kernels are not used.
+      cell: The cell of the layers. Default: the LSTM.
+      is_residual: Whether each layer but the first adds what it receives to its outputs. Default
+        False.
     """
-    own, below = (_Products(kernels, {TIME: weights.bias.shape[1]}) for kernels in packed.old)
-    biases = tf.unstack(weights.bias)
+    own, below = (Products(kernels, {TIME: weights.bias.shape[1]}) for kernels in packed.old)
+    biases, parameters = tf.nest.map_structure(tf.unstack, (weights.bias, weights.parameters))
     scales = [tf.unstack(one) for one in packed.scales]
 
     def decode(inputs: CoreInputs, state: State, gates: bool = False) -> DecodeOutput:
         recurrent = tf.unstack(own.of_all(state.hidden)[TIME])
         old_memories = tf.unstack(state.memory)
 
-        def block(layer: int, products: dict[int, tf.Tensor]) -> BlockOutput:
+        def block(layer: int, products: dict[int, tf.Tensor], memory: Any) -> BlockOutput:
+            entering = old_memories[layer]
+            if cell.takes_memory_below:
+                lower = tf.zeros_like(entering) if memory is None else memory
+                entering = tf.concat([entering, lower], axis=-1)
             product = recurrent[layer] + products[TIME]
             if scales:
                 product *= scales[TIME][layer]
-            output = lstm_forward(product, biases[layer], old_memories[layer])
+            output = cell.forward(
+                product,
+                biases[layer],
+                entering,
+                tuple(one[layer] for one in parameters),
+                OUTPUT_EQUATION,
+            )
             leaving = output.hidden, output.memory, output.activations[None]
-            return output.hidden, None, leaving
+            return output.hidden, output.memory, leaving
 
-        def block_above(layer: int, hidden: tf.Tensor, _: None) -> BlockOutput:
-            return block(layer, below.of_layer(layer, hidden))
+        def block_above(layer: int, hidden: tf.Tensor, memory: tf.Tensor) -> BlockOutput:
+            top, *leaving = block(layer, below.of_layer(layer, hidden), memory)
+            return top + hidden if is_residual else top, *leaving
 
-        first = block(0, below.of_entering(inputs.hidden, packed.table))
+        first = block(0, below.of_entering(inputs.hidden, packed.table), None)
         return _unroll_layers(block_above, state.hidden.shape[0], *first, gates)
 
     return decode
-
-
-class _Products:
-    """Products of the same vectors with packed kernels, by the dimension that uses them."""
-
-    def __init__(self, kernels: list[PackedKernel], widths: dict[int, int]):
-        self._kernels = kernels
-        self._widths = widths
-
-    def of_all(self, rows: tf.Tensor) -> dict[int, tf.Tensor]:
-        """Returns the products of `[layers, batch, units]`, each layer with its own kernel."""
-        return self._by_user([products_of_all(kernel, rows) for kernel in self._kernels])
-
-    def of_entering(self, hidden: tf.Tensor, table: tuple[tf.Tensor, ...]) -> dict[int, tf.Tensor]:
-        """Returns the products of what enters the bottom with the first layer's kernels."""
-        if table:
-            return self._by_user([tf.gather(one, hidden) for one in table])
-        return self._by_user([product_of_unbounded(one, hidden) for one in self._kernels])
-
-    def of_layer(self, layer: Any, rows: tf.Tensor) -> dict[int, tf.Tensor]:
-        """Returns the products of `[batch, units]` with the kernels of one layer."""
-        return self._by_user([product_of_layer(one, layer, rows) for one in self._kernels])
-
-    def _by_user(self, products: list[tf.Tensor]) -> dict[int, tf.Tensor]:
-        """Splits joined products, and cuts off the columns of padding."""
-        widths = list(self._widths.values())
-        if len(products) < len(widths):
-            padding = products[0].shape[-1] - sum(widths)
-            products = tf.split(products[0], [*widths, padding], axis=-1)[:-1]
-        return {
-            user: product if product.shape[-1] == width else product[..., :width]
-            for (user, width), product in zip(self._widths.items(), products, strict=True)
-        }
 
 
 def _at_layer(parts: Any, layer: Any) -> tf.Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
+from tensorflow.python.ops import control_flow_util  # tells, as `tf.function` asks it, of XLA
 
 Jit = Literal["step", "gates", "none"]
 """Which part of a training step is compiled by XLA."""
@@ -20,11 +21,15 @@ class Compilation(NamedTuple):
       batch_shards: The number of shards of the batch that run side by side, for cores that a single
         step of a small net cannot keep busy. With "step" the caller runs a program for each.
       prefetch: Whether each step of a loop reads what the next step needs; see `Prefetch`.
+      vectorizes: Whether the graph may come into `tf.vectorized_map` or `tf.GradientTape.jacobian`,
+        which TensorFlow vectorises, and fails to where entries of an array differ in size; see
+        `grid.wavefront.residuals.concat_rows`.
     """
 
     jit: Jit = "gates"
     batch_shards: int = 1
     prefetch: bool = False
+    vectorizes: bool = True
 
     @property
     def jits_step(self) -> bool:
@@ -33,6 +38,16 @@ class Compilation(NamedTuple):
 
 
 GATES = Compilation(jit="gates")
+OPERATIONS = Compilation(jit="none")
+
+
+def is_in_xla() -> bool:
+    """Returns whether what is called now becomes part of an XLA program.
+
+    >>> tf.function(is_in_xla, jit_compile=True)(), is_in_xla()
+    (<tf.Tensor: shape=(), dtype=bool, numpy=True>, False)
+    """
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 class Prefetch:

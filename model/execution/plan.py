@@ -10,7 +10,7 @@ class Plan(NamedTuple):
     """How a net is executed.
 
     Attributes:
-      execution: The algorithm of a grid: "reference" or "wavefront".
+      execution: The algorithm of a grid: "reference", "layerwise" or "wavefront".
       compilation: How it is compiled; its `jit` "step" asks the caller to compile the whole step.
       dtype: The compute dtype, "float32" or "bfloat16".
       reasons: Why the plan is as it is, one sentence each.

@@ -154,8 +154,9 @@ def choose(
         compute = "float32" if dtype == "auto" else dtype
         variant = Variant(dtype=compute, jit="step" if jits_step else "gates", sharded=False)
         reasons.append(f"{variant}, as the caller chose")
-    if execution == "reference":
-        reasons.append("cell by cell, as the caller chose")
+    if execution in ("reference", "layerwise"):
+        how = "cell by cell" if execution == "reference" else "layer by layer"
+        reasons.append(f"{how}, as the caller chose")
     return plan_of(variant, batch, execution, tuple(reasons))
 
 
@@ -177,6 +178,7 @@ def plan_of(
         jit=variant.jit,
         batch_shards=_largest_shard_count(batch) if variant.sharded else 1,
         prefetch=variant.jit == "step",
+        vectorizes=False,
     )
     return Plan(
         execution=_algorithm(execution),
@@ -206,7 +208,7 @@ def _cores() -> int:
 
 
 def _algorithm(execution: Execution) -> Execution:
-    return "reference" if execution == "reference" else "wavefront"
+    return "wavefront" if execution == "auto" else execution
 
 
 def _nearest(

@@ -15,9 +15,17 @@ import tensorflow as tf
 from ..errors import InputError
 from ..execution.compilation import GATES, Compilation
 from ..shapes import shape_of
+from .derivatives import with_gradient
 from .equations import GridEquations
-from .reference import DimensionWeights, Sides
-from .wavefront.wavefront import grid_inference, grid_wavefront
+from .reference import (
+    DimensionWeights,
+    Sides,
+    flatten_weights,
+    grid_reference,
+    pack_weights,
+)
+from .wavefront.residuals import stack_run
+from .wavefront.wavefront import grid_wavefront
 
 
 def square_root_segment(steps: int) -> int:
@@ -71,35 +79,46 @@ def grid_checkpointed(
     """
     if len(extents) == 1:
         raise InputError("remat_steps needs a dimension besides depth; a 1-D grid has none")
-    segments = Segments.create(extents[0], remat_steps, compilation)
-    present = [tuple(part for part in one if part is not None) for one in weights]
+    # The schedule of more dimensions needs segments whose length is known.
+    is_static = compilation.jits_step or len(extents) > 2
+    segments = Segments.create(extents[0], remat_steps, is_static)
+
+    def packed(
+        boundary: list, sides: list, flat_weights: list
+    ) -> tuple[Sides, list[DimensionWeights]]:
+        entering = Sides(*((first, *rest) for first, rest in zip(boundary, sides, strict=True)))
+        return entering, pack_weights(weights, flat_weights)
 
     def run(
         index: tf.Tensor, boundary: list, sides: list, flat_weights: list, training: bool
     ) -> tuple[list, list]:
-        packed = [DimensionWeights(*one) for one in tf.nest.pack_sequence_as(present, flat_weights)]
-        entering = Sides(*((first, *rest) for first, rest in zip(boundary, sides, strict=True)))
         masks = dropout_masks and [segments.cell_slice(mask, index) for mask in dropout_masks]
-        grid = grid_wavefront if training else grid_inference
-        leaving = grid(
-            entering,
-            packed,
+        leaving = grid_wavefront(
+            *packed(boundary, sides, flat_weights),
             equations,
             (segments.length(index), *extents[1:]),
             masks,
             segments.cell_slice(keep, index),
             compilation,
+            training,
         )
+        return [part[0] for part in leaving], [part[1:] for part in leaving]
+
+    def plain(boundary: list, sides: list, flat_weights: list) -> tuple[list, list]:
+        entering, own = packed(boundary, sides, flat_weights)
+        leaving = grid_reference(entering, own, equations, extents, dropout_masks, keep)
         return [part[0] for part in leaving], [part[1:] for part in leaving]
 
     boundary = [part[0] for part in sides]
     rest = [part[1:] for part in sides]
-    final, leaving = checkpointed(run, segments, boundary, rest, tf.nest.flatten(present))
+    flat = flatten_weights(weights)
+    final, leaving = checkpointed(run, plain, segments, boundary, rest, flat)
     return Sides(*((first, *others) for first, others in zip(final, leaving, strict=True)))
 
 
 def checkpointed(
     run: Callable[..., tuple[Any, Any]],
+    plain: Callable[..., tuple[Any, Any]],
     segments: "Segments",
     boundary: Any,
     sides: Any,
@@ -111,6 +130,8 @@ def checkpointed(
       run: Maps the index of a segment, the boundary before it, the segment's part of the sides, the
         weights and whether a gradient will be taken (`training`) to the boundary after the segment
         and the vectors that leave its sides.
+      plain: Maps the first boundary, the sides and the weights to the same for the whole sequence,
+        in operations that TensorFlow differentiates; see `derivatives.with_gradient`.
       segments: The segments of the sequence.
       boundary: The vectors that enter the first segment; nested tensors.
       sides: The vectors that enter at every step, `[steps, ...]` each; nested tensors.
@@ -120,18 +141,23 @@ def checkpointed(
       The last boundary and the vectors that left at every step, nested as they came.
     """
 
-    @tf.custom_gradient
-    def differentiable(boundary: Any, sides: Any, weights: Any) -> Any:
+    structure = boundary, sides, weights
+
+    def forward(*inputs: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable]:
+        boundary, sides, weights = tf.nest.pack_sequence_as(structure, inputs)
         final, leaving, boundaries = _forward(run, segments, boundary, sides, weights)
 
-        def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
+        def backward(*upstream: tf.Tensor) -> list[tf.Tensor]:
             d_boundary, d_leaving = tf.nest.pack_sequence_as((final, leaving), upstream)
             gradients = _backward(run, segments, boundaries, sides, weights, d_boundary, d_leaving)
             return tf.nest.flatten(gradients)
 
-        return tf.nest.flatten((final, leaving)), gradient
+        return tuple(tf.nest.flatten((final, leaving))), backward
 
-    flat = differentiable(boundary, sides, weights)
+    def plain_forward(*inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tuple(tf.nest.flatten(plain(*tf.nest.pack_sequence_as(structure, inputs))))
+
+    flat = with_gradient(forward, plain_forward, *tf.nest.flatten(structure))
     return tf.nest.pack_sequence_as((boundary, sides), flat)
 
 
@@ -150,18 +176,26 @@ class Segments:
     static: bool
 
     @classmethod
-    def create(cls, steps: int | tf.Tensor, segment: int, compilation: Compilation) -> "Segments":
+    def create(cls, steps: int | tf.Tensor, segment: int, static: bool) -> "Segments":
         """Returns segments of at most `segment` steps.
+
+        Args:
+          steps: The number of time steps of the sequence.
+          segment: The number of time steps of a segment.
+          static: Whether shapes must be static.
 
         Raises:
           InputError: If the segment does not divide the steps where shapes must be static.
         """
-        if compilation.jits_step and steps % segment:
+        if isinstance(steps, int):
+            segment = min(segment, steps)
+        if static and not (isinstance(steps, int) and steps % segment == 0):
             raise InputError(
                 f"remat_steps is {segment} and the sequence {steps} steps long; within an XLA "
-                f"program the first must divide the second"
+                f"program, and in a grid of more than two dimensions, the first must divide the "
+                f"second"
             )
-        return cls(steps=steps, segment=min(segment, steps), static=compilation.jits_step)
+        return cls(steps=steps, segment=segment, static=static)
 
     @property
     def count(self) -> int | tf.Tensor:
@@ -194,7 +228,14 @@ class Segments:
 
     def concat(self, array: tf.TensorArray, like: tf.Tensor) -> tf.Tensor:
         """Concatenates the entries of an array to the shape of `like`."""
-        return tf.reshape(array.stack() if self.static else array.concat(), shape_of(like))
+        if self.static:
+            return tf.reshape(array.stack(), shape_of(like))
+        if tf.executing_eagerly():
+            return tf.reshape(array.concat(), shape_of(like))
+        # Not `array.concat`; `wavefront.residuals.concat_rows` gives the reason.
+        whole = stack_run(array, 0, tf.maximum(self.count - 1, 1))
+        whole = whole[: (self.count - 1) * self.segment]
+        return tf.reshape(tf.concat([whole, array.read(self.count - 1)], 0), shape_of(like))
 
 
 def _write(arrays: Any, index: tf.Tensor, entries: Any) -> Any:

@@ -24,12 +24,16 @@ class GridEquations:
       output_equation: The equation of h' of an LSTM cell; see `cells.lstm.lstm_forward`.
       layer_normalization: Whether each gate's W H is normalised over its units before gain and
         bias.
+      owners: For each dimension the first of those that share its weights, or itself. The weights
+        of the others are not used, and the product W H of dimensions that share W and see the same
+        H is computed once. Default (), none shares any.
     """
 
     cells: tuple[str, ...] = ("lstm", "lstm")
     priority: tuple[int, ...] = (1,)
     output_equation: OutputEquation = "o*tanh(m)"
     layer_normalization: bool = False
+    owners: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.cells:
@@ -45,6 +49,12 @@ class GridEquations:
                 )
         if len(set(self.priority)) < len(self.priority):
             raise InputError(f"priority is {self.priority}; it must name each dimension once")
+        for dimension, owner in enumerate(self.owners):
+            if self.owners[owner] != owner or self.cells[owner] != self.cells[dimension]:
+                raise InputError(
+                    f"owners is {self.owners}; a dimension shares weights with the first of those "
+                    f"that have them, and its cell"
+                )
 
     @property
     def dimensions(self) -> int:
@@ -61,10 +71,14 @@ class GridEquations:
         """Returns the cell of a dimension."""
         return find_cell(self.cells[dimension])
 
+    def owner(self, dimension: int) -> int:
+        """Returns the dimension whose weights a dimension uses."""
+        return self.owners[dimension] if self.owners else dimension
+
     def gates(self, dimension: int) -> int:
         """Returns the width of the product of a dimension, in multiples of `units`."""
         return self.cell(dimension).gates
 
     def memory_width(self, dimension: int, units: int) -> int:
-        """Returns the width of the memory vectors of a dimension: `units`, or 0 without memory."""
-        return units if self.cell(dimension).has_memory else 0
+        """Returns the width of the memory vectors of a dimension; 0 for a cell without memory."""
+        return self.cell(dimension).memory_size * units

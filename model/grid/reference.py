@@ -3,12 +3,12 @@
 This is the definition against which everything faster is tested.
 """
 
-import itertools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from ..cells.cell import Parameters
 from ..cells.normalization import Normalized, normalize, normalize_gradient
 from .equations import GridEquations
 
@@ -22,7 +22,8 @@ class Sides(NamedTuple):
 
     Attributes:
       hidden: The hidden vectors, in the compute dtype.
-      memory: The memory vectors, in the dtype of the arithmetic; of width 0 for a cell without one.
+      memory: The memory vectors, in the dtype of the arithmetic, `memory_size * units` wide for the
+        cell of the dimension: of width 0 for a cell without one.
     """
 
     hidden: tuple[tf.Tensor, ...]
@@ -39,11 +40,32 @@ class DimensionWeights(NamedTuple):
       kernel: The kernel W, `[layers | 1, dimensions * units, gates * units]`.
       bias: The bias b, `[layers | 1, gates * units]`.
       gain: The gain of the layer normalisation, `[layers | 1, gates * units]`; None without.
+      parameters: The cell's own parameters, `[layers | 1, ...]` each; see `cells.cell.Cell`.
     """
 
     kernel: tf.Tensor
     bias: tf.Tensor
     gain: tf.Tensor | None = None
+    parameters: Parameters = ()
+
+    def of_layer(self, layer: int) -> "DimensionWeights":
+        """Returns the weights of one layer, without their leading axis."""
+        return tf.nest.map_structure(
+            lambda part: None if part is None else part[0 if part.shape[0] == 1 else layer], self
+        )
+
+
+def flatten_weights(weights: Sequence[DimensionWeights]) -> list[tf.Tensor]:
+    """Returns all tensors of the weights, without a gain where there is none."""
+    return [part for part in tf.nest.flatten(list(weights)) if part is not None]
+
+
+def pack_weights(
+    like: Sequence[DimensionWeights], tensors: Sequence[tf.Tensor]
+) -> list[DimensionWeights]:
+    """Returns weights of the structure of `like`, from tensors as `flatten_weights` has them."""
+    remaining = iter(tensors)
+    return tf.nest.map_structure(lambda part: None if part is None else next(remaining), list(like))
 
 
 class DimensionOutput(NamedTuple):
@@ -69,6 +91,7 @@ def dimension_forward(
     bias: tf.Tensor,
     gain: tf.Tensor | None,
     memory: tf.Tensor,
+    parameters: Parameters = (),
 ) -> DimensionOutput:
     """Applies layer normalisation and the cell of a dimension to its product W H.
 
@@ -78,14 +101,15 @@ def dimension_forward(
       product: W H, `[..., gates * units]`, in the compute dtype.
       bias: The bias b, broadcastable to the product.
       gain: The gain of the layer normalisation; None without.
-      memory: The memory vectors m that enter, `[..., units]`.
+      memory: The memory vectors m that enter, `[..., memory_size * units]`.
+      parameters: The cell's own parameters; see `cells.cell.Parameters`. Default: none.
     """
     cell = equations.cell(dimension)
     normalized: Normalized | tuple[()] = ()
     if equations.layer_normalization:
         normalized = normalize(product, product.shape[-1] // cell.gates, memory.dtype)
         product = normalized.values * tf.cast(gain, product.dtype)
-    output = cell.forward(product, bias, memory, equations.output_equation)
+    output = cell.forward(product, bias, memory, parameters, equations.output_equation)
     return DimensionOutput(*output, normalized=normalized)
 
 
@@ -98,8 +122,9 @@ def dimension_backward(
     gain: tf.Tensor | None,
     d_hidden: tf.Tensor,
     d_memory: tf.Tensor,
+    parameters: Parameters = (),
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Computes the gradients of `dimension_forward`.
+    """Computes the gradients of `dimension_forward`, but those of the cell's own parameters.
 
     Args:
       equations: The equations of the block.
@@ -110,6 +135,7 @@ def dimension_backward(
       gain: The gain of the layer normalisation; None without.
       d_hidden: The gradient dL/dh', `[..., units]`.
       d_memory: The gradient dL/dm' by all paths but h', `[..., units]`.
+      parameters: The cell's own parameters; see `parameter_gradients` for their gradients.
 
     Returns:
       The gradients of the product W H, of the sum that the bias is added to, and of the memory that
@@ -117,7 +143,7 @@ def dimension_backward(
     """
     cell = equations.cell(dimension)
     d_preactivations, d_old_memory = cell.backward(
-        activations, memory, d_hidden, d_memory, equations.output_equation
+        activations, memory, parameters, d_hidden, d_memory, equations.output_equation
     )
     d_product = d_preactivations
     if normalized:
@@ -125,6 +151,40 @@ def dimension_backward(
         d_normalized = d_preactivations * tf.cast(gain, d_preactivations.dtype)
         d_product = normalize_gradient(normalized, d_normalized, units)
     return d_product, d_preactivations, d_old_memory
+
+
+def parameter_gradients(
+    equations: GridEquations,
+    dimension: int,
+    activations: tf.Tensor,
+    memory: tf.Tensor,
+    d_hidden: tf.Tensor,
+    d_memory: tf.Tensor,
+    parameters: Parameters,
+) -> Parameters:
+    """Computes the gradients of a cell's own parameters, summed over all blocks of one layer.
+
+    Args:
+      equations: The equations of the blocks.
+      dimension: The index of the dimension.
+      activations: The residuals of the cell, `[..., gates * units]`.
+      memory: The memory vectors m that entered.
+      d_hidden: The gradients dL/dh', `[..., units]`.
+      d_memory: The gradients dL/dm' by all paths but h'.
+      parameters: The parameters of the layer; () for a cell without, which has no gradients.
+    """
+    cell = equations.cell(dimension)
+    if cell.parameter_gradients is None:
+        return ()
+    activations, memory, d_hidden, d_memory = (
+        tf.reshape(part, [-1, part.shape[-1]]) for part in (activations, memory, d_hidden, d_memory)
+    )
+    gradients = cell.parameter_gradients(
+        activations, memory, parameters, d_hidden, d_memory, equations.output_equation
+    )
+    return tuple(
+        tf.cast(gradient, one.dtype) for gradient, one in zip(gradients, parameters, strict=True)
+    )
 
 
 def grid_block(
@@ -144,13 +204,15 @@ def grid_block(
     hidden, memory = list(inputs.hidden), list(inputs.memory)
     for stage in equations.stages:
         h_concat = tf.concat(hidden, axis=-1)
+        products: dict[int, tf.Tensor] = {}
         for i in stage:
-            kernel, bias, gain = (
-                None if part is None else part[0 if part.shape[0] == 1 else layer]
-                for part in weights[i]
+            owner = equations.owner(i)
+            kernel, bias, gain, parameters = weights[owner].of_layer(layer)
+            if owner not in products:
+                products[owner] = tf.matmul(h_concat, tf.cast(kernel, h_concat.dtype))
+            output = dimension_forward(
+                equations, i, products[owner], bias, gain, inputs.memory[i], parameters
             )
-            product = tf.matmul(h_concat, tf.cast(kernel, h_concat.dtype))
-            output = dimension_forward(equations, i, product, bias, gain, inputs.memory[i])
             hidden[i], memory[i] = output.hidden, output.memory
     return Sides(hidden=tuple(hidden), memory=tuple(memory))
 
@@ -159,17 +221,19 @@ def grid_reference(
     sides: Sides,
     weights: Sequence[DimensionWeights],
     equations: GridEquations,
-    extents: tuple[int, ...],
+    extents: tuple[int | tf.Tensor, ...],
     dropout_masks: Sequence[tf.Tensor | None] | None = None,
     keep: tf.Tensor | None = None,
 ) -> Sides:
-    """Evaluates a whole grid block after block, differentiated by TensorFlow.
+    """Evaluates a whole grid block after block, differentiated by TensorFlow to any order.
 
     Args:
       sides: The vectors that enter, per dimension `[*other extents, batch, units]`.
       weights: The weights of each dimension.
       equations: The equations of the blocks.
-      extents: The number of blocks along each dimension; the last is the number of layers.
+      extents: The number of blocks along each dimension; the last is the number of layers. Any but
+        that may be a scalar tensor, if it is not known before the graph runs; the graph then
+        loops over that dimension, and otherwise has a copy of the blocks for each place along it.
       dropout_masks: Per dimension the factors on the hidden vectors that enter each block along it,
         `[*extents, batch, units]` where an extent may be 1; None for no dropout.
       keep: The mask, `[*extents, batch]`, boolean, where an extent may be 1. Where it is False a
@@ -178,45 +242,110 @@ def grid_reference(
     Returns:
       The vectors that leave, of the same shapes as `sides`.
     """
-    dimensions = equations.dimensions
-    leaving: dict[tuple[int, ...], Sides] = {}
-    for cell in itertools.product(*map(range, extents)):
-        entering = _entering(leaving, sides, cell)
-        dropped = _drop(entering, dropout_masks, cell)
-        block = grid_block(dropped, weights, cell[-1], equations)
-        if keep is not None:
-            block = _hold(_broadcast_at(keep, cell)[:, None], block, entering)
-        leaving[cell] = block
-    return Sides(
-        hidden=tuple(_side(leaving, 0, i, extents) for i in range(dimensions)),
-        memory=tuple(_side(leaving, 1, i, extents) for i in range(dimensions)),
+
+    def block(layer: int, entering: Sides, masks: Sequence, keep: tf.Tensor | None) -> Sides:
+        new = grid_block(_drop(entering, masks), weights, layer, equations)
+        return new if keep is None else _hold(keep[:, None], new, entering)
+
+    def evaluate(level: int, sides: Sides, masks: Sequence, keep: tf.Tensor | None) -> Sides:
+        """Evaluates the blocks at one place along the dimensions before `level`."""
+        extent = extents[level]
+        across = Sides(*((*part[:level], *part[level + 1 :]) for part in sides))
+        at = _reader((across, tuple(masks), keep), extent)
+
+        def step(index: Any, along: tuple) -> tuple[tuple, Sides]:
+            parts, masks, keep = at(index)
+            entering = Sides(
+                *((*one[:level], own, *one[level:]) for one, own in zip(parts, along, strict=True))
+            )
+            if level == len(extents) - 1:
+                leaving = block(index, entering, masks, keep)
+            else:
+                leaving = evaluate(level + 1, entering, masks, keep)
+            others = Sides(*((*part[:level], *part[level + 1 :]) for part in leaving))
+            return tuple(part[level] for part in leaving), others
+
+        along, others = _scan(step, tuple(part[level] for part in sides), across, extent)
+        return Sides(
+            *((*one[:level], own, *one[level:]) for one, own in zip(others, along, strict=True))
+        )
+
+    return evaluate(0, sides, dropout_masks or [None] * len(extents), keep)
+
+
+def _reader(values: Any, extent: int | tf.Tensor) -> Callable[[Any], Any]:
+    """Returns a function that maps an index to a structure of the entries there.
+
+    Args:
+      values: A nested structure of tensors `[extent, ...]`; one of size 1 stands for all indices,
+        and None stays None.
+      extent: The number of entries.
+    """
+
+    def reader(value: tf.Tensor | None) -> Callable[[Any], tf.Tensor | None]:
+        if value is None or value.shape[0] == 1:
+            only = None if value is None else value[0]
+            return lambda index: only
+        # The gradient of an index is as large as all entries, that of unstacking is a stack.
+        if isinstance(extent, int):
+            return tf.unstack(value, extent).__getitem__
+        array = tf.TensorArray(
+            value.dtype, extent, element_shape=value.shape[1:], clear_after_read=False
+        )
+        return array.unstack(value).read
+
+    readers = [reader(value) for value in tf.nest.flatten(values)]
+    return lambda index: tf.nest.pack_sequence_as(values, [read(index) for read in readers])
+
+
+def _scan(
+    step: Callable[[Any, tuple], tuple[tuple, Sides]],
+    along: tuple,
+    like: Sides,
+    extent: int | tf.Tensor,
+) -> tuple[tuple, Sides]:
+    """Runs a step for each place along a dimension.
+
+    Args:
+      step: Maps the index and the vectors that enter along the dimension to those that leave along
+        it and along the others.
+      along: The vectors that enter at the first place.
+      like: Tensors whose shapes and dtypes are those of the result.
+      extent: The number of places.
+
+    Returns:
+      The vectors that leave along the dimension at the last place, and along the others at all.
+    """
+    if isinstance(extent, int):
+        steps = []
+        for index in range(extent):
+            along, others = step(index, along)
+            steps.append(others)
+        return along, tf.nest.map_structure(lambda *parts: tf.stack(parts), *steps)
+
+    def body(index: tf.Tensor, along: tuple, arrays: Any) -> tuple:
+        new, others = step(index, along)
+        for vectors, old in zip(new, along, strict=True):
+            vectors.set_shape(old.shape)
+        arrays = tf.nest.map_structure(lambda array, one: array.write(index, one), arrays, others)
+        return index + 1, new, arrays
+
+    arrays = tf.nest.map_structure(
+        lambda one: tf.TensorArray(one.dtype, extent, element_shape=one.shape[1:]), like
     )
+    _, along, arrays = tf.while_loop(
+        lambda index, *_: index < extent,
+        body,
+        (tf.constant(0), along, arrays),
+        maximum_iterations=extent,
+    )
+    return along, tf.nest.map_structure(lambda array: array.stack(), arrays)
 
 
-def _entering(leaving: dict[tuple[int, ...], Sides], sides: Sides, cell: tuple[int, ...]) -> Sides:
-    """Returns the vectors that enter a block, from the blocks before it or from the sides."""
-    hidden, memory = [], []
-    for i, coordinate in enumerate(cell):
-        before = (*cell[:i], coordinate - 1, *cell[i + 1 :])
-        others = cell[:i] + cell[i + 1 :]
-        if coordinate:
-            hidden.append(leaving[before].hidden[i])
-            memory.append(leaving[before].memory[i])
-        else:
-            hidden.append(sides.hidden[i][others])
-            memory.append(sides.memory[i][others])
-    return Sides(hidden=tuple(hidden), memory=tuple(memory))
-
-
-def _drop(
-    entering: Sides, dropout_masks: Sequence[tf.Tensor | None] | None, cell: tuple[int, ...]
-) -> Sides:
+def _drop(entering: Sides, masks: Sequence[tf.Tensor | None]) -> Sides:
     """Applies the dropout masks to the hidden vectors that enter a block."""
-    if dropout_masks is None:
-        return entering
     hidden = [
-        h if mask is None else h * _broadcast_at(mask, cell)
-        for h, mask in zip(entering.hidden, dropout_masks, strict=True)
+        h if mask is None else h * mask for h, mask in zip(entering.hidden, masks, strict=True)
     ]
     return entering._replace(hidden=tuple(hidden))
 
@@ -230,24 +359,3 @@ def _hold(keep: tf.Tensor, new: Sides, old: Sides) -> Sides:
         ]
         parts.append((*held, new_vectors[-1]))
     return Sides(*parts)
-
-
-def _broadcast_at(values: tf.Tensor, cell: tuple[int, ...]) -> tf.Tensor:
-    """Returns the entry of a cell, where an extent of 1 stands for all."""
-    index = [
-        0 if size == 1 else coordinate for size, coordinate in zip(values.shape, cell, strict=False)
-    ]
-    return values[tuple(index)]
-
-
-def _side(
-    leaving: dict[tuple[int, ...], Sides], part: int, dimension: int, extents: tuple[int, ...]
-) -> tf.Tensor:
-    """Stacks the hidden (part 0) or memory vectors that leave the grid along a dimension."""
-    others = extents[:dimension] + extents[dimension + 1 :]
-    last = extents[dimension] - 1
-    vectors = []
-    for cell in itertools.product(*map(range, others)):
-        block = leaving[(*cell[:dimension], last, *cell[dimension:])]
-        vectors.append(block[part][dimension])
-    return tf.reshape(tf.stack(vectors), [*others, *vectors[0].shape])

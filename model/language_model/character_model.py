@@ -12,6 +12,7 @@ from .forward import (
     DecodeCharacter,
     OuterWeights,
     decode_characters,
+    drop_connections,
     initial_state,
     predict_sequence,
 )
@@ -87,9 +88,19 @@ class CharacterModel(keras.Model):
         )
         return tf.concat([characters, tf.zeros([1, shape[1]], dtype)], axis=0)
 
+    @property
+    def state_layers(self) -> int:
+        """The number of layers of a state: all, but for a recurrent highway network 1."""
+        return self.core.state_layers
+
+    @property
+    def memory_width(self) -> int:
+        """The width of the memory vectors of a state: `units`, unless the cell has more."""
+        return self.core.memory_width
+
     def initial_state(self, batch: int | tf.Tensor) -> CharacterState:
         """Returns the state of `batch` texts of which nothing has been read."""
-        return initial_state(self.config, self.vocabulary_size, batch)
+        return initial_state(self.core, self.vocabulary_size, batch)
 
     def outer_weights(self) -> OuterWeights:
         """Returns the weights around the core as tensors."""
@@ -121,9 +132,14 @@ class CharacterModel(keras.Model):
           The logits, `[steps, batch, vocabulary_size]`, time-major, where row t has seen the
           characters before t and not t itself; and the state after the last character.
         """
+        core_weights = None
+        if seed is not None and self.config.weight_dropout:
+            core_weights = drop_connections(
+                self.core.weight_tensors(), self.config.weight_dropout, seed
+            )
         return predict_sequence(
             self.core,
-            None,
+            core_weights,
             self.outer_weights(),
             ids,
             state,

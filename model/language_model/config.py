@@ -4,16 +4,18 @@ Importing this module does not import TensorFlow: the layers are imported when a
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from ..config import OutputEquation, Tied, require_integer, require_range
-from ..errors import InputError
+from ..cells.registry import MEMORY_CELLS, PLAIN_CELLS
+from ..config import Connection, OutputEquation, Tied, require_integer, require_range
+from ..errors import InputError, nearest
 
 if TYPE_CHECKING:
     from ..core import RecurrentCore
 
-Architecture = Literal["grid", "stacked"]
+Architecture = Literal["grid", "stacked", "residual_lstm", "highway_lstm", "rhn"]
 """The names of the recurrent cores, those of `CORES`."""
 
 
@@ -25,17 +27,27 @@ class ModelConfig:
     'none'
 
     Attributes:
-      architecture: The recurrent core: "grid" for a 2-D Grid LSTM, "stacked" for a stacked LSTM.
-      layers: Number of layers stacked along depth.
+      architecture: The recurrent core: "grid" for a 2-D Grid LSTM, "stacked" for a stacked LSTM,
+        "residual_lstm" for one whose layers add what they receive to their outputs, "highway_lstm"
+        for one with gates between the memories of layers, "rhn" for a recurrent highway network.
+      cells: Name of the cell in place of the LSTM, such as "lstm_peephole", "lstm_coupled_gates" or
+        "gru"; for a grid also two, of time and of depth. Depth may have a cell without memory, such
+        as "tanh". Default "lstm".
+      layers: Number of layers stacked along depth; of a recurrent highway network the number of
+        micro-layers of a step.
       units: Width of each hidden and memory vector.
       tied: Which weights the layers of a grid share: "none", those of the "depth" LSTM (as the
         Torch7 code does), or "all" (as the paper does when it says "tied").
       depth_priority: Whether the depth LSTM of a grid sees the new hidden vector of the time LSTM.
-      output_equation: Equation of the hidden vector of a grid's LSTM.
+      output_equation: Equation of the hidden vector of a grid's LSTM; other cells have their own.
       input_memory: Whether characters enter the memory of a grid at the bottom, besides the hidden
         vector.
-      dropout: Dropout rate between the layers and before the output.
-      forget_bias: Initial bias of the forget gates.
+      dropout: Dropout rate between the layers and before the output; of a recurrent highway network
+        that of its state, with one mask per window, and before the output.
+      weight_dropout: Dropout rate of the kernels of the core, with one mask per window
+        (DropConnect, as in the AWD-LSTM).
+      forget_bias: Initial bias of the forget gates, of the cells that have one.
+      transform_bias: Initial bias of the transform gates of a recurrent highway network.
       init_scale: Bound of the uniform initial kernels and embeddings; 0 for 1/sqrt(units) for the
         kernels and 1 for the embedding.
     """
@@ -50,6 +62,9 @@ class ModelConfig:
     dropout: float = 0.0
     forget_bias: float = 1.0
     init_scale: float = 0.0
+    cells: tuple[str, ...] = ("lstm",)
+    transform_bias: float = -2.0
+    weight_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.architecture not in CORES:
@@ -57,11 +72,45 @@ class ModelConfig:
                 f"architecture is {self.architecture!r}; it must be one of "
                 f"{', '.join(map(repr, CORES))}"
             )
+        self._check_cells()
         require_integer("layers", self.layers, 1)
         require_integer("units", self.units, 1)
         require_range("dropout", self.dropout, 0, 1)
+        require_range("weight_dropout", self.weight_dropout, 0, 1)
         if self.init_scale < 0:
             raise InputError(f"init_scale is {self.init_scale}; it must not be negative")
+
+    def _check_cells(self) -> None:
+        """Refuses names of no cell, and options that contradict the cells.
+
+        Raises:
+          InputError: If there is a mistake.
+        """
+        for name in self.cells:
+            if name not in (*MEMORY_CELLS, *PLAIN_CELLS):
+                remedy = nearest(name, (*MEMORY_CELLS, *PLAIN_CELLS))
+                raise InputError(f"cells names {name!r}, which is no cell{remedy}")
+        if self.architecture in ("rhn", "highway_lstm") and self.cells != ("lstm",):
+            raise InputError(
+                f"cells is {', '.join(self.cells)}; the architecture {self.architecture} has gates "
+                f"of its own, so leave it out, or use the architecture grid or stacked"
+            )
+        most = 2 if self.architecture == "grid" else 1
+        if not 1 <= len(self.cells) <= most:
+            allowed = "one cell, or one of time and one of depth" if most == 2 else "one cell"
+            raise InputError(
+                f"cells names {len(self.cells)} cells; a {self.architecture} net has {allowed}"
+            )
+        if self.cells[0] in PLAIN_CELLS:
+            raise InputError(
+                f"cells is {self.cells[0]!r} along time, which has no memory; use one of "
+                f"{', '.join(MEMORY_CELLS)}"
+            )
+        if self.output_equation != "o*tanh(m)" and "lstm" not in self.cells:
+            raise InputError(
+                f"output_equation is {self.output_equation!r}, which only the cell lstm has; leave "
+                f"it out, or use the cell lstm in place of {' and '.join(self.cells)}"
+            )
 
     @property
     def kernel_scale(self) -> float:
@@ -78,6 +127,7 @@ def _grid_core(config: ModelConfig, dtype_policy: str) -> "RecurrentCore":
     return GridLSTM(
         config.units,
         config.layers,
+        cells=config.cells if len(config.cells) == 2 else config.cells[0],
         priority=(1,) if config.depth_priority else (),
         tied=config.tied,
         output_equation=config.output_equation,
@@ -91,7 +141,9 @@ def _grid_core(config: ModelConfig, dtype_policy: str) -> "RecurrentCore":
     )
 
 
-def _stacked_core(config: ModelConfig, dtype_policy: str) -> "RecurrentCore":
+def _stacked_core(
+    config: ModelConfig, dtype_policy: str, connection: Connection = "plain"
+) -> "RecurrentCore":
     import keras
 
     from ..layers.stacked_lstm import StackedLSTM
@@ -103,6 +155,25 @@ def _stacked_core(config: ModelConfig, dtype_policy: str) -> "RecurrentCore":
         kernel_initializer=keras.initializers.RandomUniform(-scale, scale),
         forget_bias=config.forget_bias,
         dropout=config.dropout,
+        cell=config.cells[0],
+        connection=connection,
+        dtype=dtype_policy,
+        name=config.architecture,
+    )
+
+
+def _rhn_core(config: ModelConfig, dtype_policy: str) -> "RecurrentCore":
+    import keras
+
+    from ..layers.recurrent_highway import RecurrentHighway
+
+    scale = config.kernel_scale
+    return RecurrentHighway(
+        config.units,
+        config.layers,
+        kernel_initializer=keras.initializers.RandomUniform(-scale, scale),
+        transform_bias=config.transform_bias,
+        recurrent_dropout=config.dropout,
         dtype=dtype_policy,
         name=config.architecture,
     )
@@ -111,6 +182,9 @@ def _stacked_core(config: ModelConfig, dtype_policy: str) -> "RecurrentCore":
 CORES: dict[str, Callable[[ModelConfig, str], "RecurrentCore"]] = {
     "grid": _grid_core,
     "stacked": _stacked_core,
+    "residual_lstm": functools.partial(_stacked_core, connection="residual"),
+    "highway_lstm": functools.partial(_stacked_core, connection="highway"),
+    "rhn": _rhn_core,
 }
 """The functions that make a recurrent core from its configuration and a Keras dtype policy."""
 

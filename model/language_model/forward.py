@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import tensorflow as tf
 
 from ..core import CoreInputs, DecodeOutput, RecurrentCore, State
-from ..decoding.decode_step import PackedWeights
+from ..decoding.packed_weights import PackedWeights
 from ..grid.dropout import dropout_mask
 from .config import ModelConfig
 
@@ -26,8 +26,8 @@ class CharacterState(NamedTuple):
     Attributes:
       previous: The id of the last character, `[batch]`, int32; `vocabulary_size` where there is
         none.
-      hidden: The hidden vectors of the core, `[layers, batch, units]`.
-      memory: The memory vectors of the core, `[layers, batch, units]`.
+      hidden: The hidden vectors of the core, `[state_layers, batch, units]`.
+      memory: The memory vectors of the core, `[state_layers, batch, memory_width]`.
     """
 
     previous: tf.Tensor
@@ -61,10 +61,22 @@ class LanguageModel(Protocol):
     Attributes:
       config: The architecture.
       vocabulary_size: The number of distinct characters.
+      state_layers: The number of layers of a state.
+      memory_width: The width of the memory vectors of a state.
     """
 
     config: ModelConfig
     vocabulary_size: int
+
+    @property
+    def state_layers(self) -> int:
+        """The number of layers of a state."""
+        ...
+
+    @property
+    def memory_width(self) -> int:
+        """The width of the memory vectors of a state."""
+        ...
 
     def initial_state(self, batch: int | tf.Tensor) -> CharacterState:
         """Returns the state of texts of which nothing has been read."""
@@ -82,12 +94,15 @@ class LanguageModel(Protocol):
 
 
 def initial_state(
-    config: ModelConfig, vocabulary_size: int, batch: int | tf.Tensor
+    core: RecurrentCore, vocabulary_size: int, batch: int | tf.Tensor
 ) -> CharacterState:
     """Returns the state of `batch` texts of which nothing has been read."""
-    zeros = tf.zeros([config.layers, batch, config.units], tf.float32)
+    hidden = tf.zeros([core.state_layers, batch, core.units], tf.float32)
+    memory = hidden
+    if core.memory_width != core.units:
+        memory = tf.zeros([core.state_layers, batch, core.memory_width], tf.float32)
     previous = tf.fill([batch], tf.constant(vocabulary_size))
-    return CharacterState(previous=previous, hidden=zeros, memory=zeros)
+    return CharacterState(previous=previous, hidden=hidden, memory=memory)
 
 
 def predict_sequence(
@@ -143,6 +158,27 @@ def predict_sequence(
     shape = tf.concat([tf.shape(outputs)[:-1], flat.shape[-1:]], axis=0)
     logits = tf.reshape(flat, shape)
     return logits, CharacterState(previous=last, hidden=hidden, memory=memory)
+
+
+def drop_connections(core_weights: T, rate: float, seed: tf.Tensor) -> T:
+    """Returns the weights of a core without some of the connections that its kernels are.
+
+    Wan et al., "Regularization of Neural Networks using DropConnect" (2013); on recurrent kernels
+    Merity et al., "Regularizing and Optimizing LSTM Language Models" (arXiv 1708.02182). A kernel
+    has one mask for all steps of a window, and what is left of it is scaled by 1 / (1 - rate).
+
+    Args:
+      core_weights: The weights, in the structure of `RecurrentCore.weight_tensors`; those of rank 3
+        are the kernels.
+      rate: The dropout rate.
+      seed: The seed of the masks, `[2]`, int32.
+    """
+    flat = tf.nest.flatten(core_weights)
+    for number, weight in enumerate(flat):
+        if weight is not None and weight.shape.rank == 3:
+            mask_seed = tf.random.experimental.stateless_fold_in(seed, 2 + number)
+            flat[number] = weight * dropout_mask(weight.shape, rate, mask_seed, weight.dtype)
+    return tf.nest.pack_sequence_as(core_weights, flat)
 
 
 def decode_characters(

@@ -60,9 +60,19 @@ class FrozenCharacterModel:
         stored = tf.nest.flatten((self._core_weights, self._outer_weights, self.packed))
         return [variable for variable in stored if variable is not None]
 
+    @property
+    def state_layers(self) -> int:
+        """The number of layers of a state: all, but for a recurrent highway network 1."""
+        return self._core.state_layers
+
+    @property
+    def memory_width(self) -> int:
+        """The width of the memory vectors of a state: `units`, unless the cell has more."""
+        return self._core.memory_width
+
     def initial_state(self, batch: int | tf.Tensor) -> CharacterState:
         """Returns the state of `batch` texts of which nothing has been read."""
-        return initial_state(self.config, self.vocabulary_size, batch)
+        return initial_state(self._core, self.vocabulary_size, batch)
 
     def __call__(
         self, ids: tf.Tensor, state: CharacterState, *, keep: tf.Tensor | None = None

@@ -17,14 +17,18 @@ SATURATED_LOW, SATURATED_HIGH = 0.1, 0.9
 class Inspection(NamedTuple):
     """The memories and gates of the chosen layers and units, float32.
 
-    A stacked LSTM has one dimension, a grid time and depth.
+    A stacked LSTM has one dimension, a grid time and depth. Cells other than the LSTM have their
+    activations in place of i, f, o and g: variants the gates that they have, in this order, a GRU
+    z, r, n and U h + b, a highway LSTM its gate d after g. Those of a cell with fewer than the
+    others are followed by zeros. Of a recurrent highway network the layers are its micro-layers,
+    with t and h as gates and the state after each as memory.
 
     Attributes:
       memories: The memories of time after each character has entered,
         `[batch, characters, layers, units]`; 0 after the end of a text.
       gates: The gates i, f, o and g at each character,
-        `[batch, characters, layers, dimensions, 4, units]`; 0 after the end of a text.
-      saturation: The share of values of the gates i, f and o below 0.1 and above 0.9, over
+        `[batch, characters, layers, dimensions, gates, units]`; 0 after the end of a text.
+      saturation: The share of values of the first three gates below 0.1 and above 0.9, over
         characters and units, `[batch, layers, dimensions, 3, 2]`.
     """
 
@@ -50,6 +54,7 @@ def inspect(
     assert first.gates is not None
     dimensions = first.gates.shape[1]
     layers, units = model.config.layers, model.config.units
+    widest = first.gates.shape[-1] // units
 
     def select(values: tf.Tensor) -> tf.Tensor:
         """Selects the chosen layers and units from `[layers, ..., units]`."""
@@ -59,23 +64,24 @@ def inspect(
         return tf.slice(values, begin, size)
 
     def by_gate(gates: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(gates, [layers, dimensions, batch, 4, units])
+        return tf.reshape(gates, [layers, dimensions, batch, widest, units])
 
     def read(
         position: tf.Tensor, state: tuple, memories: tf.TensorArray, gates: tf.TensorArray
     ) -> tuple:
         reading = CharacterState(tf.maximum(ids[:, position], 0), *state)
         _, output = decode(reading, gates=True)
+        inspected = output.state.memory if output.memories is None else output.memories
         return (
             position + 1,
             output.state,
-            memories.write(position, select(output.state.memory)),
+            memories.write(position, select(inspected[..., :units])),
             gates.write(position, select(by_gate(output.gates))),
         )
 
     arrays = [
         tf.TensorArray(tf.float32, size=longest, element_shape=shape)
-        for shape in ([None, None, None], [None, dimensions, None, 4, None])
+        for shape in ([None, None, None], [None, dimensions, None, widest, None])
     ]
     *_, memories, gates = tf.while_loop(
         lambda position, *_: position < longest, read, (0, first.state, *arrays)

@@ -1,5 +1,6 @@
 """Sampling of texts from a character model, and scores and embeddings of given texts."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,11 +8,15 @@ import tensorflow as tf
 
 from ..shapes import shape_of
 from ..text.vocabulary import PADDING
+from .drawing import sampler, uniform_numbers
 from .forward import CharacterState, LanguageModel, choose_rows
 from .losses import character_losses
 
 MAX_STOP = 16
 """The largest number of characters of a stop string."""
+
+WINDOW = 500
+"""The number of characters of a text that are read at once, which bounds the memory of a text."""
 
 
 class TextState(NamedTuple):
@@ -55,61 +60,6 @@ class Generated(NamedTuple):
     state: TextState
 
 
-def sampler(
-    temperature: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor, size: int
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Returns a function that draws characters by inverting the cumulative distribution.
-
-    Characters are in the order of their ids; where only the likeliest may be drawn, these come
-    first. Sorting takes longer than all else here, and is left out if no row asks for it.
-
-    Args:
-      temperature: The divisor of the logits, `[batch]`, float32; 0 takes the likeliest character.
-      top_k: The number of likeliest characters that may be drawn, `[batch]`, int32; 0 for all.
-      top_p: The probability that the likeliest characters which may be drawn make up, `[batch]`,
-        float32, in (0, 1].
-      size: The size of the vocabulary.
-
-    Returns:
-      A function of logits, `[batch, size]`, and random numbers in [0, 1), `[batch]`, that draws an
-      id per row, `[batch]`, int32. It is to be called in a loop: what does not change is computed
-      outside of it.
-    """
-    greedy = temperature == 0
-    divisor = tf.where(greedy, 1.0, temperature)[:, None]
-    most = tf.where(greedy, 1, tf.where(top_k > 0, top_k, size))
-    among_first = tf.range(size) < most[:, None]
-    only_likeliest = (most < size) | (top_p < 1)
-    sorts = tf.reduce_any(only_likeliest)
-
-    def draw(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-        scaled = logits / divisor
-
-        def draw_sorted() -> tf.Tensor:
-            ranked, order = tf.math.top_k(scaled, size)
-            probabilities = tf.nn.softmax(ranked)
-            likelier = tf.cumsum(probabilities, axis=-1, exclusive=True)
-            kept = among_first & (likelier < top_p[:, None]) | (tf.range(size) == 0)
-            rank = _invert(tf.where(kept, probabilities, 0.0), uniform)
-            return tf.where(only_likeliest, tf.gather(order, rank, batch_dims=1), draw_by_id())
-
-        def draw_by_id() -> tf.Tensor:
-            return _invert(tf.nn.softmax(scaled), uniform)
-
-        return tf.cond(sorts, draw_sorted, draw_by_id)
-
-    return draw
-
-
-def _invert(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-    """Returns the first index at which sums of `[batch, size]` exceed a share of their total."""
-    cumulative = tf.cumsum(weights, axis=-1)
-    total = cumulative[:, -1:]
-    # A share may be rounded to the total.
-    before = (cumulative <= uniform[:, None] * total) & (cumulative < total)
-    return tf.reduce_sum(tf.cast(before, tf.int32), axis=-1)
-
-
 def initial_state(model: LanguageModel, batch: int | tf.Tensor) -> TextState:
     """Returns the state of `batch` texts of which nothing has been read or written."""
     return TextState(
@@ -132,7 +82,12 @@ def read(model: LanguageModel, ids: tf.Tensor, state: TextState) -> TextState:
     known = ids != PADDING
 
     def read_ids() -> TextState:
-        _, characters = model(tf.maximum(ids, 0), state.characters, keep=known)
+        def read_window(
+            window: tf.Tensor, characters: CharacterState
+        ) -> tuple[CharacterState, tuple[()]]:
+            return model(tf.maximum(window, 0), characters, keep=window != PADDING)[1], ()
+
+        characters, _ = _over_windows(ids, state.characters, read_window)
         # A stop string consists of generated characters.
         has_ids = tf.reduce_any(known, axis=1, keepdims=True)
         return TextState(
@@ -155,6 +110,7 @@ def generate(
     stop: tf.Tensor | None = None,
     alternatives: int | tf.Tensor = 0,
     state: TextState | None = None,
+    compiled_columns: int | None = None,
 ) -> Generated:
     """Reads prompts and continues them, one decode step per character.
 
@@ -178,8 +134,8 @@ def generate(
       length: The number of characters to add to each row, `[batch]`, int32.
       temperature: The divisor of the logits, `[batch]`, float32; 0 takes the likeliest character.
       top_k: The number of likeliest characters that may be drawn, `[batch]`, int32; 0 for all.
-      top_p: The probability that the likeliest characters which may be drawn make up, `[batch]`,
-        float32, in (0, 1].
+      top_p: The cumulative probability of the candidates (nucleus sampling), `[batch]`, float32, in
+        (0, 1]; 1 for all.
       seed: The seed of each row, `[batch]`, int64: the same seed gives the same text, whatever else
         is in the batch.
       stop: The stop string of each row, `[batch, MAX_STOP]`, int32, `PADDING` before its first
@@ -187,6 +143,10 @@ def generate(
         stop.
       alternatives: The number k of likeliest characters whose probabilities are returned.
       state: The state before the prompts; None for the initial state.
+      compiled_columns: The number of columns of the result, no smaller than any length, for a loop
+        that XLA compiles, for each size of the batch anew. One text of a small model is faster so,
+        as its operations take less time than to start them. None, the default, for a loop that is
+        not compiled.
 
     Returns:
       The added characters; see `Generated`.
@@ -195,8 +155,43 @@ def generate(
     if stop is None:
         stop = tf.fill([batch, MAX_STOP], PADDING)
     state = read(model, prompt, initial_state(model, batch) if state is None else state)
-    longest = tf.reduce_max(tf.concat([length, [0]], axis=0))
-    uniform = _uniform(seed, state.drawn, longest)
+    write = functools.partial(_write, model, columns=compiled_columns)
+    if compiled_columns is not None:
+        write = tf.function(write, autograph=False, jit_compile=True)
+    ids, logits, added, stopped, state = write(length, temperature, top_k, top_p, seed, stop, state)
+    ids, scores, likeliest, likeliest_scores = _report(ids, logits, added, alternatives)
+    return Generated(
+        ids=ids,
+        log_probabilities=scores,
+        alternatives=likeliest,
+        alternative_log_probabilities=likeliest_scores,
+        lengths=added,
+        stopped=stopped,
+        state=state,
+    )
+
+
+def _write(
+    model: LanguageModel,
+    length: tf.Tensor,
+    temperature: tf.Tensor,
+    top_k: tf.Tensor,
+    top_p: tf.Tensor,
+    seed: tf.Tensor,
+    stop: tf.Tensor,
+    state: TextState,
+    columns: int | None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, TextState]:
+    """Adds characters one after the other; see `generate`.
+
+    Returns:
+      The ids, `[columns, batch]`, and their logits, `[columns, batch, vocabulary]`, up to the
+      longest row or as many as given; the number of characters of each row, `[batch]`; whether its
+      stop string ended it, `[batch]`; and the state.
+    """
+    batch = shape_of(length)[0]
+    longest = tf.reduce_max(tf.concat([length, [0]], axis=0)) if columns is None else columns
+    uniform = uniform_numbers(seed, state.drawn, longest)
     decode = model.decode_step()
     draw = sampler(temperature, top_k, top_p, model.vocabulary_size)
     any_character = stop == PADDING
@@ -237,17 +232,12 @@ def generate(
         add_character,
         (0, length > 0, tf.zeros_like(length), state, *arrays),
     )
-    ids, logits = (one.gather(tf.range(steps + 1))[1:] for one in arrays)
-    ids, scores, likeliest, likeliest_scores = _report(ids, logits, added, alternatives)
-    return Generated(
-        ids=ids,
-        log_probabilities=scores,
-        alternatives=likeliest,
-        alternative_log_probabilities=likeliest_scores,
-        lengths=added,
-        stopped=has_stopped(state) & (added > 0),
-        state=state,
-    )
+    # XLA knows no sizes but constants, and its arrays begin as zeros.
+    read_all = [
+        one.gather(tf.range(steps + 1)) if columns is None else one.stack() for one in arrays
+    ]
+    ids, logits = (one[1:] for one in read_all)
+    return ids, logits, added, has_stopped(state) & (added > 0), state
 
 
 def _report(
@@ -264,30 +254,6 @@ def _report(
         tf.where(within[..., None], likeliest_scores, 0.0),
     )
     return [tf.transpose(field, [1, 0, *range(2, len(field.shape))]) for field in fields]
-
-
-def _uniform(seed: tf.Tensor, drawn: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Returns the random numbers of each row from its `drawn`-th on, `[batch, count]`, in [0, 1).
-
-    SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014): the
-    n-th number is a hash of the seed and n, so that it does not need those before it.
-    """
-    first = tf.cast(drawn, tf.int64)[:, None] + tf.range(tf.cast(count, tf.int64))
-    counter = tf.cast(first, tf.uint64) * tf.constant(0x9E3779B97F4A7C15, tf.uint64)
-    mixed = _mix(_mix(tf.bitcast(seed, tf.uint64))[:, None] + counter)
-    return tf.cast(tf.bitwise.right_shift(mixed, _shift(40)), tf.float32) * 2.0**-24
-
-
-def _mix(z: tf.Tensor) -> tf.Tensor:
-    """Applies the finalizer of SplitMix64."""
-    for bits, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        z = tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, _shift(bits)))
-        z *= tf.constant(factor, tf.uint64)
-    return tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, _shift(31)))
-
-
-def _shift(bits: int) -> tf.Tensor:
-    return tf.constant(bits, tf.uint64)
 
 
 def score(model: LanguageModel, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -307,10 +273,63 @@ def score(model: LanguageModel, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       Bits per character, `[batch]`, 0 for an empty row; and ln p of each character,
       `[batch, longest]`, 0 after the end.
     """
-    logits, _ = model(tf.maximum(ids, 0), model.initial_state(tf.shape(ids)[0]))
-    losses, counted = character_losses(logits, ids)
+
+    def score_window(
+        window: tf.Tensor, characters: CharacterState
+    ) -> tuple[CharacterState, tuple[tf.Tensor, ...]]:
+        logits, characters = model(tf.maximum(window, 0), characters)
+        return characters, character_losses(logits, window)
+
+    start = model.initial_state(tf.shape(ids)[0])
+    _, (losses, counted) = _over_windows(ids, start, score_window, outputs=2)
     totals = tf.math.divide_no_nan(tf.reduce_sum(losses, axis=0), tf.reduce_sum(counted, axis=0))
     return totals / tf.math.log(2.0), -tf.transpose(losses)
+
+
+def _over_windows(
+    ids: tf.Tensor,
+    state: CharacterState,
+    step: Callable[[tf.Tensor, CharacterState], tuple[CharacterState, tuple[tf.Tensor, ...]]],
+    outputs: int = 0,
+) -> tuple[CharacterState, tuple[tf.Tensor, ...]]:
+    """Reads texts in windows, so that memory does not grow with their length.
+
+    Args:
+      ids: The characters, `[batch, longest]`, int32, at least one column.
+      state: The state before them.
+      step: Maps the ids of a window, `[batch, window]`, and the state before it to the state after
+        it and to outputs `[window, batch]`, float32.
+      outputs: The number of outputs. Default 0.
+
+    Returns:
+      The state after the last window, and the outputs of all, `[longest, batch]`.
+    """
+    batch, longest = tf.shape(ids)[0], tf.shape(ids)[1]
+    size = tf.minimum(longest, WINDOW)
+    count = -(-longest // size)
+    padded = tf.pad(ids, [[0, 0], [0, count * size - longest]], constant_values=PADDING)
+    shapes = [part.shape for part in state]
+
+    def body(number: tf.Tensor, *carried: tf.Tensor | tf.TensorArray) -> tuple:
+        window = padded[:, number * size : (number + 1) * size]
+        after, found = step(window, CharacterState(*carried[: len(shapes)]))
+        arrays = [
+            array.write(number, one)
+            for array, one in zip(carried[len(shapes) :], found, strict=True)
+        ]
+        kept = [tf.ensure_shape(part, shape) for part, shape in zip(after, shapes, strict=True)]
+        return number + 1, *kept, *arrays
+
+    arrays = [
+        tf.TensorArray(tf.float32, count, element_shape=[None, ids.shape[0]])
+        for _ in range(outputs)
+    ]
+    _, *carried = tf.while_loop(lambda number, *_: number < count, body, (0, *state, *arrays))
+    joined = tuple(
+        tf.reshape(array.stack(), [count * size, batch])[:longest]
+        for array in carried[len(shapes) :]
+    )
+    return CharacterState(*carried[: len(shapes)]), joined
 
 
 def embed(model: LanguageModel, ids: tf.Tensor) -> tf.Tensor:
@@ -321,10 +340,10 @@ def embed(model: LanguageModel, ids: tf.Tensor) -> tf.Tensor:
       ids: The characters, `[batch, longest]`, int32, `PADDING` after the end of each row.
 
     Returns:
-      The features, bottom layer first, `[batch, layers * units]`, float32.
+      The features, bottom layer first, `[batch, state_layers * units]`, float32.
     """
     batch = tf.shape(ids)[0]
     state = read(model, ids, initial_state(model, batch)).characters
     _, output = model.decode_step()(state)
     hidden = tf.transpose(output.state.hidden, [1, 0, 2])
-    return tf.reshape(hidden, [batch, model.config.layers * model.config.units])
+    return tf.reshape(hidden, [batch, model.state_layers * model.config.units])

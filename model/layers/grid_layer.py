@@ -6,6 +6,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from ..cells.registry import find_cell
 from ..config import (
     Execution,
     OutputEquation,
@@ -15,16 +16,25 @@ from ..config import (
 )
 from ..core import CoreInputs
 from ..errors import InputError
-from ..execution import planner
 from ..execution.plan import Plan
 from ..grid.checkpointing import grid_checkpointed
 from ..grid.dropout import grid_dropout
 from ..grid.equations import GridEquations
+from ..grid.layerwise import grid_layerwise, is_layerwise
 from ..grid.reference import DimensionWeights, Sides, grid_reference
-from ..grid.wavefront.wavefront import grid_inference, grid_wavefront
-from ..shapes import shape_of
+from ..grid.wavefront.wavefront import grid_wavefront
+from .cell_weights import add_dimension
+from .choice import choose_plan
+from .projection import (
+    Projection,
+    add_projection,
+    entering_vectors,
+    entering_width,
+    project,
+)
 from .seeded import SeededLayer
 from .stored import stored_variable
+from .tying import require_groups, weight_owners
 
 
 class GridLayer(SeededLayer):
@@ -41,39 +51,47 @@ class GridLayer(SeededLayer):
     Args:
       units: The width of each hidden and memory vector.
       layers: The number of blocks along depth. Default 1.
-      cells: The name of the cell of all dimensions, or one name per dimension: "lstm", "tanh",
-        "relu", "identity", or any other of `cells.registry`. Default "lstm".
+      cells: The name of the cell of all dimensions, or one name per dimension, of those in
+        `cells.registry`: "lstm", one of its variants such as "lstm_peephole" or
+        "lstm_coupled_gates", "gru", or one without a memory, "tanh", "relu" or "identity". Default
+        "lstm".
       priority: The dimensions that are computed last, in order, and see the new hidden vectors of
         those before them. Default (-1,), depth.
       tied: Which weights the layers share: "none", those of the "depth" dimension, or "all".
-      output_equation: The equation of h', "o*tanh(m)" or "tanh(o*m)"; see
-        `cells.lstm.lstm_forward`.
+      tied_dimensions: Groups of dimensions that share their weights, such as ((0, 1),), which then
+        have the same cell: h_i', m_i' = LSTM(H, m_i) with one and the same LSTM. Default (), none.
+      output_equation: The equation of h' of the cell "lstm", "o*tanh(m)" or "tanh(o*m)"; see
+        `cells.lstm.lstm_forward`. Other cells have their own.
       layer_normalization: Whether each gate is normalised over its units. Default False.
-      input_memory: Whether inputs are projected into the memory as well as the hidden vector.
-        Default True.
+      input_memory: Whether inputs are projected into the memory as well as the hidden vector. The
+        memory of a GRU is its hidden vector, so one projection serves both. Default True.
       project_inputs: Whether inputs are projected; otherwise they are the hidden (and memory)
         vectors already. Default True.
       use_bias: Whether the projection of the inputs has a bias; blocks always have one.
       kernel_initializer: The initializer of the kernel of the projection.
-      recurrent_initializer: The initializer of the kernels of the blocks; None for uniform in
-        ±1/sqrt(units).
+      recurrent_initializer: The initializer of the kernels of the blocks and of parameters of
+        their cells, such as peepholes; None for uniform in ±1/sqrt(units).
       bias_initializer: The initializer of all biases but those of the forget gates.
       unit_forget_bias: Whether the biases of the forget gates start at 1; otherwise at 0.
       forget_bias: The initial bias of the forget gates, in place of `unit_forget_bias`.
       kernel_regularizer: The regularizer of the kernel of the projection.
-      recurrent_regularizer: The regularizer of the kernels of the blocks.
+      recurrent_regularizer: The regularizer of what `recurrent_initializer` initializes.
       bias_regularizer: The regularizer of all biases.
       kernel_constraint: The constraint of the kernel of the projection.
-      recurrent_constraint: The constraint of the kernels of the blocks.
+      recurrent_constraint: The constraint of what `recurrent_initializer` initializes.
       bias_constraint: The constraint of all biases.
-      dropout: The dropout rate of the inputs and of what rises from layer to layer. Default 0.
+      dropout: The dropout rate of the inputs and of the hidden vectors between layers. Default
+        0.
       recurrent_dropout: The dropout rate of the hidden vectors along the other dimensions. Default
         0.
       dropout_masks: "step" for a new mask at each step, "sequence" for one per sequence.
       remat_steps: The length, in steps, of the segments whose activations the backward pass
         computes again (gradient checkpointing); 0 to store all. See
         `grid.checkpointing.square_root_segment`.
-      execution: The algorithm: "auto", "wavefront", or "reference", which is cell by cell.
+      execution: The algorithm: "reference", block by block; "layerwise", layer after layer (2-D
+        grids in which time does not see what depth computes); "wavefront", hyperplane after
+        hyperplane, where the sizes are known; or "auto" (the default), the fastest that can run
+        where the layer is called.
       seed: The seed of the dropout; None for one drawn at random.
       **kwargs: Arguments of `keras.layers.Layer`.
 
@@ -118,6 +136,7 @@ class GridLayer(SeededLayer):
         remat_steps: int = 0,
         execution: Execution = "auto",
         seed: int | None = None,
+        tied_dimensions: Sequence[Sequence[int]] = (),
         **kwargs: Any,
     ):
         # Memories and weights stay in the variables' dtype; what enters products is cast here.
@@ -129,18 +148,17 @@ class GridLayer(SeededLayer):
             autocast=False,
             **kwargs,
         )
-        require_integer("units", units, 1)
-        require_integer("layers", layers, 1)
-        require_integer("remat_steps", remat_steps, 0)
+        self.units = require_integer("units", units, 1)
+        self.layers = self.state_layers = require_integer("layers", layers, 1)
+        self.remat_steps = require_integer("remat_steps", remat_steps, 0)
         require_one_of("tied", tied, Tied)
         require_one_of("execution", execution, Execution)
         # Checks the names of cells and equation before the number of dimensions is known.
         GridEquations((cells,) if isinstance(cells, str) else tuple(cells), (), output_equation)
-        self.units = units
-        self.layers = layers
         self.cells = cells if isinstance(cells, str) else tuple(cells)
-        self.priority = tuple(priority)
+        self.priority = tuple(map(int, priority))
         self.tied = tied
+        self.tied_dimensions = require_groups(tied_dimensions)
         self.output_equation = output_equation
         self.layer_normalization = layer_normalization
         self.input_memory = input_memory
@@ -151,24 +169,33 @@ class GridLayer(SeededLayer):
             recurrent_initializer or keras.initializers.RandomUniform(-(units**-0.5), units**-0.5)
         )
         self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.forget_bias = float(unit_forget_bias) if forget_bias is None else forget_bias
+        self.unit_forget_bias = bool(unit_forget_bias)
+        self.forget_bias = float(unit_forget_bias if forget_bias is None else forget_bias)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.recurrent_regularizer = keras.regularizers.get(recurrent_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.remat_steps = remat_steps
         self.execution = execution
         self.plan: Plan | None = None
-        # Under `Model.fit` Keras compiles the whole step if all layers support it.
-        self.supports_jit = planner.visible_device() == "accelerator"
 
     @property
     def input_width(self) -> int:
         """The width of what enters the bottom: hidden, and memory where inputs enter it."""
-        has_memory = self.input_memory and self.equations.cell(-1).has_memory
-        return self.units * (2 if has_memory else 1)
+        return self._entering_width(-1)
+
+    def _entering_width(self, dimension: int) -> int:
+        """Returns the width of what enters the side of a dimension."""
+        return entering_width(self.equations.cell(dimension), self.units, self.input_memory)
+
+    @property
+    def memory_width(self) -> int:
+        """The width of the memory vectors that the first dimension, time, carries as a state.
+
+        A cell without a memory passes on a state of `units` numbers unchanged.
+        """
+        return self.equations.memory_width(0, self.units) or self.units
 
     def _set_dimensions(self, dimensions: int) -> None:
         """Fixes the number of dimensions, and with it the equations."""
@@ -180,96 +207,62 @@ class GridLayer(SeededLayer):
                 raise InputError(
                     f"priority names dimension {one}; the grid has {dimensions}, counted from 0"
                 )
+        self._owners = weight_owners(self.tied_dimensions, cells, self.tied)
+        # What a cell with a split gate multiplies H by depends on the dimension.
+        splits = [find_cell(name).split_gate is not None for name in cells]
+        owners = [i if splits[i] else owner for i, owner in enumerate(self._owners)]
         self.equations = GridEquations(
             cells=cells,
             priority=tuple(one % dimensions for one in self.priority),
             output_equation=self.output_equation,
             layer_normalization=self.layer_normalization,
+            owners=tuple(owners) if self.tied_dimensions else (),
         )
+        if self.execution == "layerwise" and not is_layerwise(self.equations):
+            raise InputError(
+                f"execution is 'layerwise', which a grid of {dimensions} dimensions with priority "
+                f"{self.priority} cannot do; use 'auto'"
+            )
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the variables; the last size of the input shape must be known."""
-        features = input_shape[-1]
-        if features is None:
-            raise InputError(f"the input's shape is {input_shape}; its last size must be known")
-        width = self.input_width
-        if self.project_inputs:
-            self.kernel = self.add_weight(
-                autocast=False,
-                name="kernel",
-                shape=(features, width),
-                initializer=self.kernel_initializer,
-                regularizer=self.kernel_regularizer,
-                constraint=self.kernel_constraint,
-            )
-            if self.use_bias:
-                self.bias = self.add_weight(
-                    autocast=False,
-                    name="bias",
-                    shape=(width,),
-                    initializer=self.bias_initializer,
-                    regularizer=self.bias_regularizer,
-                    constraint=self.bias_constraint,
-                )
-        elif features != width:
-            raise InputError(
-                f"the input is {features} wide; without project_inputs it must be {width}"
-            )
-        self.grid = [self._add_dimension(i) for i in range(self.equations.dimensions)]
+        projection = add_projection(self, input_shape[-1], self.input_width)
+        if projection.kernel is not None:
+            self.kernel = projection.kernel
+        if projection.bias is not None:
+            self.bias = projection.bias
+        self._add_grid()
         self.built = True
 
-    def _add_dimension(self, dimension: int) -> DimensionWeights:
-        """Creates the variables of one dimension."""
-        dimensions = self.equations.dimensions
-        is_depth = dimension == dimensions - 1
-        shared = self.tied == "all" or (self.tied == "depth" and is_depth)
-        copies = 1 if shared else self.layers
-        width = self.equations.gates(dimension) * self.units
-        name = "depth" if is_depth else f"dimension{dimension}"
-        kernel = self.add_weight(
-            autocast=False,
-            name=f"{name}_kernel",
-            shape=(copies, dimensions * self.units, width),
-            initializer=self.recurrent_initializer,
-            regularizer=self.recurrent_regularizer,
-            constraint=self.recurrent_constraint,
-        )
-        bias = self.add_weight(
-            autocast=False,
-            name=f"{name}_bias",
-            shape=(copies, width),
-            initializer=lambda shape, dtype: self._initial_bias(dimension, shape, dtype),
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )
-        gain = None
-        if self.layer_normalization:
-            gain = self.add_weight(
-                autocast=False, name=f"{name}_gain", shape=(copies, width), initializer="ones"
+    def _add_grid(self) -> None:
+        """Creates the variables of the blocks."""
+        grid: list[DimensionWeights] = []
+        for dimension, owner in enumerate(self._owners):
+            if owner < dimension:
+                grid.append(grid[owner])
+                continue
+            weights = add_dimension(self, dimension)
+            grid.append(weights)
+            # A tf.train.Checkpoint finds variables by attributes, and none in a list of tuples.
+            named: dict[str, Any] = weights._asdict()
+            parameters = zip(
+                self.equations.cell(dimension).parameters, named.pop("parameters"), strict=True
             )
-        return DimensionWeights(kernel=kernel, bias=bias, gain=gain)
-
-    def _initial_bias(self, dimension: int, shape: Any, dtype: Any) -> tf.Tensor:
-        """Returns the initial bias of a dimension, with that of its forget gate if it has one."""
-        value = self.bias_initializer(shape, dtype=dtype)
-        cell = self.equations.cell(dimension)
-        if cell.forget_gate is None:
-            return value
-        gates = tf.split(value, cell.gates, axis=-1)
-        forget_bias = tf.cast(self.forget_bias, dtype)
-        gates[cell.forget_gate] = tf.fill(gates[cell.forget_gate].shape, forget_bias)
-        return tf.concat(gates, axis=-1)
+            named.update((parameter.name, variable) for parameter, variable in parameters)
+            for part, variable in named.items():
+                if variable is not None:
+                    setattr(self, f"dimension{dimension}_{part}", variable)
+        self.grid = grid
 
     def weight_tensors(self) -> list[DimensionWeights]:
-        """Returns the weights of the blocks as tensors."""
-        return [
-            DimensionWeights(
-                kernel=tf.convert_to_tensor(one.kernel),
-                bias=tf.convert_to_tensor(one.bias),
-                gain=None if one.gain is None else tf.convert_to_tensor(one.gain),
-            )
-            for one in self.grid
-        ]
+        """Returns the weights of the blocks as tensors, with kernels as products take them."""
+        tensors = []
+        for i, variables in enumerate(self.grid):
+            # A tied dimension has tensors of its own, as it has its part of the gradient.
+            one = _tensors(variables, copied=self._owners[i] < i)
+            kernel = self.equations.cell(i).product_kernel(one.kernel, i)
+            tensors.append(one._replace(kernel=kernel))
+        return tensors
 
     def stored_weights(self, kernel_dtype: str | None) -> list[DimensionWeights]:
         """Returns copies of the weights as variables that are not trained.
@@ -283,27 +276,25 @@ class GridLayer(SeededLayer):
                 kernel=kernel_dtype and stored_variable(one.kernel, kernel_dtype),
                 bias=stored_variable(one.bias),
                 gain=None if one.gain is None else stored_variable(one.gain),
+                parameters=tuple(map(stored_variable, one.parameters)),
             )
 
-        return [stored(one) for one in self.grid]
+        copies: list[DimensionWeights] = []
+        for i, one in enumerate(self.weight_tensors()):
+            owner = self.equations.owner(i)
+            copies.append(copies[owner] if owner < i else stored(one))
+        return copies
 
     def core_inputs(self, embedded: tf.Tensor) -> CoreInputs:
         """Returns the vectors that enter the bottom, from `[..., features]`."""
-        if self.project_inputs:
-            flat = tf.reshape(embedded, [-1, embedded.shape[-1]])
-            flat = tf.matmul(
-                tf.cast(flat, self.compute_dtype), tf.cast(self.kernel, self.compute_dtype)
-            )
-            if self.use_bias:
-                flat += tf.cast(self.bias, flat.dtype)
-            embedded = tf.reshape(flat, [*shape_of(embedded)[:-1], flat.shape[-1]])
-        dtype = self.variable_dtype
-        if self.input_width > self.units:
-            hidden, memory = tf.split(embedded, 2, axis=-1)
-            return CoreInputs(tf.cast(hidden, self.compute_dtype), tf.cast(memory, dtype))
-        width = self.equations.memory_width(-1, self.units)
-        memory = tf.zeros([*shape_of(embedded)[:-1], width], dtype)
-        return CoreInputs(tf.cast(embedded, self.compute_dtype), memory)
+        projection = Projection(getattr(self, "kernel", None), getattr(self, "bias", None))
+        return self._entering(embedded, -1, projection)
+
+    def _entering(self, inputs: tf.Tensor, dimension: int, projection: Projection) -> CoreInputs:
+        """Returns the vectors that enter the side of a dimension, from `[..., features]`."""
+        vectors = project(inputs, projection, self.compute_dtype)
+        cell = self.equations.cell(dimension)
+        return entering_vectors(vectors, cell, self.units, self.compute_dtype, self.variable_dtype)
 
     def run(
         self,
@@ -324,14 +315,15 @@ class GridLayer(SeededLayer):
           keep: The mask; see `grid.reference.grid_reference`.
           weights: Weights in place of the layer's own.
         """
-        batch = sides.hidden[-1].shape[-2]
-        plan = self.plan or planner.choose(
-            self.units,
-            self.layers,
-            batch,
+        plan = self.plan or choose_plan(
             self.execution,
+            self.equations,
+            extents,
+            self.units,
+            sides.hidden[-1].shape[-2],
             self.compute_dtype,
-            jits_step=None if self.supports_jit else False,
+            training,
+            self.remat_steps,
         )
         masks = None
         if seed is not None:
@@ -341,12 +333,12 @@ class GridLayer(SeededLayer):
         arguments = sides, weights or self.weight_tensors(), self.equations, extents
         if plan.execution == "reference":
             return grid_reference(*arguments, masks, keep)
-        if not training:
-            return grid_inference(*arguments, masks, keep, plan.compilation)
+        if plan.execution == "layerwise":
+            return grid_layerwise(*arguments, masks, keep, training)
         remat_steps = self.remat_steps or plan.remat_steps
-        if remat_steps:
+        if training and remat_steps:
             return grid_checkpointed(*arguments, remat_steps, masks, keep, plan.compilation)
-        return grid_wavefront(*arguments, masks, keep, plan.compilation)
+        return grid_wavefront(*arguments, masks, keep, plan.compilation, training)
 
     def zeros(
         self, dimension: int, leading: Sequence[int | tf.Tensor]
@@ -360,38 +352,35 @@ class GridLayer(SeededLayer):
 
     def get_config(self) -> dict:
         """Returns the arguments that create an equal layer."""
-        serialized = (
-            "kernel_initializer",
-            "recurrent_initializer",
-            "bias_initializer",
-            "kernel_regularizer",
-            "kernel_constraint",
-            "recurrent_regularizer",
-            "recurrent_constraint",
-            "bias_regularizer",
-            "bias_constraint",
-        )
-        plain = (
+        kinds = "kernel", "recurrent", "bias"
+        roles = "initializer", "regularizer", "constraint"
+        serialized = [f"{kind}_{role}" for role in roles for kind in kinds]
+        grid = (
             "units",
             "layers",
             "cells",
             "priority",
             "tied",
+            "tied_dimensions",
             "output_equation",
-            "layer_normalization",
-            "input_memory",
-            "project_inputs",
-            "use_bias",
-            "forget_bias",
-            "dropout",
-            "recurrent_dropout",
-            "dropout_masks",
-            "remat_steps",
-            "execution",
-            "seed",
         )
+        inputs = ("input_memory", "project_inputs", "use_bias", "unit_forget_bias", "forget_bias")
+        dropout = ("dropout", "recurrent_dropout", "dropout_masks", "seed")
+        plain = (*grid, "layer_normalization", *inputs, *dropout, "remat_steps", "execution")
         config = super().get_config()
         config.update({name: getattr(self, name) for name in plain})
         for name in serialized:
             config[name] = keras.saving.serialize_keras_object(getattr(self, name))
         return config
+
+
+def _tensors(variables: DimensionWeights, copied: bool) -> DimensionWeights:
+    """Returns the values of variables, as tensors that nothing else uses if they are `copied`."""
+
+    def tensor(part: Any) -> tf.Tensor | None:
+        if part is None:
+            return None
+        value = tf.convert_to_tensor(part)
+        return tf.identity(value) if copied else value
+
+    return tf.nest.map_structure(tensor, variables)

@@ -7,11 +7,13 @@ import tensorflow as tf
 
 from ..config import Precision
 from ..core import CoreInputs, DecodeStep, State
-from ..decoding.decode_step import PackedWeights, grid_decode_step, pack_grid
+from ..decoding.decode_step import grid_decode_step, pack_grid
+from ..decoding.packed_weights import PackedWeights
 from ..errors import InputError
 from ..grid.reference import DimensionWeights, Sides
 from ..shapes import shape_of
 from .grid_layer import GridLayer
+from .grid_lstm_cell import GridLSTMCell
 from .sequence import SequenceLayer
 
 
@@ -25,7 +27,8 @@ class GridLSTM(SequenceLayer, GridLayer):
         (h_D', m_D') = LSTM_D([h_T', h_D], m_D)
 
     States are hidden and memory, both `[batch, layers, units]`. A masked step leaves the state as
-    it is and repeats the output before it (zeros before the first).
+    it is and repeats the output before it (zeros before the first), or puts out zeros with
+    `zero_output_for_mask`.
 
     >>> layer = GridLSTM(4, layers=2, return_sequences=True)
     >>> layer(np.zeros([3, 5, 7], "float32")).shape
@@ -40,6 +43,7 @@ class GridLSTM(SequenceLayer, GridLayer):
       go_backwards: Whether to read the sequence from its end, and return outputs in that order.
         Default False.
       stateful: Whether a batch begins with the final states of the batch before. Default False.
+      zero_output_for_mask: Whether the output of a masked step is zeros. Default False.
       unroll: Accepted for compatibility with `keras.layers.LSTM`; it has no effect.
       activation: The activation of the candidate and the output; only "tanh".
       recurrent_activation: The activation of the gates; only "sigmoid".
@@ -55,6 +59,7 @@ class GridLSTM(SequenceLayer, GridLayer):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        zero_output_for_mask: bool = False,
         unroll: bool = False,
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
@@ -68,6 +73,7 @@ class GridLSTM(SequenceLayer, GridLayer):
             return_state=return_state,
             go_backwards=go_backwards,
             stateful=stateful,
+            zero_output_for_mask=zero_output_for_mask,
             **kwargs,
         )
         for name, value, only in (
@@ -77,8 +83,27 @@ class GridLSTM(SequenceLayer, GridLayer):
             if keras.activations.get(value) is not keras.activations.get(only):
                 raise InputError(f"{name} is {value!r}; a Grid LSTM has only {only!r}")
         self._set_dimensions(2)
+        self.activation = keras.activations.get(activation)
+        self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.unroll = unroll
         self.use_cudnn = use_cudnn
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether all hidden vectors lie within [-1, 1], as those of LSTMs do."""
+        return all(self.equations.cell(i).is_bounded for i in range(self.equations.dimensions))
+
+    @property
+    def cell(self) -> GridLSTMCell:
+        """A cell for `keras.layers.RNN` with the weights of this layer, once that is built."""
+        own = {"unroll", "use_cudnn", "return_sequences", "return_state", "go_backwards"}
+        own |= {"stateful", "zero_output_for_mask", "name"}
+        config = {name: value for name, value in self.get_config().items() if name not in own}
+        cell = GridLSTMCell.from_config(config)
+        for name in ("kernel", "bias", "grid", "built"):
+            if hasattr(self, name):
+                setattr(cell, name, getattr(self, name))
+        return cell
 
     def over_time(
         self,

@@ -14,7 +14,7 @@ class GridLSTMCell(GridLayer):
     """One time step of all layers of a 2-D Grid LSTM, for `keras.layers.RNN`.
 
     `GridLSTM` computes the same with the same weights, many times faster. States are hidden and
-    memory, `[batch, layers, units]` each.
+    memory, `[batch, layers, units]` each; the memory is `memory_width` wide.
 
     >>> layer = keras.layers.RNN(GridLSTMCell(4, layers=2))
     >>> layer(np.zeros([3, 5, 7], "float32")).shape
@@ -29,7 +29,7 @@ class GridLSTMCell(GridLayer):
     def __init__(self, units: int, layers: int = 1, **kwargs: Any):
         super().__init__(units, layers, **kwargs)
         self._set_dimensions(2)
-        self.state_size = [(self.layers, self.units), (self.layers, self.units)]
+        self.state_size = [(self.layers, self.units), (self.layers, self.memory_width)]
         self.output_size = self.units
 
     def call(
@@ -59,7 +59,6 @@ class GridLSTMCell(GridLayer):
             tf.cast(new, old.dtype) for new, old in zip(new_states, states, strict=True)
         ]
 
-    def get_initial_state(self, batch_size: int | None = None) -> list[tf.Tensor]:
+    def get_initial_state(self, batch_size: int | tf.Tensor | None = None) -> list[tf.Tensor]:
         """Returns zero states."""
-        shape = [batch_size, self.layers, self.units]
-        return [tf.zeros(shape, self.compute_dtype) for _ in range(2)]
+        return [tf.zeros([batch_size, *size], self.compute_dtype) for size in self.state_size]

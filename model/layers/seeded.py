@@ -37,11 +37,12 @@ class SeededLayer(keras.layers.Layer):
         require_range("dropout", dropout, 0, 1)
         require_range("recurrent_dropout", recurrent_dropout, 0, 1)
         require_one_of("dropout_masks", dropout_masks, Literal["step", "sequence"])
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
+        # NumPy's numbers become Python's, which a configuration can hold.
+        self.dropout = float(dropout)
+        self.recurrent_dropout = float(recurrent_dropout)
         self.dropout_masks = dropout_masks
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = None if seed is None else int(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def _next_seed(self, training: bool) -> tf.Tensor | None:
         """Returns a new seed, `[2]`, int32, or None where nothing is dropped."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
 from ..core import CoreInputs, RecurrentCore, State
@@ -14,9 +15,11 @@ from .seeded import SeededLayer
 class SequenceLayer(SeededLayer):
     """Runs a recurrent core over batch-major sequences: masks, states, direction and dropout.
 
-    A subclass sets `units` and `layers`, and implements `core_inputs` and `over_time` of
-    `core.RecurrentCore`. States are hidden and memory, both `[batch, layers, units]`. A masked step
-    leaves the state as it is and repeats the output before it (zeros before the first).
+    A subclass sets `units`, `state_layers` and `memory_width`, and implements `core_inputs` and
+    `over_time` of `core.RecurrentCore`. States are hidden and memory, of the shapes
+    `[batch, state_layers, units]` and `[batch, state_layers, memory_width]`. A masked step leaves
+    the state as it is and repeats the output before it (zeros before the first), or puts out zeros
+    with `zero_output_for_mask`.
 
     Args:
       return_sequences: Whether to return the outputs of all steps rather than of the last. Default
@@ -25,11 +28,17 @@ class SequenceLayer(SeededLayer):
       go_backwards: Whether to read the sequence from its end, and return outputs in that order.
         Default False.
       stateful: Whether a batch begins with the final states of the batch before. Default False.
+      zero_output_for_mask: Whether the output of a masked step is zeros. Default False.
       **kwargs: Arguments of the class that holds the weights.
+
+    Attributes:
+      state_size: The shapes of the states of one batch row, as `keras.layers.LSTM` has them.
+      states: The states of a stateful layer once it is built; otherwise None.
     """
 
     units: int
-    layers: int
+    state_layers: int
+    memory_width: int
 
     if TYPE_CHECKING:  # a definition here would hide that of the class that holds the weights
         core_inputs = RecurrentCore.core_inputs
@@ -41,6 +50,7 @@ class SequenceLayer(SeededLayer):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        zero_output_for_mask: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -48,8 +58,29 @@ class SequenceLayer(SeededLayer):
         self.return_state = return_state
         self.go_backwards = go_backwards
         self.stateful = stateful
+        self.zero_output_for_mask = zero_output_for_mask
         self.supports_masking = True
         self.states: list | None = None
+
+    @property
+    def state_size(self) -> list[tuple[int, int]]:
+        """The shapes of hidden and memory of one batch row, `(layers, units)` each.
+
+        A cell whose memory is wider than `units` has `(layers, memory_width)` for the second.
+        """
+        return [(self.state_layers, self.units), (self.state_layers, self.memory_width)]
+
+    def get_initial_state(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
+        """Returns zero states: hidden in the compute dtype, memory in that of the weights.
+
+        Args:
+          batch_size: The number of batch rows.
+        """
+        dtypes = self.compute_dtype, self.variable_dtype
+        return [
+            tf.zeros([batch_size, *size], dtype)
+            for size, dtype in zip(self.state_size, dtypes, strict=True)
+        ]
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the weights, and the states of a stateful layer."""
@@ -65,10 +96,11 @@ class SequenceLayer(SeededLayer):
             )
         super().build(input_shape)
         if self.stateful:
-            shape = (input_shape[0], self.layers, self.units)
             self.states = [
-                self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
-                for name in ("hidden", "memory")
+                self.add_weight(
+                    name=name, shape=(input_shape[0], *size), initializer="zeros", trainable=False
+                )
+                for name, size in zip(("hidden", "memory"), self.state_size, strict=True)
             ]
 
     def call(
@@ -109,7 +141,10 @@ class SequenceLayer(SeededLayer):
         state = self._initial_state(initial_state, batch)
         outputs, final = self.over_time(time_major, state, training, seed, keep)
         if keep is not None:
-            outputs = _repeat_where_masked(outputs, keep)
+            if self.zero_output_for_mask:
+                outputs = tf.where(keep[..., None], outputs, tf.zeros_like(outputs))
+            else:
+                outputs = _repeat_where_masked(outputs, keep)
         final = State(*(tf.transpose(part, [1, 0, 2]) for part in final))
         if self.stateful:
             assert self.states is not None
@@ -123,24 +158,26 @@ class SequenceLayer(SeededLayer):
         if given is None:
             given = self.states
         if given is None:
-            shape = [self.layers, batch, self.units]
             return State(
-                hidden=tf.zeros(shape, self.compute_dtype),
-                memory=tf.zeros(shape, self.variable_dtype),
+                hidden=tf.zeros([self.state_layers, batch, self.units], self.compute_dtype),
+                memory=tf.zeros([self.state_layers, batch, self.memory_width], self.variable_dtype),
             )
         given = list(given)
-        expected = (self.layers, self.units)
-        if len(given) != 2 or any(tuple(one.shape[1:]) != expected for one in given):
+        if [tuple(one.shape[1:]) for one in given] != self.state_size:
+            expected = " and ".join(f"[batch, {size[0]}, {size[1]}]" for size in self.state_size)
             raise InputError(
-                f"initial_state has the shapes {[tuple(one.shape) for one in given]}; expected two "
-                f"of [batch, {self.layers}, {self.units}]"
+                f"initial_state has the shapes {[tuple(one.shape) for one in given]}; expected "
+                f"{expected}"
             )
-        return State(*(tf.transpose(tf.convert_to_tensor(one), [1, 0, 2]) for one in given))
+        hidden, memory = (tf.transpose(tf.convert_to_tensor(one), [1, 0, 2]) for one in given)
+        return State(hidden=hidden, memory=tf.cast(memory, self.variable_dtype))
 
     def reset_state(self) -> None:
         """Resets the states of a stateful layer to zeros."""
         for variable in self.states or ():
             variable.assign(tf.zeros_like(variable))
+
+    reset_states = reset_state
 
     def compute_mask(self, _: Any, mask: Any = None) -> Any:
         """Passes the mask on with the sequences."""
@@ -151,12 +188,21 @@ class SequenceLayer(SeededLayer):
         """Returns the shapes of what `call` returns."""
         batch, steps = sequences_shape[:2]
         outputs = (batch, steps, self.units) if self.return_sequences else (batch, self.units)
-        state = (batch, self.layers, self.units)
-        return (outputs, state, state) if self.return_state else outputs
+        hidden, memory = ((batch, *size) for size in self.state_size)
+        return (outputs, hidden, memory) if self.return_state else outputs
+
+    def compute_output_spec(self, sequences: Any, *_: Any, **__: Any) -> Any:
+        """Returns the shapes and dtypes of what `call` returns; memory stays in that of weights."""
+        shapes = self.compute_output_shape(sequences.shape)
+        if not self.return_state:
+            return keras.KerasTensor(shapes, self.compute_dtype)
+        dtypes = self.compute_dtype, self.compute_dtype, self.variable_dtype
+        return tuple(keras.KerasTensor(*pair) for pair in zip(shapes, dtypes, strict=True))
 
     def get_config(self) -> dict:
         """Returns the arguments that create an equal layer."""
-        names = ("return_sequences", "return_state", "go_backwards", "stateful")
+        names = ["return_sequences", "return_state", "go_backwards", "stateful"]
+        names.append("zero_output_for_mask")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

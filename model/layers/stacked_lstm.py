@@ -1,4 +1,4 @@
-"""The stacked LSTM over a sequence as a Keras layer, the baseline of the Grid LSTM."""
+"""The stacked LSTM, or a stacked net of another cell, as a Keras layer: the grid's baseline."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -6,15 +6,19 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from ..config import Precision, require_integer
+from ..cells.registry import find_cell
+from ..config import Connection, Precision, require_integer, require_one_of
 from ..core import CoreInputs, DecodeStep, State
-from ..decoding.decode_step import PackedWeights, pack_stacked, stacked_decode_step
+from ..decoding.decode_step import pack_stacked, stacked_decode_step
+from ..decoding.packed_weights import PackedWeights
 from ..errors import InputError
 from ..execution.plan import PLAIN, Plan
 from ..grid.dropout import dropout_mask
 from ..shapes import shape_of
+from ..stacked.highway_lstm import HIGHWAY_LSTM
 from ..stacked.recurrence import stacked_lstm
-from ..stacked.weights import StackedWeights
+from ..stacked.weights import TIME, StackedWeights
+from .cell_weights import add_parameters, initialize_layers, with_forget_bias
 from .sequence import SequenceLayer
 from .stored import stored_variable
 
@@ -25,9 +29,11 @@ class StackedLSTM(SequenceLayer):
 
         z = [h_below, h_time] W + b;  i, f, o, g of z;  m' = f * m + i * g;  h' = o * tanh(m')
 
-    The first layer reads the inputs themselves, so these must be `units` wide. States are hidden
-    and memory, both `[batch, layers, units]`. A masked step leaves the state as it is and repeats
-    the output before it (zeros before the first).
+    Another `cell` replaces the equations after the product W. The first layer reads the inputs
+    themselves, so these must be `units` wide. States are hidden and memory, both
+    `[batch, layers, units]`; the memory of some cells is wider. A masked step leaves the state as
+    it is and repeats the output before it (zeros before the first), or puts out zeros with
+    `zero_output_for_mask`.
 
     >>> layer = StackedLSTM(4, layers=2, return_sequences=True)
     >>> layer(np.zeros([3, 5, 4], "float32")).shape
@@ -42,17 +48,28 @@ class StackedLSTM(SequenceLayer):
       go_backwards: Whether to read the sequence from its end, and return outputs in that order.
         Default False.
       stateful: Whether a batch begins with the final states of the batch before. Default False.
-      kernel_initializer: The initializer of all kernels.
+      zero_output_for_mask: Whether the output of a masked step is zeros. Default False.
+      kernel_initializer: The initializer of all kernels and of parameters of the cells, such as
+        peepholes.
       forget_bias: The initial bias of the forget gates. Default 1.
       dropout: The dropout rate of the inputs and between the layers. Default 0.
       dropout_masks: "step" for a new mask at each step, "sequence" for one per sequence.
       seed: The seed of the dropout; None for one drawn at random.
+      cell: The name of the cell of all layers, of those in `cells.registry`: "lstm", one of its
+        variants such as "lstm_peephole", "gru" or "tanh". Default "lstm".
+      connection: How each layer but the first is connected with the one below. "plain": it reads
+        its outputs. "residual": it also adds them to its own (Wu et al., arXiv 1609.08144, section
+        3.1). "highway": the layers are highway LSTMs, whose memory takes in that of the layer below
+        through a gate; see `stacked.highway_lstm`. Default "plain".
       **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
       input_width: The width of the inputs, `units`.
-      kernel: The kernels, `[layers, 2 * units, 4 * units]`.
-      bias: The biases, `[layers, 4 * units]`.
+      memory_width: The width of the memory vectors of the state; `units` for an LSTM.
+      is_bounded: Whether what enters products lies within [-1, 1], as that of LSTMs does.
+      kernel: The kernels, `[layers, 2 * units, 4 * units]` for an LSTM.
+      bias: The biases, `[layers, 4 * units]` for an LSTM.
+      parameters: The cell's own parameters, `[layers, ...]` each; an LSTM has none.
       plan: The execution plan.
     """
 
@@ -64,11 +81,14 @@ class StackedLSTM(SequenceLayer):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        zero_output_for_mask: bool = False,
         kernel_initializer: Any = "glorot_uniform",
         forget_bias: float = 1.0,
         dropout: float = 0.0,
         dropout_masks: Literal["step", "sequence"] = "step",
         seed: int | None = None,
+        cell: str = "lstm",
+        connection: Connection = "plain",
         **kwargs: Any,
     ):
         super().__init__(
@@ -76,22 +96,30 @@ class StackedLSTM(SequenceLayer):
             return_state=return_state,
             go_backwards=go_backwards,
             stateful=stateful,
+            zero_output_for_mask=zero_output_for_mask,
             dropout=dropout,
             dropout_masks=dropout_masks,
             seed=seed,
             autocast=False,
             **kwargs,
         )
-        require_integer("units", units, 1)
-        require_integer("layers", layers, 1)
-        self.units = units
-        self.layers = layers
+        self.units = require_integer("units", units, 1)
+        self.layers = self.state_layers = require_integer("layers", layers, 1)
+        require_one_of("connection", connection, Connection)
+        if connection == "highway" and cell != "lstm":
+            raise InputError(
+                f"cell is {cell!r} and connection 'highway', which is one of LSTMs; leave the cell "
+                f"out, or use the connection 'residual'"
+            )
+        self.cell = cell
+        self.connection = connection
+        self._cell = HIGHWAY_LSTM if connection == "highway" else find_cell(cell)
+        self.memory_width = (self._cell.memory_size or 1) * self.units
+        self.is_bounded = self._cell.is_bounded and connection != "residual"
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.forget_bias = forget_bias
-        self.input_width = units
+        self.forget_bias = float(forget_bias)
+        self.input_width = self.units
         self.plan: Plan = PLAIN
-        # Under `Model.fit` Keras compiles the whole step if all layers support it.
-        self.supports_jit = False
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the variables."""
@@ -103,23 +131,32 @@ class StackedLSTM(SequenceLayer):
         self.kernel = self.add_weight(
             autocast=False,
             name="kernel",
-            shape=(self.layers, 2 * self.units, 4 * self.units),
-            initializer=self.kernel_initializer,
+            shape=(self.layers, 2 * self.units, self._cell.kernel_gates * self.units),
+            initializer=initialize_layers(self.kernel_initializer),
         )
-        start = tf.repeat(tf.constant([0, self.forget_bias, 0, 0], tf.float32), self.units)
         self.bias = self.add_weight(
             autocast=False,
             name="bias",
-            shape=(self.layers, 4 * self.units),
-            initializer=lambda shape, dtype: tf.cast(tf.broadcast_to(start, shape), dtype),
+            shape=(self.layers, self._cell.gates * self.units),
+            initializer=lambda shape, dtype: with_forget_bias(
+                self._cell, tf.zeros(shape, dtype), self.forget_bias
+            ),
         )
+        self.parameters = add_parameters(
+            self, self._cell, self.units, self.layers, initializer=self.kernel_initializer
+        )
+        # A tf.train.Checkpoint finds variables by attributes, and none within a tuple.
+        for parameter, variable in zip(self._cell.parameters, self.parameters, strict=True):
+            setattr(self, f"cell_{parameter.name}", variable)
         super().build(input_shape)
         self.built = True
 
     def weight_tensors(self) -> StackedWeights:
-        """Returns the weights as tensors."""
+        """Returns the weights as tensors, with kernels as products take them."""
         return StackedWeights(
-            kernel=tf.convert_to_tensor(self.kernel), bias=tf.convert_to_tensor(self.bias)
+            kernel=self._cell.product_kernel(tf.convert_to_tensor(self.kernel), own=TIME),
+            bias=tf.convert_to_tensor(self.bias),
+            parameters=tuple(map(tf.convert_to_tensor, self.parameters)),
         )
 
     def stored_weights(self, kernel_dtype: str | None) -> StackedWeights:
@@ -128,9 +165,11 @@ class StackedLSTM(SequenceLayer):
         Args:
           kernel_dtype: The dtype of the kernels; None to leave the kernels out.
         """
+        weights = self.weight_tensors()
         return StackedWeights(
-            kernel=kernel_dtype and stored_variable(self.kernel, kernel_dtype),
-            bias=stored_variable(self.bias),
+            kernel=kernel_dtype and stored_variable(weights.kernel, kernel_dtype),
+            bias=stored_variable(weights.bias),
+            parameters=tuple(map(stored_variable, weights.parameters)),
         )
 
     def core_inputs(self, embedded: tf.Tensor) -> CoreInputs:
@@ -161,22 +200,30 @@ class StackedLSTM(SequenceLayer):
             self.plan.compilation,
             self.plan.remat_steps if training else 0,
             keep,
+            training,
+            self._cell,
+            self.connection == "residual",
         )
 
     def pack(self, precision: Precision, entering: tf.Tensor | None = None) -> PackedWeights:
         """Packs the kernels for `decode_step`; see `decoding.decode_step.pack_stacked`."""
-        return pack_stacked(self.weight_tensors(), precision, entering)
+        is_residual = self.connection == "residual"
+        return pack_stacked(self.weight_tensors(), precision, entering, self._cell, is_residual)
 
     def decode_step(
         self, packed: PackedWeights, weights: StackedWeights | None = None
     ) -> DecodeStep:
         """Returns the function that advances all layers by one step; see `core.RecurrentCore`."""
-        return stacked_decode_step(packed, weights or self.weight_tensors())
+        is_residual = self.connection == "residual"
+        return stacked_decode_step(
+            packed, weights or self.weight_tensors(), self._cell, is_residual
+        )
 
     def get_config(self) -> dict:
         """Returns the arguments that create an equal layer."""
         config = super().get_config()
-        names = ("units", "layers", "forget_bias", "dropout", "dropout_masks", "seed")
+        names = ["units", "layers", "cell", "connection", "forget_bias"]
+        names += ["dropout", "dropout_masks", "seed"]
         config.update({name: getattr(self, name) for name in names})
         config["kernel_initializer"] = keras.saving.serialize_keras_object(self.kernel_initializer)
         return config

@@ -37,11 +37,14 @@ class TextVocabulary(Vocabulary):
           text: The strings, `[batch]`.
 
         Returns:
-          `[batch, longest]`, int32, `PADDING` after the end of each.
+          `[batch, longest]`, int32, `PADDING` after the end of each; `longest` is at least 1.
         """
         if self.unit == "unicode":
             codes = _tensorflow_text().UnicodeCharTokenizer().tokenize(text)
-            return codes.to_tensor(PADDING, shape=[None, None])
+            codes = codes.to_tensor(PADDING, shape=[None, None])
+            # At least one column, as below: products and stacks of no steps have no shape.
+            missing = tf.cast(tf.shape(codes)[1] == 0, tf.int32)
+            return tf.pad(codes, [[0, 0], [0, missing]], constant_values=PADDING)
         lengths = tf.strings.length(text)
         longest = tf.maximum(1, tf.reduce_max(tf.concat([lengths, [0]], axis=0)))
         codes = tf.cast(tf.io.decode_raw(text, tf.uint8, fixed_length=longest), tf.int32)
@@ -91,16 +94,13 @@ class TextVocabulary(Vocabulary):
         first = tf.concat([unknown, [0]], axis=0)[0]
         if self.unit == "unicode":
             name = tf.strings.join(
-                ["'", tf.strings.unicode_encode([first], "UTF-8"), "' (code point ",
-                 tf.strings.as_string(first), ")"]
-            )  # fmt: skip
+                [tf.strings.unicode_encode([first], "UTF-8"), " (U+", _hexadecimal(first), ")"]
+            )
         else:
             codes = [character_name("bytes", value).split("\t")[0] for value in range(256)]
             name = tf.gather(tf.constant(codes), first)
-        return tf.strings.join(
-            ["the vocabulary lacks the character ", name, "; it has the ", str(self.size),
-             " characters of assets/vocabulary.txt"]
-        )  # fmt: skip
+        before, after = self.unknown_message("\0").split("\0")
+        return tf.strings.join([before, name, after])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +116,13 @@ class NormalizedTextVocabulary(TextVocabulary):
     def to_code_points(self, text: tf.Tensor) -> tf.Tensor:
         """Returns the code points of the normalised strings; see `TextVocabulary`."""
         return super().to_code_points(self.transform(text))
+
+
+def _hexadecimal(code_point: tf.Tensor) -> tf.Tensor:
+    """Returns the digits of a code point, at least four of them, as Unicode writes it."""
+    places = tf.constant([16**place for place in range(5, -1, -1)])
+    digits = tf.gather(tf.constant(list("0123456789ABCDEF")), code_point // places % 16)
+    return tf.strings.regex_replace(tf.strings.reduce_join(digits), "^0{0,2}", "")
 
 
 def _tensorflow_text() -> ModuleType:

@@ -43,6 +43,34 @@ class Vocabulary:
         """Returns the content of a vocabulary file: a character per line, in the order of ids."""
         return "".join(f"{character_name(self.unit, one)}\n" for one in self.code_points)
 
+    def unknown_message(self, name: str) -> str:
+        """Returns the message that refuses a text with an unknown character of this name."""
+        return (
+            f"the vocabulary lacks the character {name}; it has the {self.size} characters of "
+            "assets/vocabulary.txt"
+        )
+
+    def require_known(self, text: str) -> None:
+        """Checks that every character of a text is known.
+
+        >>> try:
+        ...     Vocabulary.of("unicode", map(ord, "abc")).require_known("abé")
+        ... except InputError as error:
+        ...     print(str(error).partition(";")[0])
+        the vocabulary lacks the character é (U+00E9)
+
+        Args:
+          text: The text; lone surrogates stand for bytes that are not UTF-8.
+
+        Raises:
+          InputError: If one is not, naming the first.
+        """
+        codes = text.encode("utf-8", "surrogateescape") if self.unit == "bytes" else map(ord, text)
+        for code in codes:
+            if code not in self.code_points:
+                name = f"0x{code:02X}" if self.unit == "bytes" else f"{chr(code)} (U+{code:04X})"
+                raise InputError(self.unknown_message(name))
+
     @classmethod
     def from_text(cls, text: str, path: str) -> Self:
         """Parses the content of a vocabulary file.

@@ -1,15 +1,25 @@
 """The blocks of a hyperplane, computed at once, and their gradients."""
 
-from collections.abc import Sequence
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
+from ...cells.cell import Parameters
 from ...cells.normalization import Normalized
 from ...execution.compilation import Compilation, compiled
 from ..equations import GridEquations
-from ..reference import DimensionWeights, Sides, dimension_backward, dimension_forward
-from .products import LayerVectors, Products
-from .residuals import DimensionResiduals, Residuals, concat_rows
+from ..reference import (
+    DimensionWeights,
+    Sides,
+    dimension_backward,
+    dimension_forward,
+    parameter_gradients,
+)
+from .products import LayerParameters, LayerVectors, Products
+from .residuals import DimensionResiduals, GateGradients, Residuals, concat_rows
 from .schedule import Schedule
 
 
@@ -49,12 +59,19 @@ class Blocks:
             [compiled(function, compilation, equations, i) for i in range(len(extents))]
             for function in (dimension_forward, dimension_backward)
         )
+        self._vectorizes = compilation.vectorizes
+        self._weights = weights
+        used = [weights[equations.owner(i)] for i in range(len(extents))]
+        self._parameters = [LayerParameters(one.parameters, schedule) for one in used]
         jits_step = compilation.jits_step
-        self._products = [Products(one.kernel, dtype, schedule, jits_step) for one in weights]
-        self._biases = [LayerVectors(one.bias, schedule, jits_step) for one in weights]
+        self._products = {
+            i: Products(weights[i].kernel, dtype, schedule, jits_step)
+            for i in sorted({equations.owner(i) for i in range(len(extents))})
+        }
+        self._biases = [LayerVectors(one.bias, schedule, jits_step) for one in used]
         self._gains = [
             None if one.gain is None else LayerVectors(one.gain, schedule, jits_step)
-            for one in weights
+            for one in used
         ]
 
     def forward(self, hyperplane: tf.Tensor, rows: Sides) -> tuple[Sides, Residuals]:
@@ -72,13 +89,17 @@ class Blocks:
         residuals: dict[int, DimensionResiduals] = {}
         for stage in self._equations.stages:
             h_concats.append(tf.concat(hidden, axis=-1))
+            products: dict[int, tf.Tensor] = {}
             for i in stage:
-                product = self._products[i].forward(hyperplane, h_concats[-1])
+                owner = self._equations.owner(i)
+                if owner not in products:
+                    products[owner] = self._products[owner].forward(hyperplane, h_concats[-1])
                 hidden[i], memory[i], activations, normalized = self._dimension_forward[i](
-                    product,
+                    products[owner],
                     self._biases[i].lookup(hyperplane),
                     self._gain(hyperplane, i),
                     rows.memory[i],
+                    self._parameters[i].lookup(hyperplane),
                 )
                 residuals[i] = DimensionResiduals(
                     activations=activations, memory=rows.memory[i], normalized=normalized
@@ -89,7 +110,7 @@ class Blocks:
 
     def backward(
         self, hyperplane: tf.Tensor, residuals: Sequence[DimensionResiduals], d_blocks: Sides
-    ) -> tuple[Sides, tuple]:
+    ) -> tuple[Sides, tuple[GateGradients, ...]]:
         """Computes the gradients of `forward`.
 
         Args:
@@ -98,25 +119,35 @@ class Blocks:
           d_blocks: The gradients of the vectors that left the blocks.
 
         Returns:
-          The gradients of the vectors that entered, and per dimension those of the gates, as
-          `residuals.gate_gradient_arrays` holds them.
+          The gradients of the vectors that entered, and per dimension what
+          `residuals.gate_gradient_arrays` holds.
         """
         equations = self._equations
         d_blocks, d_held = self._hold_gradient(hyperplane, d_blocks)
         d_new_hidden, d_memory = list(d_blocks.hidden), list(d_blocks.memory)
         d_old_hidden: list[tf.Tensor | None] = [None] * len(d_new_hidden)
-        d_gates: dict[int, tuple[tf.Tensor, ...]] = {}
+        d_gates: dict[int, GateGradients] = {}
         computed_before = [i for stage in equations.stages for i in stage]
         for stage in reversed(equations.stages):
             computed_before = computed_before[: -len(stage)]
-            d_h_concat = None
+            d_products: dict[int, tf.Tensor] = {}
             for i in stage:
                 gain = self._gain(hyperplane, i)
+                parameters = self._parameters[i].lookup(hyperplane)
+                upstream = d_new_hidden[i], d_memory[i]
                 d_product, d_preactivations, d_memory[i] = self._dimension_backward[i](
-                    *residuals[i], gain, d_new_hidden[i], d_memory[i]
+                    *residuals[i], gain, *upstream, parameters
                 )
-                d_gates[i] = (d_product,) if gain is None else (d_product, d_preactivations)
-                d_source = self._products[i].backward(hyperplane, d_product)
+                d_gates[i] = GateGradients(
+                    sums=(d_product,) if gain is None else (d_product, d_preactivations),
+                    upstream=upstream if parameters else (),
+                )
+                owner = equations.owner(i)
+                shared = d_products.get(owner)
+                d_products[owner] = d_product if shared is None else shared + d_product
+            d_h_concat = None
+            for owner, d_product in d_products.items():
+                d_source = self._products[owner].backward(hyperplane, d_product)
                 d_h_concat = d_source if d_h_concat is None else d_h_concat + d_source
             # H holds the new vectors of what was computed before this stage, else the old ones.
             for i, d_h in enumerate(tf.split(d_h_concat, len(d_new_hidden), axis=-1)):
@@ -129,29 +160,80 @@ class Blocks:
             d_rows = Sides(*map(_add_present, d_rows, d_held))
         return d_rows, tuple(d_gates[i] for i in range(len(d_new_hidden)))
 
-    def weight_gradients(self, residuals: Residuals, d_gates: tuple) -> list[DimensionWeights]:
+    def weight_gradients(
+        self, residuals: Residuals, d_gates: tuple[GateGradients, ...]
+    ) -> list[DimensionWeights]:
         """Computes the gradients of the weights, from arrays over all hyperplanes.
 
         Args:
           residuals: The residuals of `forward`.
-          d_gates: The gradients of the gates from `backward`.
+          d_gates: The gradients of `backward`.
         """
-        rows = self._schedule.rows
-        h_concat = {}
+        gradients: dict[int, DimensionWeights] = {}
         for stage, array in zip(self._equations.stages, residuals.h_concat, strict=True):
-            h_concat.update(dict.fromkeys(stage, concat_rows(array, rows)))
-        gradients = []
-        for i, gain in enumerate(self._gains):
-            d_rows = [concat_rows(array, rows) for array in d_gates[i]]
-            d_kernel = self._products[i].kernel_gradient(h_concat[i], d_rows[0])
-            d_bias = self._biases[i].gradient(d_rows[-1])
-            d_gain = None
-            if gain is not None:
+            h_concat = self._concat_rows(array)
+            for owner in dict.fromkeys(map(self._equations.owner, stage)):
+                sharing = [i for i in stage if self._equations.owner(i) == owner]
+                new = self._stage_gradients(owner, sharing, h_concat, residuals, d_gates)
+                old = gradients.get(owner)
+                gradients[owner] = new if old is None else _map_present(operator.add, old, new)
+        return [
+            gradients[i] if i in gradients else _map_present(tf.zeros_like, one)
+            for i, one in enumerate(self._weights)
+        ]
+
+    def _stage_gradients(
+        self,
+        owner: int,
+        sharing: Sequence[int],
+        h_concat: tf.Tensor,
+        residuals: Residuals,
+        d_gates: tuple[GateGradients, ...],
+    ) -> DimensionWeights:
+        """Computes the gradients of the weights that some dimensions of a stage share.
+
+        Args:
+          owner: The dimension that has the weights.
+          sharing: The dimensions that use them and see the same H.
+          h_concat: H, `[all rows, batch, dimensions * units]`.
+          residuals: The residuals of `forward`.
+          d_gates: The gradients of `backward`.
+        """
+        d_rows = {i: [self._concat_rows(array) for array in d_gates[i].sums] for i in sharing}
+        d_products, d_sums = (
+            functools.reduce(operator.add, [d_rows[i][at] for i in sharing]) for at in (0, -1)
+        )
+        gain, d_gain = self._gains[owner], None
+        if gain is not None:
+            scaled = []
+            for i in sharing:
                 normalized = residuals.dimensions[i].normalized
                 assert isinstance(normalized, Normalized)
-                d_gain = gain.gradient(d_rows[-1] * concat_rows(normalized.values, rows))
-            gradients.append(DimensionWeights(kernel=d_kernel, bias=d_bias, gain=d_gain))
-        return gradients
+                scaled.append(d_rows[i][-1] * self._concat_rows(normalized.values))
+            d_gain = gain.gradient(functools.reduce(operator.add, scaled))
+        parameters = [self._parameter_gradients(i, residuals, d_gates[i]) for i in sharing]
+        return DimensionWeights(
+            kernel=self._products[owner].kernel_gradient(h_concat, d_products),
+            bias=self._biases[owner].gradient(d_sums),
+            gain=d_gain,
+            parameters=tuple(
+                functools.reduce(operator.add, parts) for parts in zip(*parameters, strict=True)
+            ),
+        )
+
+    def _parameter_gradients(
+        self, dimension: int, residuals: Residuals, d_gates: GateGradients
+    ) -> Parameters:
+        """Computes the gradients of the cell's own parameters of one dimension."""
+        own = residuals.dimensions[dimension]
+        arrays = (own.activations, own.memory, *d_gates.upstream) if d_gates.upstream else ()
+        rows = [self._concat_rows(one) for one in arrays]
+        of_layer = functools.partial(parameter_gradients, self._equations, dimension)
+        return self._parameters[dimension].gradients(of_layer, *rows)
+
+    def _concat_rows(self, array: tf.TensorArray) -> tf.Tensor:
+        """Returns the rows of all hyperplanes, `[all rows, ...]`."""
+        return concat_rows(array, self._schedule.rows, self._vectorizes)
 
     def _gain(self, hyperplane: tf.Tensor, dimension: int) -> tf.Tensor | None:
         gains = self._gains[dimension]
@@ -211,3 +293,10 @@ class Blocks:
 def _add_present(left: tuple, right: tuple) -> tuple:
     """Adds tensors of two tuples, where those of the right may be None."""
     return tuple(a if b is None else a + b for a, b in zip(left, right, strict=True))
+
+
+def _map_present(function: Callable[..., tf.Tensor], *weights: DimensionWeights) -> Any:
+    """Calls a function of each part of weights, but of a gain that there is not."""
+    return tf.nest.map_structure(
+        lambda *parts: None if parts[0] is None else function(*parts), *weights
+    )

@@ -1,9 +1,10 @@
 """The products of a wavefront: rows of hidden vectors times the kernel of their layer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from ...cells.cell import Parameters
 from ...shapes import shape_of
 from .schedule import Schedule
 
@@ -110,10 +111,7 @@ class LayerVectors:
         schedule = self._schedule
         if self._vectors.shape[0] == 1:
             return self._shared
-        if schedule.layers is not None:
-            return schedule.layers.slice(self._vectors, hyperplane)[:, None]
-        cells = schedule.rows.slice(schedule.cells, hyperplane)
-        return tf.gather(self._vectors, cells % self._vectors.shape[0])[:, None]
+        return _of_rows(self._vectors, schedule, hyperplane)[:, None]
 
     def gradient(self, d_rows: tf.Tensor) -> tf.Tensor:
         """Sums the gradients `[all rows, batch, m]` of the rows that share a vector."""
@@ -122,6 +120,54 @@ class LayerVectors:
             flat = tf.reshape(_gather(d_rows, rows), [-1, self._vectors.shape[1]])
             sums.append(sum_rows(flat, self._vectors.dtype, self._jits_step))
         return tf.stack(sums)
+
+
+class LayerParameters:
+    """Looks up the cell's own parameters of each row of a hyperplane, and sums their gradients.
+
+    Args:
+      parameters: The parameters, `[layers | 1, ...]` each; () for a cell without.
+      schedule: The schedule of the grid.
+    """
+
+    def __init__(self, parameters: Parameters, schedule: Schedule):
+        self._parameters = parameters
+        self._schedule = schedule
+
+    def lookup(self, hyperplane: tf.Tensor) -> Parameters:
+        """Returns the parameters of the rows of a hyperplane; see `cells.cell.Parameters`."""
+        values = []
+        for one in self._parameters:
+            if one.shape[0] == 1:
+                values.append(one[0])
+                continue
+            of_rows = _of_rows(one, self._schedule, hyperplane)
+            values.append(of_rows[:, None] if len(one.shape) == 2 else of_rows)
+        return tuple(values)
+
+    def gradients(self, layer_gradients: Callable[..., Parameters], *rows: tf.Tensor) -> Parameters:
+        """Computes the gradients of the parameters, `[layers | 1, ...]` each.
+
+        Args:
+          layer_gradients: Maps the rows of one layer and its parameters to their gradients.
+          *rows: The arguments, `[all rows, batch, ...]` each.
+        """
+        if not self._parameters:
+            return ()
+        layers = []
+        for layer, own in enumerate(_rows_of_kernels(self._schedule, self._parameters[0].shape[0])):
+            parameters = tuple(one[layer] for one in self._parameters)
+            gathered = (_gather(part, own) for part in rows)
+            layers.append(layer_gradients(*gathered, parameters))
+        return tuple(tf.stack(parts) for parts in zip(*layers, strict=True))
+
+
+def _of_rows(values: tf.Tensor, schedule: Schedule, hyperplane: tf.Tensor) -> tf.Tensor:
+    """Returns the entry of `[layers, ...]` that belongs to each row of a hyperplane."""
+    if schedule.layers is not None:
+        return schedule.layers.slice(values, hyperplane)
+    cells = schedule.rows.slice(schedule.cells, hyperplane)
+    return tf.gather(values, cells % values.shape[0])
 
 
 def sum_rows(rows: tf.Tensor, dtype: tf.DType, jits_step: bool) -> tf.Tensor:

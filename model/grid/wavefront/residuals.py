@@ -8,8 +8,8 @@ import tensorflow as tf
 from ...cells.normalization import Normalized
 from ...shapes import shape_of
 from ..equations import GridEquations
-from .routes import Spans
 from .schedule import Schedule
+from .spans import Spans
 
 
 class DimensionResiduals(NamedTuple):
@@ -17,13 +17,27 @@ class DimensionResiduals(NamedTuple):
 
     Attributes:
       activations: The residual of the cells, `[rows, batch, gates * units]`.
-      memory: The memory vectors m that entered, `[rows, batch, units]`.
+      memory: The memory vectors m that entered, `[rows, batch, memory_size * units]`.
       normalized: The residual of the layer normalisation; () without.
     """
 
     activations: tf.Tensor
     memory: tf.Tensor
     normalized: Normalized | tuple[()]
+
+
+class GateGradients(NamedTuple):
+    """The gradients that the backward pass saves of one dimension; or arrays of that.
+
+    Attributes:
+      sums: dL/d(W H) and, with layer normalisation, dL/dz before the bias, of `[rows, batch, gates
+        * units]` each. Without layer normalisation the two are the same, and there is one.
+      upstream: dL/dh' and dL/dm' of the blocks, from which the gradients of the cell's own
+        parameters are computed; () for a cell without parameters.
+    """
+
+    sums: tuple[tf.Tensor, ...]
+    upstream: tuple[tf.Tensor, ...]
 
 
 class Residuals(NamedTuple):
@@ -45,7 +59,7 @@ def residual_size(equations: GridEquations) -> tuple[int, int]:
     Per block of the grid and batch row, with `gates_i` the gates of the cell of dimension i:
 
         dimensions * stages + copies * sum of gates_i    in the compute dtype
-        number of dimensions with a memory               in the dtype of the memory
+        sum of the memory sizes                          in the dtype of the memory
 
     where a stage is a set of dimensions that see the same H, and copies is 2 with layer
     normalisation (which saves its scales in addition, one number per gate) and 1 without. A 2-D
@@ -59,7 +73,7 @@ def residual_size(equations: GridEquations) -> tuple[int, int]:
     cells = [equations.cell(i) for i in range(equations.dimensions)]
     copies = 2 if equations.layer_normalization else 1
     gates = sum(cell.gates for cell in cells)
-    memories = sum(cell.has_memory for cell in cells)
+    memories = sum(cell.memory_size for cell in cells)
     return equations.dimensions * len(equations.stages) + copies * gates, memories
 
 
@@ -113,28 +127,33 @@ def residual_arrays(
 
 
 def gate_gradient_arrays(
-    schedule: Schedule, equations: GridEquations, hidden: tf.Tensor
-) -> tuple[tuple[tf.TensorArray, ...], ...]:
-    """Returns empty arrays, per dimension, for dL/d(W H) and for dL/dz before the bias.
-
-    Without layer normalisation the two are the same, and there is one array.
+    schedule: Schedule,
+    equations: GridEquations,
+    hidden: Sequence[tf.Tensor],
+    memories: Sequence[tf.Tensor],
+) -> tuple[GateGradients, ...]:
+    """Returns empty arrays for what the backward pass saves, per dimension.
 
     Args:
       schedule: The schedule of the grid.
       equations: The equations of its blocks.
-      hidden: A hidden vector, `[..., batch, units]`, of the compute dtype.
+      hidden: The hidden vectors of each dimension, `[..., batch, units]`, of the compute dtype.
+      memories: The memory vectors of each dimension, `[..., batch, memory_size * units]`.
     """
-    batch, units = hidden.shape[-2:]
+    batch, units = hidden[0].shape[-2:]
     copies = 2 if equations.layer_normalization else 1
+
+    def array(width: int, dtype: tf.DType) -> tf.TensorArray:
+        return hyperplane_array(schedule, schedule.rows, [batch, width], dtype)
+
     arrays = []
-    for i in range(equations.dimensions):
-        shape = [batch, equations.gates(i) * units]
-        arrays.append(
-            tuple(
-                hyperplane_array(schedule, schedule.rows, shape, hidden.dtype)
-                for _ in range(copies)
-            )
-        )
+    for i, pair in enumerate(zip(hidden, memories, strict=True)):
+        width = equations.gates(i) * units
+        sums = tuple(array(width, hidden[i].dtype) for _ in range(copies))
+        upstream: tuple = ()
+        if equations.cell(i).parameters:
+            upstream = tuple(array(part.shape[-1], part.dtype) for part in pair)
+        arrays.append(GateGradients(sums=sums, upstream=upstream))
     return tuple(arrays)
 
 
@@ -145,12 +164,45 @@ def write(arrays: Any, hyperplane: tf.Tensor, entries: Any) -> Any:
     )
 
 
-def concat_rows(array: tf.TensorArray, spans: Spans) -> tf.Tensor:
-    """Concatenates the rows of all hyperplanes of an array."""
-    if spans.constant is None:
+def concat_rows(array: tf.TensorArray, spans: Spans, vectorizes: bool) -> tf.Tensor:
+    """Concatenates the rows of all hyperplanes of an array.
+
+    Args:
+      array: The array, of one entry `[rows, ...]` per hyperplane.
+      spans: The spans of the rows of each hyperplane.
+      vectorizes: Whether TensorFlow may vectorise the graph (`tf.vectorized_map`,
+        `tf.GradientTape.jacobian`). What it makes of `TensorArray.concat` takes all entries for as
+        large as the first, and writes beyond the end of its memory; so runs of entries of one size
+        are stacked.
+    """
+    if spans.constant is not None:
+        stacked = array.stack()
+        return tf.reshape(stacked, [-1, *shape_of(stacked)[2:]])
+    if tf.executing_eagerly() or not vectorizes:
         return array.concat()
-    stacked = array.stack()
-    return tf.reshape(stacked, [-1, *shape_of(stacked)[2:]])
+    runs = []
+    for run in spans.runs:
+        rows = array.read(run.first) if run.is_single else stack_run(array, run.first, run.end)
+        if run.present is not True:
+            rows = rows[: tf.where(run.present, tf.shape(rows)[0], 0)]
+        runs.append(rows)
+    return tf.concat(runs, axis=0)
+
+
+def stack_run(array: tf.TensorArray, first: int | tf.Tensor, end: int | tf.Tensor) -> tf.Tensor:
+    """Concatenates the entries of an array from `first` to before `end`, all of one size.
+
+    It does not call `TensorArray.gather`, whose vectorised form forgets to transpose.
+    """
+    shape = array.element_shape
+    run = tf.TensorArray(array.dtype, end - first, element_shape=shape, infer_shape=False)
+    _, run = tf.while_loop(
+        lambda at, _: at < end - first,
+        lambda at, run: (at + 1, run.write(at, array.read(first + at))),
+        (tf.constant(0), run),
+        maximum_iterations=end - first,
+    )
+    return tf.reshape(run.stack(), [-1, *shape_of(array.read(first))[1:]])
 
 
 def loop_over_hyperplanes(hyperplanes: int | tf.Tensor, step: Callable, variables: tuple) -> tuple:

@@ -10,7 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from ...errors import InputError
-from .routes import ContiguousRoute, Layout, Route, Spans, gathered_route
+from ...shapes import is_known
+from .routes import ContiguousRoute, Layout, Route, gathered_route
+from .spans import Run, Spans
 
 
 class Schedule(NamedTuple):
@@ -47,31 +49,48 @@ def sequence_schedule(steps: int | tf.Tensor, layers: int) -> Schedule:
     hyperplane = tf.range(hyperplanes)
     first = tf.maximum(0, hyperplane - steps + 1)
     end = tf.minimum(layers, hyperplane + 1)
+
+    def one_row(first: int | tf.Tensor, end: int | tf.Tensor) -> Spans:
+        has_row = (hyperplane >= first) & (hyperplane < end)
+        return Spans(tf.cast(has_row, tf.int32), runs=(Run(first, end),))
+
     time = ContiguousRoute(
-        Spans(tf.cast(hyperplane < layers, tf.int32)),
-        Spans(tf.cast(hyperplane >= steps - 1, tf.int32)),
-        others=(layers,),
-        fresh_first=False,
+        one_row(0, layers), one_row(steps - 1, hyperplanes), others=(layers,), fresh_first=False
     )
     depth = ContiguousRoute(
-        Spans(tf.cast(hyperplane < steps, tf.int32)),
-        Spans(tf.cast(hyperplane >= layers - 1, tf.int32)),
-        others=(steps,),
-        fresh_first=True,
+        one_row(0, steps), one_row(layers - 1, hyperplanes), others=(steps,), fresh_first=True
     )
+    runs = _sequence_runs(steps, layers)
     layer = tf.range(layers)[None]
     step = hyperplane[:, None] - layer
     there = (step >= 0) & (step < steps)
     cells = tf.boolean_mask(step * layers + layer, there)
     return Schedule(
         hyperplanes=hyperplanes,
-        rows=Spans(end - first),
+        rows=Spans(end - first, runs=runs),
         routes=(time, depth),
         cells=cells,
         layer_rows=tuple(tf.where(cells % layers == at)[:, 0] for at in range(layers)),
         layer_spans=None,
-        layers=Spans(end - first, first),
+        layers=Spans(end - first, first, runs),
     )
+
+
+def _sequence_runs(steps: int | tf.Tensor, layers: int) -> tuple[Run, ...]:
+    """Returns the runs of anti-diagonals of equal length, where `steps` may be a tensor."""
+    if isinstance(steps, int):
+        least, most = min(steps, layers), max(steps, layers)
+        rising = [Run(at, at + 1, is_single=True) for at in range(least - 1)]
+        falling = [Run(most + at, most + at + 1, is_single=True) for at in range(least - 1)]
+        return (*rising, Run(least - 1, most), *falling)
+    least, most = tf.minimum(steps, layers), tf.maximum(steps, layers)
+    rising, falling = [], []
+    for at in range(layers - 1):  # of which a short sequence has fewer
+        present = at < least - 1
+        rising.append(Run(at, at + 1, present, is_single=True))
+        first = tf.where(present, most + at, 0)
+        falling.append(Run(first, first + 1, present, is_single=True))
+    return (*rising, Run(least - 1, most), *falling)
 
 
 def grid_schedule(extents: tuple[int, ...], padded: bool) -> Schedule:
@@ -184,7 +203,7 @@ def choose_schedule(extents: tuple[int | tf.Tensor, ...], padded: bool) -> Sched
     """
     if len(extents) == 2 and not padded:
         return sequence_schedule(*extents)
-    if not all(isinstance(extent, int) for extent in extents):
+    if not is_known(extents):
         raise InputError(
             f"the extents of the grid are {extents}; all must be known in advance for more or less "
             f"than 2 dimensions, and within an XLA program"

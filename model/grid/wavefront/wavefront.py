@@ -15,8 +15,16 @@ import tensorflow as tf
 
 from ...execution.batch_shards import BatchShards, concat_shards
 from ...execution.compilation import GATES, Compilation, Prefetch
+from ...shapes import is_known
+from ..derivatives import with_gradient
 from ..equations import GridEquations
-from ..reference import DimensionWeights, Sides
+from ..reference import (
+    DimensionWeights,
+    Sides,
+    flatten_weights,
+    grid_reference,
+    pack_weights,
+)
 from .blocks import Blocks
 from .residuals import (
     Residuals,
@@ -39,13 +47,14 @@ def grid_wavefront(
     dropout_masks: Sequence[tf.Tensor | None] | None = None,
     keep: tf.Tensor | None = None,
     compilation: Compilation = GATES,
+    training: bool = True,
 ) -> Sides:
     """Computes the same function as `reference.grid_reference`, faster.
 
     Products are computed in the dtype of `sides.hidden`, all else in that of `sides.memory`. The
-    extents of a 2-D grid need not be known in advance outside of XLA. Second derivatives are not
-    supported, nor are gradients of the dropout masks. `residuals.residual_size` says how much
-    memory the forward pass takes.
+    extents of a 2-D grid need not be known in advance outside of XLA. Second derivatives are those
+    of `grid_reference`, and as slow; gradients of the dropout masks are not supported.
+    `residuals.residual_size` says how much memory the forward pass takes.
 
     Args:
       sides: The vectors that enter, per dimension `[*other extents, batch, units]`.
@@ -56,62 +65,50 @@ def grid_wavefront(
         `[*extents, batch, units]` where an extent may be 1; None for no dropout.
       keep: The mask, `[*extents, batch]`, boolean, where an extent may be 1; see `grid_reference`.
       compilation: How the grid is compiled. Default: its gates alone.
+      training: Whether a gradient is likely to be taken: the forward pass then saves residuals.
+        Otherwise a gradient runs the forward pass again. Default True.
 
     Returns:
       The vectors that leave, of the same shapes as `sides`.
     """
     if compilation.batch_shards > 1:
         return _sharded(
-            grid_wavefront, sides, weights, equations, extents, dropout_masks, keep, compilation
+            sides, weights, equations, extents, dropout_masks, keep, compilation, training
         )
     dimensions = equations.dimensions
-    # A custom gradient takes tensors alone: an absent gain is left out and put back.
-    present = [tuple(part for part in one if part is not None) for one in weights]
 
-    @tf.custom_gradient
-    def differentiable(*arguments: tf.Tensor) -> Any:
-        entering = Sides(arguments[:dimensions], arguments[dimensions : 2 * dimensions])
-        flat_weights = arguments[2 * dimensions :]
-        packed = [DimensionWeights(*one) for one in tf.nest.pack_sequence_as(present, flat_weights)]
-        grid = _Wavefront(packed, equations, extents, dropout_masks, keep, compilation)
-        leaving, residuals = grid.forward(entering, save_residuals=True)
-        assert isinstance(residuals, Residuals)
+    def packed(arguments: Sequence[tf.Tensor]) -> tuple[Sides, list[DimensionWeights]]:
+        entering = Sides(
+            tuple(arguments[:dimensions]), tuple(arguments[dimensions : 2 * dimensions])
+        )
+        return entering, pack_weights(weights, arguments[2 * dimensions :])
 
-        def gradient(*d_leaving: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def plain(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        leaving = grid_reference(*packed(arguments), equations, extents, dropout_masks, keep)
+        return (*leaving.hidden, *leaving.memory)
+
+    def forward(*arguments: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable]:
+        entering, own = packed(arguments)
+        grid = _Wavefront(own, equations, extents, dropout_masks, keep, compilation)
+        leaving, saved = grid.forward(entering, save_residuals=training)
+
+        def backward(*d_leaving: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            used, residuals = grid, saved
+            if not training:  # all anew: a SavedModel keeps no tensors from between the operations
+                used = _Wavefront(own, equations, extents, dropout_masks, keep, compilation)
+                residuals = used.forward(entering, save_residuals=True)[1]
+            assert isinstance(residuals, Residuals)
             d_sides = Sides(d_leaving[:dimensions], d_leaving[dimensions:])
-            d_entering, d_weights = grid.backward(residuals, d_sides)
-            d_flat = [part for one in d_weights for part in one if part is not None]
-            return (*d_entering.hidden, *d_entering.memory, *d_flat)
+            d_entering, d_weights = used.backward(residuals, d_sides)
+            return (*d_entering.hidden, *d_entering.memory, *flatten_weights(d_weights))
 
-        return (*leaving.hidden, *leaving.memory), gradient
+        return (*leaving.hidden, *leaving.memory), backward
 
-    leaving = differentiable(*sides.hidden, *sides.memory, *tf.nest.flatten(present))
+    leaving = with_gradient(forward, plain, *sides.hidden, *sides.memory, *flatten_weights(weights))
     return Sides(tuple(leaving[:dimensions]), tuple(leaving[dimensions:]))
 
 
-def grid_inference(
-    sides: Sides,
-    weights: Sequence[DimensionWeights],
-    equations: GridEquations,
-    extents: tuple[int | tf.Tensor, ...],
-    dropout_masks: Sequence[tf.Tensor | None] | None = None,
-    keep: tf.Tensor | None = None,
-    compilation: Compilation = GATES,
-) -> Sides:
-    """Computes `grid_wavefront` without a gradient, and saves no residuals.
-
-    The arguments and the result are those of `grid_wavefront`.
-    """
-    if compilation.batch_shards > 1:
-        return _sharded(
-            grid_inference, sides, weights, equations, extents, dropout_masks, keep, compilation
-        )
-    grid = _Wavefront(weights, equations, extents, dropout_masks, keep, compilation)
-    return grid.forward(sides, save_residuals=False)[0]
-
-
 def _sharded(
-    grid: Callable[..., Sides],
     sides: Sides,
     weights: Sequence[DimensionWeights],
     equations: GridEquations,
@@ -119,13 +116,14 @@ def _sharded(
     dropout_masks: Sequence[tf.Tensor | None] | None,
     keep: tf.Tensor | None,
     compilation: Compilation,
+    training: bool,
 ) -> Sides:
     """Runs a grid for each shard of the batch."""
     shards = BatchShards.create(sides.hidden[0].shape[-2], compilation.batch_shards)
     single = compilation._replace(batch_shards=1)
 
     def run(sides: Sides, masks: Any, keep: tf.Tensor | None) -> Sides:
-        return grid(sides, weights, equations, extents, masks, keep, single)
+        return grid_wavefront(sides, weights, equations, extents, masks, keep, single, training)
 
     masks = None if dropout_masks is None else list(dropout_masks)
     return concat_shards(shards.map(run, (sides, -2), (masks, -2), (keep, -1)), axis=-2)
@@ -145,7 +143,9 @@ class _Wavefront:
     ):
         self._equations = equations
         self._compilation = compilation
-        self._schedule = choose_schedule(extents, padded=compilation.jits_step)
+        # Vectorised, the loops over rows of changing number of a 2-D grid corrupt memory.
+        vectorizes = compilation.vectorizes and len(extents) == 2 and is_known(extents)
+        self._schedule = choose_schedule(extents, padded=compilation.jits_step or vectorizes)
         self._block_arguments = weights, equations, extents, dropout_masks, keep, compilation
 
     def _blocks(self, dtype: tf.DType) -> Blocks:
@@ -183,8 +183,11 @@ class _Wavefront:
         if save_residuals:
             residuals = residual_arrays(schedule, self._equations, sides.hidden[0], sides.memory)
         variables = idle, arrays, residuals
+        vectorizes = self._compilation.vectorizes
         *_, leaving, residuals = loop_over_hyperplanes(schedule.hyperplanes, step, variables)
-        rows = _per_side(lambda route, array: concat_rows(array, route.leaving), routes, leaving)
+        rows = _per_side(
+            lambda route, array: concat_rows(array, route.leaving, vectorizes), routes, leaving
+        )
         return _per_side(lambda route, side: route.leave(side), routes, rows), residuals
 
     def backward(
@@ -226,10 +229,13 @@ class _Wavefront:
             routes,
             d_leaving,
         )
-        d_gates = gate_gradient_arrays(schedule, self._equations, d_leaving.hidden[0])
+        d_gates = gate_gradient_arrays(schedule, self._equations, *d_leaving)
         variables = idle, prefetch.next(schedule.hyperplanes - 1), arrays, d_gates
+        vectorizes = self._compilation.vectorizes
         *_, d_entering, d_gates = loop_over_hyperplanes(schedule.hyperplanes, step, variables)
-        rows = _per_side(lambda route, array: concat_rows(array, route.fresh), routes, d_entering)
+        rows = _per_side(
+            lambda route, array: concat_rows(array, route.fresh, vectorizes), routes, d_entering
+        )
         d_entering = _per_side(lambda route, side: route.enter_gradient(side), routes, rows)
         return d_entering, blocks.weight_gradients(residuals, d_gates)
 

@@ -1,0 +1,163 @@
+"""The weights that a layer creates for a cell, as the cell's record describes them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ..cells.cell import Cell
+from ..grid.reference import DimensionWeights
+
+
+def with_forget_bias(cell: Cell, bias: tf.Tensor, forget_bias: float) -> tf.Tensor:
+    """Returns initial biases with those of the forget gate replaced, if the cell has one.
+
+    Args:
+      cell: The cell.
+      bias: The initial biases, `[..., gates * units]`.
+      forget_bias: The initial bias of the forget gate.
+    """
+    if cell.forget_gate is None:
+        return bias
+    gates = tf.split(bias, cell.gates, axis=-1)
+    value = tf.cast(forget_bias, bias.dtype)
+    gates[cell.forget_gate] = tf.fill(gates[cell.forget_gate].shape, value)
+    return tf.concat(gates, axis=-1)
+
+
+def add_dimension(layer: Any, dimension: int) -> DimensionWeights:
+    """Creates the variables of the blocks along one dimension of a grid.
+
+    Args:
+      layer: The layer that owns the variables, a `grid_layer.GridLayer`.
+      dimension: The dimension.
+    """
+    dimensions = layer.equations.dimensions
+    is_depth = dimension == dimensions - 1
+    shared = layer.tied == "all" or (layer.tied == "depth" and is_depth)
+    copies = 1 if shared else layer.layers
+    cell = layer.equations.cell(dimension)
+    width = cell.gates * layer.units
+    name = "depth" if is_depth else f"dimension{dimension}"
+    options = {
+        "regularizer": layer.recurrent_regularizer,
+        "constraint": layer.recurrent_constraint,
+    }
+    kernel = layer.add_weight(
+        autocast=False,
+        name=f"{name}_kernel",
+        shape=(copies, dimensions * layer.units, cell.kernel_gates * layer.units),
+        initializer=initialize_layers(layer.recurrent_initializer),
+        **options,
+    )
+    bias = layer.add_weight(
+        autocast=False,
+        name=f"{name}_bias",
+        shape=(copies, width),
+        initializer=lambda shape, dtype: with_forget_bias(
+            cell, layer.bias_initializer(shape, dtype=dtype), layer.forget_bias
+        ),
+        regularizer=layer.bias_regularizer,
+        constraint=layer.bias_constraint,
+    )
+    gain = None
+    if layer.layer_normalization:
+        gain = layer.add_weight(
+            autocast=False, name=f"{name}_gain", shape=(copies, width), initializer="ones"
+        )
+    parameters = add_parameters(
+        layer,
+        cell,
+        layer.units,
+        copies,
+        layer.recurrent_initializer,
+        prefix=f"{name}_",
+        **options,
+    )
+    return DimensionWeights(kernel=kernel, bias=bias, gain=gain, parameters=parameters)
+
+
+def add_parameters(
+    layer: keras.layers.Layer,
+    cell: Cell,
+    units: int,
+    copies: int,
+    initializer: Callable[..., tf.Tensor],
+    prefix: str = "",
+    **options: Any,
+) -> tuple[keras.Variable, ...]:
+    """Creates the variables of a cell's own parameters, in the order of the record.
+
+    Args:
+      layer: The layer that owns the variables.
+      cell: The cell.
+      units: The width of its hidden vector.
+      copies: The number of layers with parameters of their own; 1 where all share them.
+      initializer: The initializer of the parameters of one layer.
+      prefix: What the names of the variables begin with. Default: nothing.
+      **options: Regularizer and constraint, as `keras.layers.Layer.add_weight` takes them.
+    """
+    initializer = initialize_layers(initializer)
+    return tuple(
+        layer.add_weight(
+            autocast=False,
+            name=prefix + name,
+            shape=(copies, *shape),
+            initializer=initializer,
+            **options,
+        )
+        for name, shape in cell.parameter_shapes(units).items()
+    )
+
+
+def initialize_layers(initializer: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Returns an initializer of the weights `[layers, ...]` of all layers.
+
+    Glorot's bounds depend on the shape of a kernel, and an orthogonal kernel is orthogonal in
+    itself: neither would hold for a layer if the kernels of all were drawn as one tensor. So each
+    layer's are drawn by themselves, unless the shape does not matter.
+
+    Args:
+      initializer: The initializer of the weights of one layer.
+    """
+    if isinstance(initializer, _SHAPELESS):
+        return initializer
+
+    def initialize(shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
+        layers = [of_layer(initializer, layer) for layer in range(shape[0])]
+        # A vector is drawn as a matrix of one row, as some initializers take no vectors.
+        own = shape[1:] if len(shape) > 2 else (1, *shape[1:])
+        drawn = tf.stack([draw(own, dtype=dtype) for draw in layers])
+        return tf.reshape(drawn, shape)
+
+    return initialize
+
+
+_SHAPELESS = (
+    keras.initializers.Constant,
+    keras.initializers.Ones,
+    keras.initializers.RandomNormal,
+    keras.initializers.RandomUniform,
+    keras.initializers.TruncatedNormal,
+    keras.initializers.Zeros,
+)
+"""Initializers whose every number has the same distribution, whatever the shape."""
+
+
+def of_layer(initializer: Callable[..., tf.Tensor], layer: int) -> Callable[..., tf.Tensor]:
+    """Returns an initializer for a layer: an initializer draws the same weights at each call.
+
+    Args:
+      initializer: The initializer of layer 0.
+      layer: The number of the layer, which is added to the seed, if there is one.
+    """
+    if layer == 0 or not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    config = initializer.get_config()
+    if isinstance(config.get("seed"), int):
+        config["seed"] += layer
+    try:
+        return type(initializer).from_config(config)
+    except TypeError:  # a class of the user without a configuration
+        return initializer

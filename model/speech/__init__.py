@@ -1,0 +1,1 @@
+"""Speech: the front end of recognizers."""

@@ -1,0 +1,1 @@
+"""Translation by grids over the words of two sentences."""
