@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from common.quiet_tensorflow import import_tensorflow
 from pipeline.stages import graph
 from pipeline.stages.context import RunContext
 from pipeline.stages.graph import Stage
@@ -9,7 +10,7 @@ from pipeline.store import blessing
 from pipeline.store.artifacts import Artifact, ArtifactMissingError, ExpectedArtifact
 
 
-class Served(NamedTuple):
+class RunResult(NamedTuple):
     """The model that a run leaves in the serving directory.
 
     Attributes:
@@ -41,7 +42,7 @@ class StageState(NamedTuple):
     artifact: Artifact | None = None
 
 
-def run_all(context: RunContext) -> Served:
+def run_all(context: RunContext) -> RunResult:
     """Runs every stage whose artifact does not exist yet.
 
     Raises:
@@ -55,10 +56,12 @@ def run_all(context: RunContext) -> Served:
     for stage in stages:
         artifact = stage.module.execute(context, **_inputs(stage, context, artifacts))
         artifacts[stage.name] = artifact
+        if check := getattr(stage.module, "check_output", None):
+            check(context, artifact)
         if stage.may_stop and (objection := blessing.objection(artifact)):
-            return Served(context.model_name, context.base_path, objection)
+            return RunResult(context.model_name, context.base_path, objection)
         _check_inputs_from(stage, stages, context, artifacts)
-    return Served(context.model_name, context.base_path, "")
+    return RunResult(context.model_name, context.base_path, "")
 
 
 def _check_inputs_from(
@@ -86,6 +89,24 @@ def run_alone(stage: Stage, context: RunContext) -> Artifact:
       InputError: On invalid user input, or if an input does not exist.
     """
     return stage.module.execute(context, **newest_inputs(stage, context))
+
+
+def run_up_to(stage: Stage, context: RunContext) -> Artifact:
+    """Runs one stage and those that it reads from, where their artifacts do not exist yet.
+
+    Raises:
+      InputError: On invalid user input.
+    """
+    needed = [stage]
+    for earlier in reversed(graph.stages_of(context.settings)):
+        if any(earlier.name in graph.producers(one, context.settings).values() for one in needed):
+            needed.append(earlier)
+    if any(one.tensorflow for one in needed):
+        import_tensorflow()
+    artifacts: dict[str, Artifact] = {}
+    for one in reversed(needed):
+        artifacts[one.name] = one.module.execute(context, **_inputs(one, context, artifacts))
+    return artifacts[stage.name]
 
 
 def newest_inputs(stage: Stage, context: RunContext) -> dict[str, Artifact]:
@@ -128,14 +149,18 @@ def _state(
         before = found[name]
         if before.state in ("blocked", "waiting"):
             return StageState(stage.name, before.state, before.by)
-        if before.artifact and graph.named(name).may_stop and blessing.objection(before.artifact):
+        if (
+            before.artifact
+            and graph.find_stage(name).may_stop
+            and blessing.objection(before.artifact)
+        ):
             return StageState(stage.name, "blocked", name)
     try:
         inputs = {role: expected[name] for role, name in producers.items()}
         key = stage.module.plan(context, **inputs)
     except ArtifactMissingError as error:
         return StageState(stage.name, "waiting", error.stage)
-    artifact = expected[stage.name] = context.store.expect(key)
+    artifact = expected[stage.name] = context.store.artifact_or_expected(key)
     if isinstance(artifact, ExpectedArtifact):
         return StageState(stage.name, context.store.state(key))
     return StageState(stage.name, "complete", artifact=artifact)

@@ -1,23 +1,21 @@
-"""The settings of a run: a typed record per section of a preset, and the presets themselves."""
+"""The settings of a run: a typed record per section of a preset; see `preset_files`."""
 
 import dataclasses
-import difflib
-import pathlib
-import tomllib
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Literal, NamedTuple
 
 from model.config import CharacterUnit, Execution, require_range
 from model.errors import InputError
 from model.language_model.config import ModelConfig
+from serving.limits import MAX_LENGTH
 
 CORPUS_HELP = (
-    "a file, a directory, a glob (plain, .gz, .bz2, .xz or .zip), an http(s) URL, "
+    "a file, a directory, a glob (plain, gzip, bzip2, xz, zstd, tar or zip), an http(s) URL, "
     "`stdlib` (the sources of this Python's standard library) or `enwik8`"
 )
 SplitBy = Literal["position", "document", "hash"]
 MixUntil = Literal["first_exhausted", "all_exhausted"]
-PRESETS = pathlib.Path(__file__).parent / "presets"
+MAX_BASELINE_CHARACTERS = 100_000_000
+"""Characters of a split that take some 10 GB of memory when n-grams are counted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,32 +23,63 @@ class RunConfig:
     """The corpus of a run, the name of its model, and what is done with the model at the end.
 
     Attributes:
-      corpus: Corpus to train on: a file, a directory, a glob (plain, .gz, .bz2, .xz or .zip), an
-        http(s) URL, `stdlib` (the sources of this Python's standard library, the default) or
-        `enwik8`. Several corpora form a mixture.
-      weights: Share of each corpus in a mixture, in any unit. Equal shares by default.
+      corpus: Corpus to train on: a file, a directory, a glob (plain, gzip, bzip2, xz, zstd, tar or
+        zip), an http(s) URL, `stdlib` (the sources of this Python's standard library, the default)
+        or `enwik8`. Several corpora form a mixture.
+      mixture_weights: Share of each corpus in a mixture, in any unit. Equal shares by default.
       mix_until: End of a mixture: with the first corpus that ends (the default), or with the last,
         where those that end earlier begin again.
+      allow_binary: Whether to read files that are no text as they are. By default they are refused,
+        and left out where they lie among others.
+      follow_links: Whether to follow links that lead out of a directory, which are refused
+        otherwise.
+      max_bytes: Largest size of a download, and of what a packed file unpacks to, in bytes. Default
+        10^12.
       model_name: Name of the model. Default: the name of the corpus.
-      eval_streams: Number of parallel streams of the evaluation. Default 64.
+      eval_batch_size: Number of parallel streams that the evaluation reads the text as. Default 64.
       prompt: Beginning of the sample that a run prints at its end. Default: empty.
       sample_characters: Length of that sample, in characters; 0 for no sample. Default 500.
+      baselines: Whether a run also predicts the eval split by n-grams, PPMd, xz and zstd. They take
+        seconds per million characters.
+      baseline_characters: Most characters of each split that baselines read, the last of the
+        training split and the first of the eval split. Default 20 million.
     """
 
     corpus: tuple[str, ...] = ("stdlib",)
-    weights: tuple[float, ...] = ()
+    mixture_weights: tuple[float, ...] = ()
     mix_until: MixUntil = "first_exhausted"
+    allow_binary: bool = False
+    follow_links: bool = False
+    max_bytes: int = 10**12
     model_name: str = ""
-    eval_streams: int = 64
+    eval_batch_size: int = 64
     prompt: str = ""
     sample_characters: int = 500
+    baselines: bool = False
+    baseline_characters: int = 20_000_000
 
     def __post_init__(self) -> None:
-        if self.eval_streams < 1:
-            raise InputError(f"eval_streams is {self.eval_streams}; it must be at least 1")
-        if self.sample_characters < 0:
+        if self.eval_batch_size < 1:
+            raise InputError(f"eval_batch_size is {self.eval_batch_size}; it must be at least 1")
+        if self.max_bytes < 1:
+            raise InputError(f"max_bytes is {self.max_bytes}; it must be at least 1")
+        if not 1 <= self.baseline_characters <= MAX_BASELINE_CHARACTERS:
             raise InputError(
-                f"sample_characters is {self.sample_characters}; it must not be negative"
+                f"baseline_characters is {self.baseline_characters:,}; it must be from 1 to "
+                f"{MAX_BASELINE_CHARACTERS:,}"
+            )
+        for name, value in (
+            ("sample_characters", self.sample_characters),
+            ("prompt", len(self.prompt)),
+        ):
+            if not 0 <= value <= MAX_LENGTH:
+                raise InputError(
+                    f"{name} asks for {value:,} characters; it must be from 0 to {MAX_LENGTH:,}"
+                )
+        if "/" in self.model_name or self.model_name.startswith("."):
+            raise InputError(
+                f"model_name is {self.model_name}; it must be the name of a directory, without a "
+                "slash, and not begin with a dot"
             )
 
 
@@ -113,6 +142,10 @@ class TrainingConfig:
       decay_after: Epochs before the epoch schedule begins to decay. Default 10.
       clip_norm: Largest global norm of the gradient; 0 (the default) for no limit.
       clip_value: Largest magnitude of an element of the gradient; 0 (the default) for no limit.
+      weight_decay: Decay of the kernels, decoupled from the gradient as in AdamW: each step
+        subtracts learning_rate * weight_decay times the kernel. Default 0.
+      average_decay: Decay of the exponential moving averages of the weights, such as 0.999, which
+        are validated and exported in their place; 0 (the default) for no averages.
       validate_every: Steps between validations, each of which also saves a checkpoint; 0 (the
         default) for one validation per epoch.
       validation_characters: Characters of the eval split that a validation reads; 0 (the default)
@@ -127,7 +160,10 @@ class TrainingConfig:
         backward pass computes the others again. It must divide the window. 0 (the default) stores
         all.
       quantize: Whether to export the model also with bfloat16 kernels and, if the processor can
-        multiply 8-bit integers (VNNI), with int8 kernels.
+        multiply 8-bit integers (VNNI) and the hidden vectors of its cells lie within [-1, 1], with
+        int8 kernels.
+      xla: Whether to export the model also with sampling that XLA compiles, which writes one text
+        of a small model faster.
       seed: Seed of the initial weights and of dropout. Default 0.
       sample_length: Characters of the sample written to TensorBoard at each validation. Default
         200.
@@ -148,6 +184,8 @@ class TrainingConfig:
     decay_after: int = 10
     clip_norm: float = 0.0
     clip_value: float = 0.0
+    weight_decay: float = 0.0
+    average_decay: float = 0.0
     validate_every: int = 0
     validation_characters: int = 0
     patience: int = 0
@@ -155,6 +193,7 @@ class TrainingConfig:
     execution: Execution = "auto"
     remat_steps: int = 0
     quantize: bool = False
+    xla: bool = False
     seed: int = 0
     sample_length: int = 200
     profile_steps: int = 0
@@ -171,7 +210,7 @@ class TrainingConfig:
             raise InputError(
                 f"remat_steps is {self.remat_steps}; it must divide the window of {self.window}"
             )
-        for name in ("rho", "beta_2"):
+        for name in ("rho", "beta_2", "average_decay"):
             require_range(name, getattr(self, name), 0, 1)
 
 
@@ -202,6 +241,44 @@ class ServingConfig:
                 raise InputError(f"{name} is {value}; it must be at least {least}")
 
 
+@dataclasses.dataclass(frozen=True)
+class DynamicEvaluationConfig:
+    """How the eval split is scored a second time, by weights that follow the text.
+
+    Attributes:
+      dynamic_evaluation: Whether a run scores the eval split in this way as well.
+      dynamic_window: Characters after which the weights learn from the text. Default 20.
+      dynamic_characters: Characters of the eval split that are scored; 0 (the default) for all.
+      dynamic_search_characters: Characters of the training split that the rates are chosen on.
+        Default 20,000.
+      dynamic_learning_rate: Learning rate of the weights; 0 (the default) to choose it, and the
+        decay, on the training split.
+      dynamic_decay: Rate at which the weights return to the trained ones, with a learning rate that
+        is given.
+    """
+
+    dynamic_evaluation: bool = False
+    dynamic_window: int = 20
+    dynamic_characters: int = 0
+    dynamic_search_characters: int = 20_000
+    dynamic_learning_rate: float = 0.0
+    dynamic_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("dynamic_learning_rate", "dynamic_decay"):  # a preset may have 0 for 0.0
+            object.__setattr__(self, name, float(getattr(self, name)))
+        require_range("dynamic_window", self.dynamic_window, 1, 100_001)
+        require_range("dynamic_search_characters", self.dynamic_search_characters, 1, 10_000_001)
+        require_range("dynamic_characters", self.dynamic_characters, 0, 1 << 50)
+        for name in ("dynamic_learning_rate", "dynamic_decay"):
+            require_range(name, getattr(self, name), 0, 1)
+        if self.dynamic_decay and not self.dynamic_learning_rate:
+            raise InputError(
+                f"dynamic_decay is {self.dynamic_decay}, and no dynamic_learning_rate is given; "
+                "give both, or neither to have them chosen on the training split"
+            )
+
+
 class Settings(NamedTuple):
     """Everything that a preset decides, a record per section.
 
@@ -211,6 +288,7 @@ class Settings(NamedTuple):
       training: Section `[training]`.
       run: Section `[run]`.
       serving: Section `[serving]`.
+      dynamic_evaluation: Section `[dynamic_evaluation]`.
     """
 
     data: DataConfig
@@ -218,126 +296,8 @@ class Settings(NamedTuple):
     training: TrainingConfig
     run: RunConfig = RunConfig()
     serving: ServingConfig = ServingConfig()
+    dynamic_evaluation: DynamicEvaluationConfig = DynamicEvaluationConfig()
 
 
-def preset_names() -> list[str]:
-    """Returns the names of the presets; those that others are based on, `*-base`, are left out."""
-    names = sorted(path.stem for path in PRESETS.glob("*.toml"))
-    return [name for name in names if not name.endswith("-base")]
-
-
-def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Reads a preset, or any TOML file of the same form.
-
-    A preset may name another as its `base`, whose parameters it then inherits.
-
-    Args:
-      name: Name of a preset, or path of a `.toml` file.
-      overrides: Parameters that take precedence over the preset's, by their names; None for those
-        that are not given.
-
-    Raises:
-      InputError: If there is no such preset, section or parameter, naming the nearest; or if a
-        value does not fit.
-    """
-    tables = _inherited(_preset_path(name, PRESETS), ())
-    given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    parts = {}
-    for section, config in Settings.__annotations__.items():
-        fields = [field.name for field in dataclasses.fields(config)]
-        chosen = {key: given[key] for key in fields if key in given}
-        parts[section] = config(**{**tables.get(section, {}), **chosen})
-    return Settings(**parts)
-
-
-def _preset_path(name: str, folder: pathlib.Path) -> pathlib.Path:
-    """Returns the file of a preset; a relative path of a `.toml` file counts from the folder."""
-    if not name.endswith(".toml"):
-        path = PRESETS / f"{name}.toml"
-    else:
-        path = pathlib.Path(name) if folder == PRESETS else folder / name
-    if not path.is_file():
-        raise InputError(f"there is no preset {name}{nearest(name, preset_names())}")
-    return path
-
-
-def _inherited(path: pathlib.Path, below: tuple[pathlib.Path, ...]) -> dict[str, dict[str, Any]]:
-    """Reads the sections of a preset and of its bases.
-
-    Args:
-      path: File of the preset.
-      below: Files of the presets that are based on it, directly or not.
-    """
-    if path.resolve() in below:
-        cycle = [one.name for one in (*below[below.index(path.resolve()) :], path)]
-        raise InputError(f"{path} is its own base: {' -> '.join(cycle)}; remove one `base`")
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no TOML file: {error}; fix it") from error
-    base = tables.pop("base", None)
-    if base is not None and not isinstance(base, str):
-        raise InputError(f"{path}: base is {base!r}; it must be the name of a preset")
-    sections = {name: _checked(path, name, table) for name, table in tables.items()}
-    if base is None:
-        return sections
-    folder = PRESETS if path.parent == PRESETS else path.parent
-    try:
-        found = _preset_path(base, folder)
-    except InputError as error:
-        raise InputError(f"{path}: its base is wrong: {error}") from error
-    inherited = _inherited(found, (*below, path.resolve()))
-    return {
-        name: {**inherited.get(name, {}), **sections.get(name, {})}
-        for name in inherited.keys() | sections.keys()
-    }
-
-
-def _checked(path: pathlib.Path, section: str, table: Any) -> dict[str, Any]:
-    """Returns the parameters of a section as its record takes them.
-
-    Raises:
-      InputError: If there is no such section or parameter, or a value is of another type.
-    """
-    sections = Settings.__annotations__
-    if section not in sections:
-        raise InputError(f"{path}: unknown section [{section}]{nearest(section, sections)}")
-    if not isinstance(table, dict):
-        raise InputError(f"{path}: {section} is {table!r}; it must be a section [{section}]")
-    hints = get_type_hints(sections[section])
-    values = {}
-    for name, value in table.items():
-        if name not in hints:
-            raise InputError(
-                f"{path}: unknown parameter {name} in [{section}]{nearest(name, hints)}"
-            )
-        hint = hints[name]
-        if get_origin(hint) is tuple:
-            value = tuple(value) if isinstance(value, list) else (value,)
-        if not _fits(value, hint):
-            wanted = getattr(hint, "__name__", hint)
-            wanted = " or ".join(map(repr, get_args(hint))) if wanted == "Literal" else wanted
-            raise InputError(
-                f"{path}: {name} in [{section}] is {table[name]!r}; it must be {wanted}"
-            )
-        values[name] = value
-    return values
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Returns whether a value of a TOML file is of a type."""
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if get_origin(hint) is tuple:
-        return all(_fits(one, get_args(hint)[0]) for one in value)
-    types = set(get_args(hint)) or {hint}
-    if float in types:
-        types.add(int)
-    return isinstance(value, tuple(types)) and (bool in types or not isinstance(value, bool))
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns a remedy for a name that does not exist: the nearest one, or all there are."""
-    names = list(names)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names)}"
+DEFAULTS = Settings(DataConfig(), ModelConfig(), TrainingConfig())
+"""The values of parameters that no preset and no option sets."""

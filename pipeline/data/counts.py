@@ -1,4 +1,4 @@
-"""Counts of characters, pairs and line lengths, which can be joined over consecutive texts."""
+"""TextCounts of characters, pairs and line lengths, which can be joined over consecutive texts."""
 
 import itertools
 import math
@@ -16,7 +16,18 @@ GATHERED = 1 << 20  # characters counted at once
 DENSE = 1 << 22  # most values for which a counter each is kept
 
 
-class Tally(NamedTuple):
+def codes_of(text: bytes, unit: CharacterUnit) -> np.ndarray:
+    """Returns the bytes of a text, uint8, or its code points, uint32.
+
+    Raises:
+      UnicodeDecodeError: If these are code points, and the text is not UTF-8.
+    """
+    if unit == "bytes":
+        return np.frombuffer(text, np.uint8)
+    return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
+
+
+class Histogram(NamedTuple):
     """A tally of values.
 
     Attributes:
@@ -28,20 +39,20 @@ class Tally(NamedTuple):
     occurrences: np.ndarray
 
     @classmethod
-    def of(cls, values: np.ndarray) -> "Tally":
+    def of(cls, values: np.ndarray) -> "Histogram":
         """Returns the tally of integers of at least 0, in any order."""
         if len(values) and int(values.max()) < DENSE:
             return cls.of_dense(np.bincount(values))
         return cls(*_int64(*np.unique(values, return_counts=True)))
 
     @classmethod
-    def of_dense(cls, occurrences: np.ndarray) -> "Tally":
+    def of_dense(cls, occurrences: np.ndarray) -> "Histogram":
         """Returns the tally of the values 0, 1, 2, ... with these occurrences."""
         values = np.flatnonzero(occurrences)
         return cls(*_int64(values, occurrences[values]))
 
     @classmethod
-    def sum(cls, tallies: Sequence["Tally"]) -> "Tally":
+    def sum(cls, tallies: Sequence["Histogram"]) -> "Histogram":
         """Returns the sum of several tallies."""
         values = np.concatenate([tally.values for tally in tallies])
         occurrences = np.concatenate([tally.occurrences for tally in tallies])
@@ -49,7 +60,7 @@ class Tally(NamedTuple):
         return cls.of_sorted(values[order], occurrences[order])
 
     @classmethod
-    def of_sorted(cls, values: np.ndarray, occurrences: np.ndarray) -> "Tally":
+    def of_sorted(cls, values: np.ndarray, occurrences: np.ndarray) -> "Histogram":
         """Returns the tally of ascending values; equal ones are merged."""
         if not len(values):
             return NOTHING
@@ -66,29 +77,29 @@ def _int64(*arrays: np.ndarray) -> Iterator[np.ndarray]:
     return (array.astype(np.int64, copy=False) for array in arrays)
 
 
-NOTHING = Tally(np.zeros(0, np.int64), np.zeros(0, np.int64))
+NOTHING = Histogram(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-class Tallies(NamedTuple):
+class TextHistograms(NamedTuple):
     """The tallies of a text that do not depend on its neighbours.
 
     Attributes:
-      characters: Tally of the codes.
-      pairs: Tally of pairs of neighbours, as `first << 32 | second`.
-      lines: Tally of the lengths of the lines that begin and end in the text.
+      characters: Histogram of the codes.
+      pairs: Histogram of pairs of neighbours, as `first << 32 | second`.
+      lines: Histogram of the lengths of the lines that begin and end in the text.
     """
 
-    characters: Tally = NOTHING
-    pairs: Tally = NOTHING
-    lines: Tally = NOTHING
+    characters: Histogram = NOTHING
+    pairs: Histogram = NOTHING
+    lines: Histogram = NOTHING
 
     @classmethod
-    def sum(cls, several: Iterable["Tallies"]) -> "Tallies":
+    def sum(cls, several: Iterable["TextHistograms"]) -> "TextHistograms":
         """Returns the sums of several tallies."""
-        return cls(*(Tally.sum([NOTHING, *column]) for column in zip(*several, strict=True)))
+        return cls(*(Histogram.sum([NOTHING, *column]) for column in zip(*several, strict=True)))
 
 
-class Edges(NamedTuple):
+class TextEdges(NamedTuple):
     """The facts about a text by which it is joined to its neighbours.
 
     Attributes:
@@ -110,16 +121,16 @@ class Edges(NamedTuple):
     invalid: str = ""
 
 
-class Counts(NamedTuple):
+class TextCounts(NamedTuple):
     """The counts of consecutive text.
 
     Attributes:
-      tallies: Tallies within the text.
+      tallies: TextHistograms within the text.
       edges: Facts by which it is joined to its neighbours.
     """
 
-    tallies: Tallies
-    edges: Edges
+    tallies: TextHistograms
+    edges: TextEdges
 
     @property
     def total(self) -> int:
@@ -127,7 +138,7 @@ class Counts(NamedTuple):
         return self.tallies.characters.total
 
 
-class Counting:
+class TextCounter:
     """A count of a text that arrives in pieces, in a second thread."""
 
     def __init__(self, unit: CharacterUnit):
@@ -142,7 +153,7 @@ class Counting:
         self._gathered, self._counted = np.empty(GATHERED, dtype), np.empty(GATHERED, dtype)
         self._counting = Background()
         self._size = self._total = 0
-        self._lines: list[Tally] = []
+        self._lines: list[Histogram] = []
         self._first = self._last = self._first_break = self._last_break = -1
 
     def add(self, codes: np.ndarray) -> None:
@@ -176,10 +187,10 @@ class Counting:
             else:
                 breaks = np.concatenate([[self._last_break], breaks])
             self._last_break = int(breaks[-1])
-            self._lines.append(Tally.of(np.diff(breaks) - 1))
+            self._lines.append(Histogram.of(np.diff(breaks) - 1))
         self._total += len(codes)
 
-    def counts(self, records: int, invalid: str = "") -> Counts:
+    def counts(self, records: int, invalid: str = "") -> TextCounts:
         """Ends the count.
 
         Args:
@@ -189,12 +200,12 @@ class Counting:
         self._hand_over()
         self._counting.end()
         if not self._total:
-            return Counts(Tallies(), Edges(records=records, invalid=invalid))
+            return TextCounts(TextHistograms(), TextEdges(records=records, invalid=invalid))
         pairs = self._pairs.tally()
-        last = Tally.of(np.array([self._last]))  # every other one is the first of a pair
-        lines = Tally.sum([NOTHING, *self._lines])
+        last = Histogram.of(np.array([self._last]))  # every other one is the first of a pair
+        lines = Histogram.sum([NOTHING, *self._lines])
         broken = self._first_break >= 0
-        edges = Edges(
+        edges = TextEdges(
             head=self._first_break if broken else self._total,
             tail=self._total - 1 - self._last_break if broken else self._total,
             broken=broken,
@@ -203,15 +214,17 @@ class Counting:
             records=records,
             invalid=invalid,
         )
-        return Counts(Tallies(Tally.sum([_firsts(pairs), last]), pairs, lines), edges)
+        return TextCounts(
+            TextHistograms(Histogram.sum([_firsts(pairs), last]), pairs, lines), edges
+        )
 
 
-def _firsts(pairs: Tally) -> Tally:
+def _firsts(pairs: Histogram) -> Histogram:
     """Returns the tally of the first characters of pairs."""
-    return Tally.of_sorted(pairs.values >> 32, pairs.occurrences)
+    return Histogram.of_sorted(pairs.values >> 32, pairs.occurrences)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of arrays, cached for later processes, that releases the lock."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
@@ -219,7 +232,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(function)
 
 
-@_compiled
+@compiled
 def _scan(codes: np.ndarray, occurrences: np.ndarray, breaks: np.ndarray) -> int:
     """Adds pairs of neighbours to `[256, 256]` occurrences, and finds the line feeds.
 
@@ -248,14 +261,14 @@ class _BytePairs:
         self._breaks = np.empty(GATHERED, np.int64)
 
     def add(self, codes: np.ndarray) -> np.ndarray:
-        """Counts the pairs of a text, and returns the positions of its line feeds."""
+        """TextCounts the pairs of a text, and returns the positions of its line feeds."""
         return self._breaks[: _scan(codes, self._occurrences, self._breaks)]
 
     def add_one(self, first: int, second: int) -> None:
         self._occurrences[first, second] += 1
 
-    def tally(self) -> Tally:
-        found = Tally.of_dense(self._occurrences.ravel())
+    def tally(self) -> Histogram:
+        found = Histogram.of_dense(self._occurrences.ravel())
         return found._replace(values=found.values >> 8 << 32 | found.values & 255)
 
 
@@ -266,35 +279,35 @@ class _CodePointPairs:
         self._tallies = [NOTHING]
 
     def add(self, codes: np.ndarray) -> np.ndarray:
-        """Counts the pairs of a text, and returns the positions of its line feeds."""
-        distinct = Tally.of(codes).values
+        """TextCounts the pairs of a text, and returns the positions of its line feeds."""
+        distinct = Histogram.of(codes).values
         ranks = np.zeros(int(distinct[-1]) + 1, np.int64)
         ranks[distinct] = np.arange(len(distinct))
         ids = ranks[codes]
-        found = Tally.of(ids[:-1] * len(distinct) + ids[1:])
+        found = Histogram.of(ids[:-1] * len(distinct) + ids[1:])
         first, second = np.divmod(found.values, len(distinct))
         self._tallies.append(found._replace(values=distinct[first] << 32 | distinct[second]))
         return np.flatnonzero(codes == NEWLINE)
 
     def add_one(self, first: int, second: int) -> None:
-        self._tallies.append(Tally(np.array([first << 32 | second]), np.array([1])))
+        self._tallies.append(Histogram(np.array([first << 32 | second]), np.array([1])))
 
-    def tally(self) -> Tally:
-        return Tally.sum(self._tallies)
+    def tally(self) -> Histogram:
+        return Histogram.sum(self._tallies)
 
 
-def join(tallies: Tallies, parts: Sequence[Edges]) -> Counts:
+def join(tallies: TextHistograms, parts: Sequence[TextEdges]) -> TextCounts:
     """Joins the counts of consecutive texts.
 
     Args:
       tallies: Sum of their tallies.
-      parts: Edges of each text, in order.
+      parts: TextEdges of each text, in order.
     """
     records = sum(part.records for part in parts)
     invalid = next((part.invalid for part in parts if part.invalid), "")
     parts = [part for part in parts if part.first >= 0]
     if not parts:
-        return Counts(tallies, Edges(records=records, invalid=invalid))
+        return TextCounts(tallies, TextEdges(records=records, invalid=invalid))
     between = [left.last << 32 | right.first for left, right in itertools.pairwise(parts)]
     head, tail, lengths = -1, 0, []
     for part in parts:
@@ -306,8 +319,10 @@ def join(tallies: Tallies, parts: Sequence[Edges]) -> Counts:
         else:
             lengths.append(tail + part.head)
         tail = part.tail
-    added = Tallies(NOTHING, *(Tally.of(np.array(v, np.int64)) for v in (between, lengths)))
-    edges = Edges(
+    added = TextHistograms(
+        NOTHING, *(Histogram.of(np.array(v, np.int64)) for v in (between, lengths))
+    )
+    edges = TextEdges(
         head=tail if head < 0 else head,
         tail=tail,
         broken=head >= 0,
@@ -316,10 +331,10 @@ def join(tallies: Tallies, parts: Sequence[Edges]) -> Counts:
         records=records,
         invalid=invalid,
     )
-    return Counts(Tallies.sum([tallies, added]), edges)
+    return TextCounts(TextHistograms.sum([tallies, added]), edges)
 
 
-def entropies(counts: Counts) -> tuple[float, float]:
+def entropies(counts: TextCounts) -> tuple[float, float]:
     """Computes the entropy of a character, and that given the one before, in bits.
 
     H_0 = -sum_a p(a) log2 p(a);  H_1 = -sum_ab p(ab) log2(p(ab) / p(a .)), empirical frequencies.

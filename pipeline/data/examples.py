@@ -1,7 +1,6 @@
 """The properties of examples, which ExampleGen and Transform report alike."""
 
 import dataclasses
-import os
 
 from common import files
 from pipeline.data.records import SPLITS, read_index, split_directory
@@ -44,13 +43,14 @@ class ExamplesProperties(Properties):
     eval_invalid: int
 
 
-def outcome(directory: str, corpus: str, sources: int) -> Outcome:
+def outcome(directory: str, corpus: str, sources: int, note: str = "") -> Outcome:
     """Returns the outcome of writing examples, from their indexes.
 
     Args:
       directory: Directory of the examples.
       corpus: Name of the corpus.
       sources: Number of files of the corpus.
+      note: What else `status` says of them. Default: nothing.
     """
     totals, checksums = {}, {}
     for split in SPLITS:
@@ -62,12 +62,12 @@ def outcome(directory: str, corpus: str, sources: int) -> Outcome:
             totals[f"{split}_{field}"] = sum(getattr(shard, field) for shard in shards)
     size = sum(totals[f"{split}_bytes"] for split in SPLITS)
     properties = ExamplesProperties(corpus=corpus, sources=sources, bytes=size, **totals)
-    count = len(checksums)
-    return Outcome(properties, f"{size:,} bytes of {corpus} in {count} shards", checksums)
+    summary = f"{size:,} bytes of {corpus} in {len(checksums)} shards{note and '; '}{note}"
+    return Outcome(properties, summary, checksums)
 
 
 def remove_leftovers(directory: str) -> None:
     """Removes the unfinished shards of workers that died, or were thought to have died."""
     for split in SPLITS:
-        for leftover in files.glob(os.path.join(split_directory(directory, split), "*.tmp")):
+        for leftover in files.glob_in(split_directory(directory, split), "*.tmp"):
             files.remove(leftover)

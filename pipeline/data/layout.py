@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 
 from common import files
 from model.errors import InputError
-from pipeline.data.corpus import Source
+from pipeline.corpora.discovery import Source
 from pipeline.data.records import Record
 from pipeline.settings import MixUntil, SplitBy
 

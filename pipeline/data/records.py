@@ -120,6 +120,7 @@ class Record(NamedTuple):
 
         Raises:
           ValueError: If the text is not of the length or checksum that the record states.
+          IndexError: If a feature has no value.
         """
         feature = Example.FromString(serialized).features.feature
         text = feature["text"].bytes_list.value[0]
@@ -179,15 +180,16 @@ def read_records(path: str) -> Iterator[Record]:
     Raises:
       InputError: At the first record that is damaged.
     """
-    number = 0
+    number, size = 0, files.stat(path).length
     with files.open_file(path, "rb") as file:
         while length := file.read(8):
             try:
                 _check(length, file.read(4))
-                content = file.read(*struct.unpack("<Q", length))
+                (stated,) = struct.unpack("<Q", length)
+                content = file.read(min(stated, size))
                 _check(content, file.read(4))
                 yield Record.parse(content)
-            except (ValueError, struct.error, DecodeError) as error:
+            except (ValueError, IndexError, struct.error, DecodeError) as error:
                 raise damaged(path, f": record {number} (counted from 0)") from error
             number += 1
 

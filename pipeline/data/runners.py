@@ -1,24 +1,31 @@
 """Runs Beam pipelines: parses the options for Beam, and shows the counters of a run."""
 
+import argparse
 import contextlib
 import copy
+import difflib
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NoReturn
 
 import apache_beam as beam
+import grpc
 from apache_beam.metrics.execution import MetricsEnvironment
 from apache_beam.metrics.metric import Metrics, MetricsFilter
 from apache_beam.metrics.metricbase import MetricName
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    StandardOptions,
+    _BeamArgumentParser,
+)
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult, PipelineState, create_runner
 
 from common import files
 from common.progress import progress_bar
-from model.errors import InputError
-from pipeline.settings import nearest
+from model.errors import InputError, nearest
 
 RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PrismRunner")
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -64,13 +71,40 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
                 f"{argument} is no option; a corpus is given with --corpus, and options for Beam "
                 "as --name=value after --"
             )
+    parser = _OptionParser(add_help=False, allow_abbrev=False)
+    for options_class in PipelineOptions.__subclasses__():
+        options_class._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(arguments))
     options = PipelineOptions(list(arguments))
     runner = options.view_as(StandardOptions).runner or RUNNERS[0]
+    for argument in unknown:
+        _check_unknown(argument, runner, parser)
     try:
         create_runner(runner)
     except (AttributeError, ImportError, ValueError) as error:
         raise InputError(f"Beam has no runner {runner}{nearest(runner, RUNNERS)}") from error
     return options
+
+
+class _OptionParser(_BeamArgumentParser):
+    """A parser that raises an InputError in place of printing its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"an option for Beam is wrong: {message}; see Beam's PipelineOptions")
+
+
+def _check_unknown(argument: str, runner: str, parser: argparse.ArgumentParser) -> None:
+    """Refuses an option that Beam's classes do not declare.
+
+    Job servers of other runners declare options of their own, so there only those are refused that
+    look like a misspelt one.
+    """
+    name = argument.split("=")[0]
+    declared = [option for option in parser._option_string_actions if option.startswith("--")]
+    close = difflib.get_close_matches(name, declared, n=1, cutoff=0.8)
+    if close or runner == RUNNERS[0]:
+        advice = f"; did you mean {close[0]}?" if close else "; see Beam's PipelineOptions"
+        raise InputError(f"Beam has no option {name}{advice}")
 
 
 def require_visible(options: PipelineOptions, paths: Iterable[str]) -> None:
@@ -130,8 +164,15 @@ def run(pipeline: beam.Pipeline, stage: str, doing: str, unit: str, total: int) 
                 show(_of_result(copy.copy(result), stage))
                 time.sleep(SECONDS_BETWEEN_LOOKS)
             result.wait_until_finish()
-        except RuntimeError as error:
-            raise _original(error) from error
+        except (RuntimeError, grpc.RpcError, ValueError) as error:
+            original = _original(error)
+            name = pipeline.options.view_as(StandardOptions).runner or RUNNERS[0]
+            if original is error and name != RUNNERS[0]:
+                first = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise InputError(
+                    f"{name} cannot run the stage: {first}; check its options, and that it runs"
+                ) from error
+            raise original from error
 
 
 @contextlib.contextmanager
@@ -177,7 +218,7 @@ def _of_result(result: PipelineResult, stage: str) -> dict[str, int]:
     return found
 
 
-def _original(error: RuntimeError) -> Exception:
+def _original(error: Exception) -> Exception:
     """Returns the InputError or OSError that a worker raised; any other error itself."""
     if found := re.search(r"InputError: (.*?)(?: \[while running|\n|$)", str(error)):
         return InputError(found[1])

@@ -20,18 +20,27 @@ from common import files
 from model.config import CharacterUnit
 from model.text.vocabulary import character_name
 from pipeline.data import runners
-from pipeline.data.counts import Counting, Counts, Edges, Tallies, Tally, entropies, join
+from pipeline.data.counts import (
+    Histogram,
+    TextCounter,
+    TextCounts,
+    TextEdges,
+    TextHistograms,
+    codes_of,
+    entropies,
+    join,
+)
 from pipeline.data.records import read_records, split_directory
 from pipeline.data.statistics import INVALID, QUANTILES, STATISTICS
 
 HISTOGRAM_BUCKETS = 20
 TALLIES_KEPT = 16
 
-Accumulator = tuple[list[Tallies], list[tuple[int, Edges]]]
+Accumulator = tuple[list[TextHistograms], list[tuple[int, TextEdges]]]
 
 
 class CountShard(beam.DoFn):
-    """Counts the characters of one shard."""
+    """TextCounts the characters of one shard."""
 
     def __init__(self, stage: str, unit: CharacterUnit):
         self._unit = unit
@@ -39,14 +48,14 @@ class CountShard(beam.DoFn):
         self._characters = runners.Counter(stage, "characters")
         self._records = runners.Counter(stage, "records")
 
-    def process(self, shard: tuple[str, int, str]) -> Iterator[tuple[str, tuple[int, Counts]]]:
+    def process(self, shard: tuple[str, int, str]) -> Iterator[tuple[str, tuple[int, TextCounts]]]:
         """Yields the name of the split, and the number of the shard with its counts."""
         split, number, path = shard
-        counting, count, invalid = Counting(self._unit), 0, ""
+        counting, count, invalid = TextCounter(self._unit), 0, ""
         for record in read_records(path):
             count += 1
             try:
-                codes = _codes(record.text, self._unit)
+                codes = codes_of(record.text, self._unit)
             except UnicodeDecodeError as error:
                 invalid = invalid or f"{record.source}, byte {record.offset + error.start}"
                 continue
@@ -58,13 +67,6 @@ class CountShard(beam.DoFn):
         yield split, (number, counts)
 
 
-def _codes(text: bytes, unit: CharacterUnit) -> np.ndarray:
-    """Returns the bytes of a text, uint8, or its code points, uint32."""
-    if unit == "bytes":
-        return np.frombuffer(text, np.uint8)
-    return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), np.uint32)
-
-
 class JoinCounts(beam.CombineFn):
     """Joins the counts of shards in their order; only the edges of these take memory."""
 
@@ -72,7 +74,7 @@ class JoinCounts(beam.CombineFn):
         """Returns an empty list of tallies, which stays short, and one of the shards' edges."""
         return [], []
 
-    def add_input(self, accumulator: Accumulator, numbered: tuple[int, Counts]) -> Accumulator:
+    def add_input(self, accumulator: Accumulator, numbered: tuple[int, TextCounts]) -> Accumulator:
         """Adds a shard."""
         tallies, edges = accumulator
         number, counts = numbered
@@ -80,8 +82,8 @@ class JoinCounts(beam.CombineFn):
 
     def merge_accumulators(self, accumulators: Iterable[Accumulator]) -> Accumulator:
         """Concatenates the shards of several accumulators."""
-        tallies: list[Tallies] = []
-        edges: list[tuple[int, Edges]] = []
+        tallies: list[TextHistograms] = []
+        edges: list[tuple[int, TextEdges]] = []
         for more_tallies, more_edges in accumulators:
             tallies = self._few(tallies + more_tallies)
             edges += more_edges
@@ -90,16 +92,16 @@ class JoinCounts(beam.CombineFn):
     def compact(self, accumulator: Accumulator) -> Accumulator:
         """Sums the tallies before they are sent to another worker."""
         tallies, edges = accumulator
-        return [Tallies.sum(tallies)], edges
+        return [TextHistograms.sum(tallies)], edges
 
-    def extract_output(self, accumulator: Accumulator) -> Counts:
+    def extract_output(self, accumulator: Accumulator) -> TextCounts:
         """Returns the counts of all shards."""
         tallies, edges = accumulator
-        return join(Tallies.sum(tallies), [edge for _, edge in sorted(edges)])
+        return join(TextHistograms.sum(tallies), [edge for _, edge in sorted(edges)])
 
-    def _few(self, tallies: list[Tallies]) -> list[Tallies]:
+    def _few(self, tallies: list[TextHistograms]) -> list[TextHistograms]:
         """Sums tallies once there are many, which is faster than one by one."""
-        return tallies if len(tallies) < TALLIES_KEPT else [Tallies.sum(tallies)]
+        return tallies if len(tallies) < TALLIES_KEPT else [TextHistograms.sum(tallies)]
 
 
 class WriteStatistics(beam.DoFn):
@@ -109,7 +111,7 @@ class WriteStatistics(beam.DoFn):
         self._directory = directory
         self._unit = unit
 
-    def process(self, counts_of_split: tuple[str, Counts]) -> None:
+    def process(self, counts_of_split: tuple[str, TextCounts]) -> None:
         """Writes `FeatureStats.pb`, or `invalid.txt` instead if the text is not UTF-8."""
         split, counts = counts_of_split
         name, content = STATISTICS, to_proto(split, counts, self._unit).SerializeToString()
@@ -121,13 +123,13 @@ class WriteStatistics(beam.DoFn):
 
 
 def to_proto(
-    split: str, counts: Counts, unit: CharacterUnit
+    split: str, counts: TextCounts, unit: CharacterUnit
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Returns the statistics of one split as a protocol buffer.
 
     Args:
       split: Name of the split.
-      counts: Counts of its text.
+      counts: TextCounts of its text.
       unit: Unit of text that is one character.
     """
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
@@ -154,15 +156,15 @@ def to_proto(
     return statistics
 
 
-def _add_line_lengths(feature: statistics_pb2.FeatureNameStatistics, counts: Counts) -> None:
+def _add_line_lengths(feature: statistics_pb2.FeatureNameStatistics, counts: TextCounts) -> None:
     """Adds statistics of the lengths of all lines, the last one included."""
     feature.type = statistics_pb2.FeatureNameStatistics.INT
     feature.path.step.append("line_length")
     first_and_last = [counts.edges.head] if counts.total else []
     if counts.edges.broken and counts.edges.tail:
         first_and_last.append(counts.edges.tail)
-    lengths, occurrences = Tally.sum(
-        [counts.tallies.lines, Tally.of(np.array(first_and_last, np.int64))]
+    lengths, occurrences = Histogram.sum(
+        [counts.tallies.lines, Histogram.of(np.array(first_and_last, np.int64))]
     )
     stats = feature.num_stats
     number = int(occurrences.sum())

@@ -164,10 +164,10 @@ def read_ahead(windows: tf.data.Dataset) -> Iterator[np.ndarray]:
     The next ones are read while these are used.
     """
     several = max(1, TAKEN_AT_ONCE // math.prod(windows.element_spec.shape))
-    return untuned(windows.batch(several).prefetch(1)).as_numpy_iterator()
+    return without_autotune(windows.batch(several).prefetch(1)).as_numpy_iterator()
 
 
-def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Returns a dataset without the autotuning of tf.data, for pipelines it cannot improve.
 
     With few cores the tuning delays the end of an iterator, with a single one by seconds.

@@ -1,12 +1,16 @@
 """The picture of the graph of the stages, in the DOT language of Graphviz."""
 
+import subprocess
 from collections.abc import Iterable
 
+from common import files
+from common.errors import UserError
+from common.pictures import described
 from pipeline.stages.graph import EVALUATOR, EXAMPLE_GEN, PUSHER, TRAINER, Stage
 
 HEAD = """\
 // Written by: python -m pipeline graph > docs/pipeline.dot
-// Drawn by: dot -Tsvg docs/pipeline.dot -o docs/pipeline.svg
+// Drawn by: python -m pipeline graph --svg docs/pipeline.svg
 digraph pipeline {
   rankdir = TB
   nodesep = 0.25
@@ -25,6 +29,8 @@ color = "#4c8c4a"]
   tensorboard [label = "TensorBoard", fillcolor = "#e8f5e9", color = "#4c8c4a"]
   client [label = "gRPC, REST", shape = plaintext, style = ""]
 """
+TITLE = "The stages of the pipeline, what passes between them, and what serves the model."
+"""What the picture shows, for those that do not see it."""
 SURROUNDINGS = (
     ("corpus", EXAMPLE_GEN, ""),
     (TRAINER, "tensorboard", '[label = "logs/"]'),
@@ -58,6 +64,25 @@ def to_dot(stages: Iterable[Stage]) -> str:
     for source, target, attributes in SURROUNDINGS:
         lines.append(_edge(names.get(source, source), names.get(target, target), attributes))
     return "\n".join([*lines, "}", ""])
+
+
+def draw(stages: Iterable[Stage], path: str) -> None:
+    """Draws the graph of stages as an SVG.
+
+    Args:
+      stages: The stages.
+      path: Path of the SVG.
+
+    Raises:
+      UserError: If Graphviz is not installed.
+    """
+    try:
+        drawn = subprocess.run(
+            ["dot", "-Tsvg"], input=to_dot(stages), capture_output=True, text=True, check=True
+        )
+    except FileNotFoundError:
+        raise UserError("Graphviz draws the picture; install it, or leave out --svg") from None
+    files.write_text(path, described(drawn.stdout, TITLE))
 
 
 def _node(stage: Stage) -> str:

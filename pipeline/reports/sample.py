@@ -9,7 +9,7 @@ from serving.client.launch import running_server
 from serving.protocol import SamplingParams
 
 
-def print_sample(served: orchestration.Served, prompt: str, length: int) -> None:
+def print_sample(served: orchestration.RunResult, prompt: str, length: int) -> None:
     """Serves the newest version, and prints a text that it generates over gRPC.
 
     Args:

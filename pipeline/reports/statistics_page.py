@@ -33,13 +33,19 @@ class Row(NamedTuple):
     shares: tuple[float, ...]
 
 
-def write(statistics: Artifact, path: str) -> None:
-    """Writes the page of a StatisticsGen artifact."""
+def write(statistics: Artifact, corpus: str, path: str) -> None:
+    """Writes the page of a StatisticsGen artifact.
+
+    Args:
+      statistics: The artifact.
+      corpus: Name of the corpus, the title of the page.
+      path: Path of the page.
+    """
     both = [read(statistics.path, split) for split in SPLITS]
     folder = jinja2.FileSystemLoader(pathlib.Path(__file__).parent)
     template = jinja2.Environment(loader=folder, autoescape=True).get_template(TEMPLATE)
     page = template.render(
-        title=statistics.manifest.inputs["examples"],
+        title=corpus,
         splits=SPLITS,
         both=both,
         unit="bytes" if both[0].unit == "bytes" else "code points",

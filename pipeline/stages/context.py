@@ -4,12 +4,13 @@ import dataclasses
 import functools
 import os
 
-from pipeline.data.corpus import Mixture, resolve_mixture
+from pipeline.corpora.corpus import Mixture, resolve_mixture
+from pipeline.corpora.discovery import Rules
 from pipeline.data.examples import ExamplesProperties
 from pipeline.settings import Settings
 from pipeline.store.artifacts import Store
 
-# Not from the graph: a declaration there is no code that an artifact depends on.
+# Not imported from the graph, so that changing a declaration there does not invalidate artifacts.
 EXAMPLE_GEN = "ExampleGen"
 
 
@@ -47,7 +48,13 @@ class RunContext:
           InputError: If there is no such corpus, or its weights do not fit.
         """
         run = self.settings.run
-        return resolve_mixture(run.corpus, run.weights, run.mix_until)
+        rules = Rules(
+            left_out=(self.store.root, self.served_from),
+            allow_binary=run.allow_binary,
+            follow_links=run.follow_links,
+            max_bytes=run.max_bytes,
+        )
+        return resolve_mixture(run.corpus, run.mixture_weights, run.mix_until, rules)
 
     @property
     def model_name(self) -> str:
@@ -61,5 +68,9 @@ class RunContext:
     @property
     def base_path(self) -> str:
         """The directory of the model's versions, `<serving>/<model>`."""
-        serving_dir = self.serving_dir or os.path.join(self.store.root, "serving")
-        return os.path.join(serving_dir, self.model_name)
+        return os.path.join(self.served_from, self.model_name)
+
+    @property
+    def served_from(self) -> str:
+        """The directory that models are pushed to."""
+        return self.serving_dir or os.path.join(self.store.root, "serving")

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from common.files import write_text
 from common.progress import progress_bar
-from model.config import Precision
 from model.errors import InputError
 from pipeline.data import statistics as split_statistics
 from pipeline.stages.context import RunContext
@@ -36,7 +35,7 @@ class Properties(manifest.Properties):
     Attributes:
       nats_per_character: Mean of -ln p over the eval split.
       bits_per_character: The same in bits.
-      accuracy: Share of the characters that were the most likely ones.
+      accuracy: Share of the characters whose most likely prediction is right.
       characters: Number of characters that count.
       entropy_order_0_bits: Entropy of a character of the eval split, in bits.
     """
@@ -55,7 +54,7 @@ class Metrics(NamedTuple):
       nats_per_character: Mean of -ln p.
       bits_per_character: The same in bits.
       perplexity: Exponential of the nats.
-      accuracy: Share of the characters that were the most likely ones.
+      accuracy: Share of the characters whose most likely prediction is right.
       characters: Number of characters that count.
       unknown_characters: Number of characters that the model's vocabulary lacks, which do not
         count.
@@ -74,7 +73,7 @@ def plan(
 ) -> CacheKey:
     """Returns the cache key that `execute` will use."""
     baseline = pushed_before(context.base_path, model)
-    return _cache_key(model, examples, statistics, baseline, context.settings.run.eval_streams)
+    return _cache_key(model, examples, statistics, baseline, context.settings.run.eval_batch_size)
 
 
 def execute(
@@ -87,7 +86,7 @@ def execute(
         examples,
         statistics,
         pushed_before(context.base_path, model),
-        context.settings.run.eval_streams,
+        context.settings.run.eval_batch_size,
     )
 
 
@@ -132,12 +131,13 @@ def run(
       The artifact with `metrics.json` and the blessing.
     """
     if streams < 1:
-        raise InputError(f"eval_streams is {streams}; it must be at least 1")
+        raise InputError(f"eval_batch_size is {streams}; it must be at least 1")
 
     def write(directory: str) -> Outcome:
-        measured = {
-            precision: evaluate(path, examples.path, streams)
-            for precision, path in saved_models(model).items()
+        measured: dict[str, Metrics] = {
+            variant: evaluate(path, examples.path, streams)
+            for variant, path in saved_models(model).items()
+            if variant != "xla"  # it has the losses of float32
         }
         metrics = measured.pop("float32")
         against, compared = None, None
@@ -156,12 +156,12 @@ def run(
         }
         write_text(os.path.join(directory, METRICS), json.dumps(content, indent=1) + "\n")
         blessing.write(directory, objection)
-        figure = (
+        summary = (
             f"{metrics.nats_per_character:.4f} nats, {metrics.bits_per_character:.4f} bits per "
             f"character, {metrics.accuracy:.1%} right, {'not blessed' if objection else 'blessed'}"
         )
-        for precision, loss in quantized.items():
-            figure += f"; {precision} {loss['loss_in_bits']:+.5f} bits"
+        for variant, loss in quantized.items():
+            summary += f"; {variant} {loss['loss_in_bits']:+.5f} bits"
         properties = Properties(
             nats_per_character=metrics.nats_per_character,
             bits_per_character=metrics.bits_per_character,
@@ -169,19 +169,17 @@ def run(
             characters=metrics.characters,
             entropy_order_0_bits=entropy,
         )
-        return Outcome(properties, figure)
+        return Outcome(properties, summary)
 
     return store.produce(_cache_key(model, examples, statistics, baseline, streams), write)
 
 
-def _losses(
-    quantized: Mapping[Precision, Metrics], metrics: Metrics
-) -> dict[str, dict[str, float]]:
+def _losses(quantized: Mapping[str, Metrics], metrics: Metrics) -> dict[str, dict[str, float]]:
     """Returns the metrics of quantized models, and the bits per character that each loses."""
     full = metrics.bits_per_character
     return {
-        precision: {**one._asdict(), "loss_in_bits": one.bits_per_character - full}
-        for precision, one in quantized.items()
+        variant: {**one._asdict(), "loss_in_bits": one.bits_per_character - full}
+        for variant, one in quantized.items()
     }
 
 

@@ -1,15 +1,17 @@
 """ExampleGen: writes a corpus, or a mixture of several, as shards of TFRecords in two splits."""
 
 import os
-import uuid
 from collections.abc import Iterator, Sequence
 
 from common import files
 from common.progress import progress_bar
-from model.errors import InputError
-from pipeline.data import corpus as corpora
+from pipeline.corpora import corpus as corpora
+from pipeline.corpora import discovery
+from pipeline.corpora.corpus import Corpus, Mixture
+from pipeline.corpora.discovery import Skipped, Source
+from pipeline.corpora.download import download, redacted
+from pipeline.corpora.unpacking import unpack
 from pipeline.data import examples
-from pipeline.data.corpus import Corpus, Mixture, Source
 from pipeline.data.examples import ExamplesProperties as Properties
 from pipeline.data.records import SPLITS, split_directory
 from pipeline.settings import DataConfig
@@ -17,7 +19,7 @@ from pipeline.stages.context import RunContext
 from pipeline.store.artifacts import Artifact, Outcome, Store
 from pipeline.store.manifest import CacheKey
 
-__all__ = ["NAME", "Properties", "execute", "plan", "run"]
+__all__ = ["NAME", "Properties", "check_options", "execute", "plan", "run"]
 
 NAME = "ExampleGen"
 UNPACKED = "unpacked"
@@ -31,6 +33,18 @@ def plan(context: RunContext) -> CacheKey:
 def execute(context: RunContext) -> Artifact:
     """Runs the stage in a context."""
     return run(context.store, context.text, context.settings.data, context.beam_options)
+
+
+def check_options(context: RunContext) -> None:
+    """Checks the options for Beam, before any stage runs.
+
+    Raises:
+      InputError: If one of them is wrong.
+    """
+    if context.beam_options:
+        from pipeline.data import runners
+
+        runners.beam_options(context.beam_options)
 
 
 def _cache_key(mixture: Mixture, data: DataConfig) -> CacheKey:
@@ -73,9 +87,10 @@ def run(
 
     def write(directory: str) -> Outcome:
         scratch = os.path.join(directory, UNPACKED)
+        skipped: list[Skipped] = []
         parts = [
             layout.split(plain, data.split_by, data.train_fraction)
-            for plain in _plain_sources(mixture, scratch)
+            for plain in _plain_sources(mixture, scratch, skipped)
         ]
         plans = []
         for number, split in enumerate(SPLITS):
@@ -96,33 +111,45 @@ def run(
             corpora.require_unchanged(corpus)
         if files.exists(scratch):
             files.rmtree(scratch)
-        return examples.outcome(directory, mixture.name, len(sources))
+        note = discovery.describe(skipped)
+        return examples.outcome(directory, mixture.name, len(sources), note)
 
     return store.produce(_cache_key(mixture, data), write)
 
 
-def _plain_sources(mixture: Mixture, scratch: str) -> Iterator[list[Source]]:
-    """Yields each corpus as plain files, downloaded and unpacked into `scratch` if necessary."""
+def _plain_sources(
+    mixture: Mixture, scratch: str, skipped: list[Skipped]
+) -> Iterator[list[Source]]:
+    """Yields each corpus as plain files, downloaded and unpacked into `scratch` if necessary.
+
+    Args:
+      mixture: Corpora.
+      scratch: Directory of downloaded and unpacked files, made if necessary.
+      skipped: List that files which are not read are added to.
+    """
     for corpus, prefix in zip(mixture.corpora, mixture.prefixes, strict=True):
-        plain = _fetched(corpus, scratch)
+        skipped += corpus.skipped
+        plain = _fetched(corpus, scratch, skipped)
         yield [source._replace(name=prefix + source.name) for source in plain if source.size]
 
 
-def _fetched(corpus: Corpus, scratch: str) -> list[Source]:
-    """Returns the plain files of one corpus."""
+def _fetched(corpus: Corpus, scratch: str, skipped: list[Skipped]) -> list[Source]:
+    """Returns the plain files of one corpus; see `_plain_sources`."""
     sources = list(corpus.sources)
     if corpus.url:
         files.makedirs(scratch)
-        with progress_bar(f"Downloading {corpus.url}", unit="bytes") as progress:
-            sources = [corpora.download(corpus, scratch, progress)]
+        with progress_bar(f"Downloading {redacted(corpus.url)}", unit="bytes") as progress:
+            fetched = download(corpus.url, scratch, corpus.rules.max_bytes, progress)
+        sources = [discovery.typed(fetched, redacted(corpus.url), corpus.rules)]
     plain = []
     for source in sources:
-        if source.packing:
-            files.makedirs(scratch)
-            path = os.path.join(scratch, uuid.uuid4().hex)
-            source = source._replace(path=path, size=corpora.unpack(source, path))
-        plain.append(source)
+        if not source.packing:
+            plain.append(source)
+            continue
+        files.makedirs(scratch)
+        with progress_bar(f"Unpacking {source.name}", unit="bytes") as progress:
+            unpacked = unpack(source, scratch, corpus.rules, progress)
+        plain += unpacked.sources
+        skipped += unpacked.skipped
     corpora.check_content(corpus, [source.path for source in plain])
-    if not any(source.size for source in plain):
-        raise InputError(f"the corpus {corpus.name} is empty; give one with text in it")
     return plain

@@ -14,7 +14,8 @@ from common import files
 from common.files import write_text
 from model.errors import InputError
 from model.text.vocabulary import character_name
-from pipeline.data import corpus as corpora
+from pipeline.corpora import corpus as corpora
+from pipeline.corpora.discovery import Rules
 from pipeline.data import statistics as split_statistics
 from pipeline.data.records import split_directory
 from pipeline.data.statistics import Statistics
@@ -208,8 +209,8 @@ def run(
         write_text(
             os.path.join(directory, "report.txt"), "\n".join(lines or ["no anomalies"]) + "\n"
         )
-        figure = f"{errors} errors, {warnings} warnings" if lines else "no anomalies"
-        return Outcome(Properties(errors=errors, warnings=warnings, report=lines), figure)
+        summary = f"{errors} errors, {warnings} warnings" if lines else "no anomalies"
+        return Outcome(Properties(errors=errors, warnings=warnings, report=lines), summary)
 
     return store.produce(_cache_key(statistics, schema, splits), write)
 
@@ -229,7 +230,7 @@ def statistics_of_corpus(store: Store, corpus: str, schema: Artifact) -> Artifac
     """
     vocabulary = schema_gen.read_vocabulary(schema.path)
     apart = Store(os.path.join(store.root, "validated"))
-    examples = example_gen.run(apart, corpora.resolve(corpus))
+    examples = example_gen.run(apart, corpora.resolve(corpus, Rules(left_out=(store.root,))))
     known = store.ancestor(schema, "statistics", "examples").manifest
     if known.stage == transform.NAME:
         examples = transform.run(apart, examples, DataConfig(**known.parameters))

@@ -3,12 +3,13 @@
 To add a stage, write its module in this folder and declare it here. Its module holds
 
     NAME                          the name of the stage
-    plan(context, **inputs)       the cache key of its artifact; reads of the inputs what it must
+    plan(context, **inputs)       the cache key of its artifact; may read the inputs
     execute(context, **inputs)    runs the stage and returns its artifact
 
 and imports TensorFlow and Beam within functions only, as `status` imports it to plan. It may also
 hold `check_options(context)`, called before a run begins, and `check_inputs(context, **inputs)`,
-called as soon as its inputs exist. Where inputs may be artifacts that do not exist yet they are
+called as soon as its inputs exist, and `check_output(context, artifact)`, called in a run of all
+stages as soon as its artifact does. Where inputs may be artifacts that do not exist yet they are
 `Fingerprinted`.
 """
 
@@ -18,15 +19,23 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 
 from model.language_model.config import ModelConfig
-from pipeline.settings import DataConfig, ServingConfig, Settings, TrainingConfig
+from pipeline.settings import (
+    DataConfig,
+    DynamicEvaluationConfig,
+    ServingConfig,
+    Settings,
+    TrainingConfig,
+)
 
 EXAMPLE_GEN = "ExampleGen"
 TRANSFORM = "Transform"
 STATISTICS_GEN = "StatisticsGen"
 SCHEMA_GEN = "SchemaGen"
 EXAMPLE_VALIDATOR = "ExampleValidator"
+BASELINES = "Baselines"
 TRAINER = "Trainer"
 EVALUATOR = "Evaluator"
+DYNAMIC_EVALUATOR = "DynamicEvaluator"
 INFRA_VALIDATOR = "InfraValidator"
 PUSHER = "Pusher"
 
@@ -52,6 +61,7 @@ class Stage:
       may_stop: Whether the artifact may refuse its blessing, after which a run ends.
       every_worker: Whether all workers of a cluster run the stage, and not only the chief.
       tensorflow: Whether the stage imports TensorFlow.
+      example: Options in the example of the stage's command.
       note: Second line in the picture.
     """
 
@@ -67,6 +77,7 @@ class Stage:
     may_stop: bool = False
     every_worker: bool = False
     tensorflow: bool = False
+    example: str = "--root runs"
     note: str = ""
 
     @property
@@ -79,13 +90,26 @@ class Stage:
         return self.optional is None or self.optional(settings)
 
 
+CORPUS_OPTIONS = (
+    "corpus",
+    "mixture_weights",
+    "mix_until",
+    "allow_binary",
+    "follow_links",
+    "max_bytes",
+    DataConfig,
+    "beam_options",
+)
+"""The options of commands that read a corpus."""
+
 STAGES = (
     Stage(
         name=EXAMPLE_GEN,
         run="example_gen",
         help="Shard a corpus into TFRecords, in a training and an eval split.",
-        options=("corpus", "weights", "mix_until", DataConfig, "beam_options"),
+        options=CORPUS_OPTIONS,
         payload="TFRecords",
+        example="--corpus my-texts",
         note="Beam",
     ),
     Stage(
@@ -97,6 +121,7 @@ STAGES = (
         payload="TFRecords, graph",
         optional=lambda settings: settings.data.transforms,
         tensorflow=True,
+        example="--normalize NFC",
         note="Beam",
     ),
     Stage(
@@ -123,6 +148,15 @@ STAGES = (
         payload="no errors",
     ),
     Stage(
+        name=BASELINES,
+        run="baselines",
+        help="Predict the eval split of a corpus, or the newest, by n-grams and compressors.",
+        inputs={"examples": TRANSFORM, "schema": SCHEMA_GEN},
+        options=(*CORPUS_OPTIONS, "baseline_characters"),
+        optional=lambda settings: settings.run.baselines,
+        ancestry={"examples": ("schema", "statistics", "examples")},
+    ),
+    Stage(
         name=TRAINER,
         run="trainer",
         help="Train a model and export it; an interrupted training resumes.",
@@ -133,6 +167,7 @@ STAGES = (
         ancestry={"examples": ("schema", "statistics", "examples")},
         every_worker=True,
         tensorflow=True,
+        example="--layers 3 --steps 2000",
         note="XLA, MirroredStrategy",
     ),
     Stage(
@@ -140,7 +175,7 @@ STAGES = (
         run="evaluator",
         help="Measure the exported model on the eval split, and against the one pushed last.",
         inputs={"model": TRAINER, "examples": TRANSFORM, "statistics": STATISTICS_GEN},
-        options=("model_name", "serving_dir", "eval_streams"),
+        options=("model_name", "serving_dir", "eval_batch_size"),
         payload="BLESSED",
         ancestry={
             "examples": ("model", "examples"),
@@ -148,6 +183,7 @@ STAGES = (
         },
         may_stop=True,
         tensorflow=True,
+        example="--model_name my-texts",
     ),
     Stage(
         name=INFRA_VALIDATOR,
@@ -165,6 +201,20 @@ STAGES = (
         inputs={"model": TRAINER, "evaluation": EVALUATOR, "infra_blessing": INFRA_VALIDATOR},
         options=("model_name", "serving_dir", ServingConfig),
         tensorflow=True,
+        example="--model_name my-texts --serving_dir models",
+    ),
+    Stage(
+        name=DYNAMIC_EVALUATOR,
+        run="dynamic_evaluator",
+        help="Score the eval split while the weights of the model follow the text.",
+        inputs={"model": TRAINER, "examples": TRANSFORM},
+        options=(DynamicEvaluationConfig,),
+        payload="losses",
+        after=(EVALUATOR,),
+        optional=lambda settings: settings.dynamic_evaluation.dynamic_evaluation,
+        ancestry={"examples": ("model", "examples")},
+        tensorflow=True,
+        example="--dynamic_window 20",
     ),
 )
 """All stages, in the order of a run."""
@@ -175,7 +225,7 @@ def stages_of(settings: Settings) -> list[Stage]:
     return [stage for stage in STAGES if stage.is_part_of(settings)]
 
 
-def named(name: str) -> Stage:
+def find_stage(name: str) -> Stage:
     """Returns the stage with a name."""
     return next(stage for stage in STAGES if stage.name == name)
 
@@ -189,7 +239,7 @@ def producers(stage: Stage, settings: Settings) -> dict[str, str]:
 
 
 def _producer(name: str, settings: Settings) -> str:
-    stage = named(name)
+    stage = find_stage(name)
     if stage.is_part_of(settings):
         return name
     return _producer(next(iter(stage.inputs.values())), settings)

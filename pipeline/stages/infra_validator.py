@@ -20,7 +20,7 @@ NAME = "InfraValidator"
 INFRA_BLESSED = "INFRA_BLESSED"
 TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
 SIGNATURES = {
-    "generate", "score", "embed", "inspect", "classify", "regress", "serving_default"
+    "generate", "score", "embed", "inspect", "classify", "regress", "complete", "serving_default"
 }  # fmt: skip
 LENGTH = 20
 

@@ -2,9 +2,9 @@
 
 <serving>/<model>/<version>/                 what a model server loads
 <serving>/<model>/<version>/lineage.json     see `pipeline.store.lineage`
-<serving>/<model>.config                     for --model_config_file, with a label per precision
+<serving>/<model>.config                     for --model_config_file, with a label per variant
 
-A model that is also exported with smaller kernels becomes a version per precision; float32 is the
+A model that is also exported in other variants becomes a version per variant; float32 is the
 newest.
 """
 
@@ -13,17 +13,17 @@ import itertools
 import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
-from common import files
-from common.files import reason, write_text
-from model.config import Precision
+from common import checksums, files
+from common.files import error_text, write_text
 from model.errors import InputError
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing, lineage, manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store, copy_tree, publish
 from pipeline.store.manifest import CacheKey, Fingerprinted
-from pipeline.training.exports import saved_models
-from serving.base_path import SAVED_MODEL, list_versions
+from pipeline.training.exports import Variant, saved_models
+from serving.base_path import SAVED_MODEL, list_versions, next_version, version_paths
 
 NAME = "Pusher"
 
@@ -35,7 +35,7 @@ class Properties(manifest.Properties):
     Attributes:
       version: Number of the newest version.
       path: Directory of that version.
-      versions: Number of the version of each precision.
+      versions: Number of the version of each variant.
     """
 
     version: int
@@ -48,7 +48,7 @@ def plan(
 ) -> CacheKey:
     """Returns the cache key that `execute` will use; reads which exports the model has."""
     base_path, batching = context.base_path, context.settings.serving.batching
-    first = _first_version(base_path, model, batching, len(saved_models(model)))
+    first = _first_version(context.store, base_path, model, batching, len(saved_models(model)))
     return _cache_key(model, evaluation, infra_blessing, base_path, first, batching)
 
 
@@ -116,7 +116,7 @@ def run(
       evaluation: Artifact of Evaluator, blessed.
       infra_blessing: Artifact of InfraValidator.
       base_path: Directory of the model's versions, `<serving>/<model>`.
-      batching: Changes of how requests are merged; see `serving.graph.batching.set_batching`.
+      batching: Changes of how requests are merged; see `serving.graph.export.set_batching`.
         Default: as exported.
 
     Returns:
@@ -126,7 +126,7 @@ def run(
       InputError: If the serving directory cannot be written.
     """
     sources = saved_models(model)
-    first = _first_version(base_path, model, batching, len(sources))
+    first = _first_version(store, base_path, model, batching, len(sources))
     facts = {
         "model": model.fingerprint,
         "evaluation": evaluation.fingerprint,
@@ -139,18 +139,19 @@ def run(
         numbers = dict(zip(sources, itertools.count(first), strict=False))
         try:
             # The newest version first, so that a server that polls in between loads it for good.
-            for precision, number in reversed(numbers.items()):
+            for variant, number in reversed(numbers.items()):
                 path = os.path.join(base_path, str(number))
                 if number not in list_versions(base_path):
-                    _copy(sources[precision], path, {**facts, "precision": precision}, batching)
+                    _copy(model, sources[variant], path, {**facts, "variant": variant})
             write_text(f"{base_path}.config", _config(base_path, numbers))
+            _remove_damaged(base_path)
         except OSError as error:
             raise InputError(
-                f"{base_path} cannot be written ({reason(error)}); choose --serving_dir"
+                f"{base_path} cannot be written ({error_text(error)}); choose --serving_dir"
             ) from error
         newest = numbers["float32"]
         path = os.path.join(base_path, str(newest))
-        versions = {str(precision): number for precision, number in numbers.items()}
+        versions = {str(variant): number for variant, number in numbers.items()}
         pushed = Properties(version=newest, path=path, versions=versions)
         text = json.dumps(dataclasses.asdict(pushed))
         write_text(os.path.join(directory, "pushed.json"), text + "\n")
@@ -162,16 +163,26 @@ def run(
 
 
 def _first_version(
-    base_path: str, model: Fingerprinted, batching: Mapping[str, int], count: int
+    store: Store, base_path: str, model: Fingerprinted, batching: Mapping[str, int], count: int
 ) -> int:
-    """Returns the number of the first of `count` versions that a model becomes, or is already."""
+    """Returns the number of the first of `count` versions that a model becomes, or is already.
+
+    A damaged version does not count as the model, and no number is used twice: a server may still
+    have the version of it that was removed.
+    """
     pushed = lineage.pushed_versions(base_path)
     if pushed and (pushed[-1].fingerprint, pushed[-1].batching) == (model.fingerprint, batching):
-        return pushed[-1].version - count + 1
-    return max(list_versions(base_path), default=0) + 1
+        first = pushed[-1].version - count + 1
+        if not any(one.damage() for one in pushed if one.version >= first):
+            return first
+    numbers = [next_version(base_path)]
+    for artifact in store.all(NAME):
+        if artifact.manifest.parameters["base_path"] == base_path:
+            numbers += (number + 1 for number in Properties.read(artifact).versions.values())
+    return max(numbers)
 
 
-def _config(base_path: str, numbers: Mapping[Precision, int]) -> str:
+def _config(base_path: str, numbers: Mapping[Variant, int]) -> str:
     """Returns a ModelServerConfig of the versions as text."""
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
@@ -183,22 +194,48 @@ def _config(base_path: str, numbers: Mapping[Precision, int]) -> str:
         model_platform="tensorflow",
     )
     one.model_version_policy.specific.versions.extend(numbers.values())
-    for precision, number in numbers.items():
-        one.version_labels[precision] = number
+    for variant, number in numbers.items():
+        one.version_labels[variant] = number
     return text_format.MessageToString(config)
 
 
-def _copy(
-    source: str, destination: str, facts: Mapping[str, object], batching: Mapping[str, int]
-) -> None:
-    """Copies a SavedModel aside, then moves it to its final name."""
+def _remove_damaged(base_path: str) -> None:
+    """Removes the versions that are not what was pushed, once there is a good one."""
+    for version, path in version_paths(base_path).items():
+        if lineage.damage(path, version):
+            files.rmtree(path)
+
+
+def _copy(model: Artifact, source: str, destination: str, facts: Mapping[str, Any]) -> None:
+    """Copies a SavedModel aside, then moves it to its final name.
+
+    Args:
+      model: Artifact of the SavedModel, with the checksums that the copy must have.
+      source: Directory of the SavedModel.
+      destination: Directory of the version.
+      facts: Lineage of the version.
+
+    Raises:
+      InputError: If a file is not what the Trainer has written.
+    """
     aside = os.path.join(os.path.dirname(destination), ".pushing")
     if files.exists(aside):
         files.rmtree(aside)
     copy_tree(source, aside)
-    if batching:
-        from serving.graph.batching import set_batching
+    export = os.path.relpath(source, model.path)
+    written = {
+        os.path.relpath(name, export): checksum
+        for name, checksum in model.manifest.checksums.items()
+        if name.startswith(f"{export}/")
+    }
+    for path, problem in checksums.damage(aside, written).items():
+        raise InputError(
+            f"{os.path.join(source, os.path.relpath(path, aside))} {problem}; `verify --remove` "
+            "removes the artifact, and a run trains again"
+        )
+    if facts["batching"]:
+        from serving.graph.export import set_batching
 
-        set_batching(aside, batching)
+        set_batching(aside, facts["batching"])
     lineage.write(aside, facts)
     publish(aside, destination, last=SAVED_MODEL)

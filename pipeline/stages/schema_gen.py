@@ -6,6 +6,7 @@ vocabulary.txt     the vocabulary, a character per line, in the order of the ids
 
 import dataclasses
 import os
+import unicodedata
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -45,6 +46,24 @@ def plan(context: RunContext, statistics: Fingerprinted) -> CacheKey:
 def execute(context: RunContext, statistics: Artifact) -> Artifact:
     """Runs the stage in a context."""
     return run(context.store, statistics)
+
+
+def check_output(context: RunContext, schema: Artifact) -> None:
+    """Checks that the model will know the characters of the prompt that the run ends with.
+
+    Raises:
+      InputError: If it will not, naming the first that it lacks.
+    """
+    run = context.settings.run
+    prompt = run.prompt if run.sample_characters else ""
+    if context.settings.data.lowercase:
+        prompt = prompt.lower()
+    if context.settings.data.normalize:
+        prompt = unicodedata.normalize("NFC", prompt)
+    try:
+        read_vocabulary(schema.path).require_known(prompt)
+    except InputError as error:
+        raise InputError(f"the prompt cannot be continued: {error}; change --prompt") from error
 
 
 def _cache_key(statistics: Fingerprinted) -> CacheKey:

@@ -109,11 +109,11 @@ def run(
             entropy_order_0_bits=round(train.entropies[0], 4),
             entropy_order_1_bits=round(train.entropies[1], 4),
         )
-        figure = (
+        summary = (
             f"{train.distinct} distinct characters, {train.entropies[0]:.3f} bits each, "
             f"{train.entropies[1]:.3f} given the one before"
         )
-        return Outcome(properties, figure)
+        return Outcome(properties, summary)
 
     for split in SPLITS:
         read_index(examples.path, split)

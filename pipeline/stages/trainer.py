@@ -40,10 +40,11 @@ __all__ = [
 ]
 
 NAME = "Trainer"
+_KEYS_PER_STRATEGY = 100_000
 
 
 def plan(context: RunContext, examples: Fingerprinted, schema: Fingerprinted) -> CacheKey:
-    """Returns the cache key that `execute` will use, as far as the replicas can be foretold."""
+    """Returns the cache key that `execute` will use, with the number of replicas predicted."""
     replicas = expected_replicas(context.devices)
     return _cache_key(examples, schema, context.settings, context.init_from, replicas)
 
@@ -56,24 +57,30 @@ def execute(context: RunContext, examples: Artifact, schema: Artifact) -> Artifa
 
 
 def check_options(context: RunContext) -> None:
-    """Checks that there is a checkpoint to start from, before any stage runs.
+    """Checks the devices and the checkpoint to start from, before any stage runs.
 
     Raises:
-      InputError: If there is none.
+      InputError: If there is no such device or checkpoint, or it does not fit.
     """
+    _require_devices(context.devices)
+    _require_divisible(context.settings, expected_replicas(context.devices))
     if context.init_from:
-        from pipeline.training.checkpoints import InitialWeights
+        from pipeline.training.initial_weights import InitialWeights
 
-        InitialWeights(context.init_from)
+        InitialWeights(context.init_from).require_architecture(context.settings.model)
 
 
 def check_inputs(context: RunContext, examples: Artifact, schema: Artifact) -> None:
-    """Checks that the text is long enough, before other stages complain about it.
+    """Checks that the text is long enough, and that the weights to start from know its characters.
 
     Raises:
-      InputError: If it is not.
+      InputError: If it is not, or they do not.
     """
     require_enough_text(examples, schema, context.settings)
+    if context.init_from:
+        from pipeline.training.initial_weights import InitialWeights
+
+        InitialWeights(context.init_from).require_unit(read_text_vocabulary(schema))
 
 
 def _cache_key(
@@ -85,7 +92,7 @@ def _cache_key(
 ) -> CacheKey:
     inputs: dict[str, Fingerprinted | str] = {"examples": examples, "schema": schema}
     if init_from:
-        from pipeline.training.checkpoints import InitialWeights
+        from pipeline.training.initial_weights import InitialWeights
 
         inputs["init_from"] = InitialWeights(init_from).fingerprint
     parameters = {
@@ -123,21 +130,18 @@ def run(
     """
     import tensorflow as tf
 
-    from pipeline.training.checkpoints import InitialWeights
+    from pipeline.training.initial_weights import InitialWeights
     from pipeline.training.training_run import TrainingRun
 
     vocabulary = read_text_vocabulary(schema)
     initial = InitialWeights(init_from) if init_from else None
     if initial:
-        initial.check(settings.model, vocabulary)
+        initial.require_architecture(settings.model)
+        initial.require_unit(vocabulary)
     require_enough_text(examples, schema, settings)
     strategy = make_strategy(devices)
     replicas = strategy.num_replicas_in_sync
-    if settings.training.batch_size % replicas:
-        raise InputError(
-            f"batch_size {settings.training.batch_size} does not divide among {replicas} replicas; "
-            "choose a multiple"
-        )
+    _require_divisible(settings, replicas)
 
     def write(directory: str) -> Outcome:
         with contextlib.ExitStack() as stack:
@@ -146,7 +150,7 @@ def run(
                 write_dir = stack.enter_context(tempfile.TemporaryDirectory())
             training = TrainingRun(directory, write_dir, examples, vocabulary, settings, strategy)
             try:
-                return training.run(initial)
+                return training.run(initial, key.fingerprint)
             except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
                 raise InputError(
                     "another worker of this training was lost; start all of them again, and it "
@@ -174,13 +178,35 @@ def make_strategy(devices: Sequence[str]) -> "tf.distribute.Strategy":
         if devices:
             raise InputError("--devices is for one machine; leave it out, or unset TF_CONFIG")
         return tf.distribute.MultiWorkerMirroredStrategy()
+    _require_devices(devices)
+    # Every strategy counts the keys of its collective operations from the same number, and the
+    # runtime at times takes those of a second strategy for the first one's, with "Shape mismatch in
+    # the collective instance" (TensorFlow issue 62790). TensorFlow's own tests do this, too.
+    tf.distribute.MirroredStrategy._collective_key_base += _KEYS_PER_STRATEGY
+    return tf.distribute.MirroredStrategy(list(devices) or None)
+
+
+def _require_devices(devices: Sequence[str]) -> None:
+    """Checks that this machine has all devices."""
+    if not devices:
+        return
+    import tensorflow as tf
+
     known = [
         device.name.lower().split("device:")[-1] for device in tf.config.list_logical_devices()
     ]
     for device in devices:
         if device.lower().lstrip("/") not in known:
             raise InputError(f"there is no device {device}; there are {', '.join(known)}")
-    return tf.distribute.MirroredStrategy(list(devices) or None)
+
+
+def _require_divisible(settings: Settings, replicas: int) -> None:
+    """Checks that each replica has the same number of streams."""
+    if settings.training.batch_size % replicas:
+        raise InputError(
+            f"batch_size {settings.training.batch_size} does not divide among {replicas} replicas; "
+            "choose a multiple"
+        )
 
 
 def read_text_vocabulary(schema: Artifact) -> "TextVocabulary":

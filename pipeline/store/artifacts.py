@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple, NoReturn
@@ -20,10 +21,12 @@ from typing import Literal, NamedTuple, NoReturn
 import fasteners
 
 from common import checksums, code_version, files
-from common.files import read_text, reason, write_text
+from common.files import error_text, read_text, write_text
 from model.errors import InputError
 from pipeline.store.manifest import MANIFEST, CacheKey, Manifest, Properties, read_manifest
 
+PARTIAL = ".partial"
+"""Directory of a root that unfinished artifacts are in."""
 SECONDS_TO_PUBLISH = 600
 LIBRARIES = ("tensorflow", "tensorflow-text", "apache-beam")
 
@@ -35,12 +38,12 @@ class Outcome(NamedTuple):
 
     Attributes:
       properties: Properties that the stage reports.
-      figure: Main property, in words, for `status`.
+      summary: Main property, in words, for `status`.
       checksums: Checksums (as in `Manifest`) of files whose writers have computed them already.
     """
 
     properties: Properties
-    figure: str
+    summary: str
     checksums: Mapping[str, str] = MappingProxyType({})
 
 
@@ -123,7 +126,7 @@ class Store:
         self.root = root.rstrip("/") or "/"
         self._report = report
         self._is_chief = is_chief
-        self._partial = os.path.join(self.root, ".partial")
+        self._partial = os.path.join(self.root, PARTIAL)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -137,26 +140,36 @@ class Store:
         if not self._is_chief:
             yield
             return
-        try:
-            files.makedirs(self._partial)
-            probe = os.path.join(self._partial, ".probe")
-            write_text(probe, "")
-            files.remove(probe)
-        except OSError as error:
-            raise InputError(
-                f"the pipeline root {self.root} cannot be written ({reason(error)}); "
-                "choose another with --root"
-            ) from error
-        if not files.is_local(self.root):
+        with contextlib.ExitStack() as stack:
+            try:
+                files.makedirs(self._partial)
+                if files.is_local(self.root):
+                    self._lock(stack)
+                # Nobody may remove what another run writes at the same time.
+                probe = os.path.join(self._partial, f"probe-{uuid.uuid4().hex}")
+                write_text(probe, "")
+                files.remove(probe)
+            except OSError as error:
+                raise InputError(
+                    f"the pipeline root {self.root} cannot be written ({error_text(error)}); "
+                    "choose another with --root"
+                ) from error
             yield
-            return
+
+    def _lock(self, stack: contextlib.ExitStack) -> None:
+        """Locks the root until the end of a stack, and removes what killed runs have left.
+
+        Raises:
+          InputError: If another run has locked it.
+        """
         lock = fasteners.InterProcessLock(os.path.join(self._partial, ".lock"))
         if not lock.acquire(blocking=False):
             raise InputError(f"another run is writing {self.root}; wait for it or choose --root")
-        try:
-            yield
-        finally:
-            lock.release()
+        stack.callback(lock.release)
+        # What was killed while it wrote a small file has left it under another name.
+        for pattern in ("*/*.tmp", f"{PARTIAL}/*.tmp"):
+            for leftover in files.glob_in(self.root, pattern):
+                files.remove(leftover)
 
     def all(self, stage: str) -> list[Artifact]:
         """Returns the complete artifacts of a stage, oldest first."""
@@ -165,8 +178,13 @@ class Store:
 
     def paths(self, stage: str = "*") -> list[str]:
         """Returns the directories of the complete artifacts of a stage, or of all stages."""
-        manifests = files.glob(os.path.join(self.root, stage, "*", MANIFEST))
+        manifests = files.glob_in(self.root, f"{stage}/*/{MANIFEST}")
         return sorted(map(os.path.dirname, manifests))
+
+    def unfinished_checkpoints(self) -> list[str]:
+        """Returns the checkpoints of interrupted trainings, as paths without suffixes."""
+        lists = files.glob_in(self._partial, f"*/checkpoints/*/*{checksums.LIST}")
+        return [path.removesuffix(checksums.LIST) for path in lists]
 
     def damage(self, path: str) -> dict[str, str]:
         """Compares the files of an artifact's directory with its manifest.
@@ -178,14 +196,7 @@ class Store:
             written = read_manifest(path).checksums
         except InputError:
             return {os.path.join(path, MANIFEST): "is damaged, or of a later version"}
-        found = {}
-        for name, checksum in written.items():
-            file = os.path.join(path, name)
-            if not files.exists(file):
-                found[file] = "is missing"
-            elif not checksums.matches(file, checksum):
-                found[file] = "is not what was written"
-        return found
+        return checksums.damage(path, written)
 
     def latest(self, stage: str) -> Artifact:
         """Returns the artifact of a stage that was used or written last.
@@ -205,7 +216,7 @@ class Store:
 
     def find(self, fingerprint: str) -> Artifact | None:
         """Returns the artifact with a fingerprint; None if there is none."""
-        for path in files.glob(os.path.join(self.root, "*", fingerprint, MANIFEST)):
+        for path in files.glob_in(self.root, f"*/{fingerprint}/{MANIFEST}"):
             return _read(os.path.dirname(path))
         return None
 
@@ -225,7 +236,7 @@ class Store:
             artifact = found
         return artifact
 
-    def expect(self, key: CacheKey) -> Artifact | ExpectedArtifact:
+    def artifact_or_expected(self, key: CacheKey) -> Artifact | ExpectedArtifact:
         """Returns the artifact of a key, or what stands for it until its stage has run."""
         final = self._final(key)
         if files.exists(os.path.join(final, MANIFEST)):
@@ -255,18 +266,18 @@ class Store:
             write(partial)
             return self._wait_for_chief(final)
         if not resumable:
-            for leftover in files.glob(os.path.join(self._partial, f"{key.stage}-*")):
+            for leftover in files.glob_in(self._partial, f"{key.stage}-*"):
                 files.rmtree(leftover)
         files.makedirs(partial)
         started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
         try:
             outcome = write(partial)
         except BaseException:
-            if not resumable or not _files(partial):
+            if not resumable or not files.below(partial):
                 files.rmtree(partial)
             raise
         # A resumed attempt may find the manifest of one that was killed before it was published.
-        for leftover in files.glob(os.path.join(partial, f"{MANIFEST}*")):
+        for leftover in files.glob_in(partial, f"{MANIFEST}*"):
             files.remove(leftover)
         manifest = Manifest(
             stage=key.stage,
@@ -278,10 +289,10 @@ class Store:
             started=started.isoformat(timespec="milliseconds"),
             seconds=round(time.monotonic() - clock, 3),
             properties=dataclasses.asdict(outcome.properties),
-            figure=outcome.figure,
+            summary=outcome.summary,
             checksums={
                 name: outcome.checksums.get(name) or checksums.of_file(os.path.join(partial, name))
-                for name in _files(partial)
+                for name in files.below(partial)
             },
         )
         text = json.dumps(dataclasses.asdict(manifest), indent=2)
@@ -321,8 +332,10 @@ def command_of(stage: str) -> str:
 def publish(source: str, destination: str, last: str) -> None:
     """Moves a finished directory to its final name, where it appears complete or not at all.
 
-    On a local filesystem that is one rename. Object stores have no directories to rename: there the
-    file `last` is copied last, and readers take its presence as the sign that all others are there.
+    On a local filesystem that is one rename, of files that are on the disk by then, so that a loss
+    of power leaves the whole directory or none. Object stores have no directories to rename: there
+    the file `last` is copied last, and readers take its presence as the sign that all others are
+    there.
 
     Args:
       source: Path of the finished directory.
@@ -332,10 +345,13 @@ def publish(source: str, destination: str, last: str) -> None:
     files.makedirs(os.path.dirname(destination))
     if files.exists(destination):
         files.rmtree(destination)
+    names = files.below(source)
     if files.is_local(destination):
+        for path in {*names, *map(os.path.dirname, names)}:
+            files.synchronize(os.path.join(source, path))
         files.rename(source, destination)
+        files.synchronize(os.path.dirname(destination))
         return
-    names = _files(source)
     for name in sorted(names, key=lambda name: name == last):
         target = os.path.join(destination, name)
         files.makedirs(os.path.dirname(target))
@@ -345,7 +361,7 @@ def publish(source: str, destination: str, last: str) -> None:
 
 def copy_tree(source: str, destination: str) -> None:
     """Copies a directory with all that is in it."""
-    for name in _files(source):
+    for name in files.below(source):
         target = os.path.join(destination, name)
         files.makedirs(os.path.dirname(target))
         files.copy(os.path.join(source, name), target)
@@ -353,12 +369,3 @@ def copy_tree(source: str, destination: str) -> None:
 
 def _read(path: str) -> Artifact:
     return Artifact(path, read_manifest(path))
-
-
-def _files(directory: str) -> list[str]:
-    """Returns the paths of all files in a directory, relative to it, sorted."""
-    return sorted(
-        os.path.relpath(os.path.join(folder, name), directory)
-        for folder, _, names in files.walk(directory)
-        for name in names
-    )

@@ -5,11 +5,11 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from common import files
+from common import checksums, files
 from model.errors import InputError
 from pipeline.store.artifacts import Artifact, Store
 from pipeline.store.manifest import Fingerprinted
-from serving.base_path import list_versions
+from serving.base_path import version_paths
 
 LINEAGE = "lineage.json"
 
@@ -20,18 +20,25 @@ class Pushed(NamedTuple):
     Attributes:
       path: Directory of the version.
       version: Number of the version.
-      precision: Precision of its kernels: "float32", "bfloat16" or "int8".
+      variant: Which export of the model it is, see `training.exports.Variant`.
       batching: Changes that the Pusher made to how requests are merged.
       fingerprint: Fingerprint of the Trainer artifact it is a copy of.
       evaluation: Fingerprint of the Evaluator artifact that blessed it.
+      checksums: Checksums of its files but for its lineage, by relative path; empty for a version
+        that was pushed before these were written.
     """
 
     path: str
     version: int
-    precision: str
+    variant: str
     batching: dict[str, int]
     fingerprint: str
     evaluation: str
+    checksums: dict[str, str]
+
+    def damage(self) -> dict[str, str]:
+        """Returns what is wrong with each file that differs from what was pushed, by its path."""
+        return checksums.damage(self.path, self.checksums)
 
 
 class Ancestor(NamedTuple):
@@ -53,39 +60,70 @@ class Ancestor(NamedTuple):
 
 
 def write(path: str, lineage: Mapping[str, Any]) -> None:
-    """Writes the lineage of a version, which `pushed_versions` reads, into its directory."""
-    files.write_text(os.path.join(path, LINEAGE), json.dumps(lineage, indent=1) + "\n")
+    """Writes the lineage of a version, with the checksums of its files, into its directory."""
+    written = {
+        name: checksums.of_file(os.path.join(path, name))
+        for name in files.below(path)
+        if name != LINEAGE
+    }
+    content = json.dumps({**lineage, "checksums": written}, indent=1)
+    files.write_text(os.path.join(path, LINEAGE), content + "\n")
 
 
 def pushed_versions(base_path: str) -> list[Pushed]:
-    """Returns the versions under a model's base path that a Pusher has put there, ascending."""
-    found = []
-    for version in list_versions(base_path):
-        path = os.path.join(base_path, str(version))
-        lineage = os.path.join(path, LINEAGE)
-        if files.exists(lineage):
-            content = json.loads(files.read_text(lineage))
-            found.append(
-                Pushed(
-                    path=path,
-                    version=version,
-                    precision=content.get("precision", "float32"),  # earlier versions had no other
-                    batching=content.get("batching", {}),
-                    fingerprint=content["model"],
-                    evaluation=content["evaluation"],
-                )
-            )
-    return found
+    """Returns the versions under a model's base path that a Pusher has put there, ascending.
+
+    A version whose lineage cannot be read is none of them, so that the model is pushed again.
+    """
+    found = (_read(path, version) for version, path in sorted(version_paths(base_path).items()))
+    return [pushed for pushed in found if pushed]
+
+
+def _read(path: str, version: int) -> Pushed | None:
+    """Reads the lineage of a version; returns None if it has none, or a damaged one."""
+    try:
+        content = json.loads(files.read_text(os.path.join(path, LINEAGE)))
+        return Pushed(
+            path=path,
+            version=version,
+            # Earlier versions had another name for it, and the first only float32.
+            variant=content.get("variant", content.get("precision", "float32")),
+            batching=content.get("batching", {}),
+            fingerprint=content["model"],
+            evaluation=content["evaluation"],
+            checksums=content.get("checksums", {}),
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def damage(path: str, version: int) -> dict[str, str]:
+    """Returns what is wrong with each damaged file of a version, by its path.
+
+    A version that no Pusher has put there is taken as it is.
+
+    Args:
+      path: Directory of the version.
+      version: Its number.
+    """
+    lineage = os.path.join(path, LINEAGE)
+    if not files.exists(lineage):
+        return {}
+    pushed = _read(path, version)
+    return pushed.damage() if pushed else {lineage: "is damaged"}
 
 
 def pushed_before(base_path: str, model: Fingerprinted) -> Pushed | None:
-    """Returns the float32 version that was pushed last, other than copies of this very model."""
-    others = [
+    """Returns the float32 version that was pushed last, other than copies of this very model.
+
+    Damaged versions do not count.
+    """
+    others = (
         pushed
-        for pushed in pushed_versions(base_path)
-        if pushed.fingerprint != model.fingerprint and pushed.precision == "float32"
-    ]
-    return others[-1] if others else None
+        for pushed in reversed(pushed_versions(base_path))
+        if pushed.fingerprint != model.fingerprint and pushed.variant == "float32"
+    )
+    return next((pushed for pushed in others if not pushed.damage()), None)
 
 
 def find_version(base_path: str, version: int) -> Pushed:

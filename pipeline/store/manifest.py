@@ -12,7 +12,7 @@ from common.files import read_text
 from model.errors import InputError
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 FINGERPRINT_LENGTH = 16
 
 
@@ -87,7 +87,7 @@ class Manifest:
       started: Start of the writing, ISO 8601 in UTC.
       seconds: Duration of the writing, over all attempts of the process that finished it.
       properties: Properties that the stage reports; read them by `Properties.read`.
-      figure: Main property, in words, for `status`.
+      summary: Main property, in words, for `status`.
       checksums: Checksum of each file (see `common.checksums`), by its path relative to the
         directory.
       format: Version of the manifest's own format.
@@ -102,13 +102,13 @@ class Manifest:
     started: str
     seconds: float
     properties: Mapping[str, Any]
-    figure: str
+    summary: str
     checksums: Mapping[str, str]
     format: int = FORMAT
 
 
 class Described(Protocol):
-    """An artifact as far as its properties are concerned."""
+    """An artifact, or anything else with a path and a manifest."""
 
     @property
     def path(self) -> str:
@@ -149,7 +149,8 @@ class Properties:
 def read_manifest(directory: str) -> Manifest:
     """Reads the manifest of an artifact.
 
-    Manifests of format 1, whose properties were called counters, are read as well.
+    Manifests of format 1, whose properties were called counters, are read as well, and those of
+    format 2, whose summary was called figure.
 
     Raises:
       InputError: If it is damaged, or of a later format.
@@ -161,6 +162,8 @@ def read_manifest(directory: str) -> Manifest:
         if written <= FORMAT:
             if written == 1:
                 content["properties"] = content.pop("counters")
+            if written <= 2:
+                content["summary"] = content.pop("figure")
             return Manifest(**{**content, "format": FORMAT})
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise InputError(

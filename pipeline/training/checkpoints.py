@@ -1,8 +1,10 @@
 """Checkpoints: everything that a training resumes from.
 
-    architecture.json        the architecture and vocabulary of the weights
-    checkpoints/latest/      weights, optimizer, step, carried state, validation history
-    checkpoints/best/        the same, at the step with the lowest validation loss
+    architecture.json          the architecture and vocabulary of the weights
+    checkpoints/latest/        weights, optimizer, step, carried state, validation history
+    checkpoints/best/          the same, at the step with the lowest validation loss, where averages
+                               of the weights are exchanged with them
+    checkpoints/*/*.checksums  the checksums of the files of a checkpoint
 
 Input position, learning rate and random numbers are functions of the step and the configuration, so
 the step stands for them.
@@ -11,18 +13,16 @@ the step stands for them.
 import dataclasses
 import json
 import os
-from typing import Any
+from collections.abc import Callable
 
 import tensorflow as tf
 
-from common import files
-from common.files import read_text, write_text
+from common import checksums, files
+from common.files import write_text
 from model.errors import InputError
-from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
 from model.language_model.forward import CharacterState
 from model.text.code_points import TextVocabulary
-from pipeline.store.manifest import fingerprint_of
 from pipeline.training.learner import Learner
 from pipeline.training.workers import this_worker
 
@@ -35,7 +35,7 @@ class Checkpoints:
     Attributes:
       step: Number of steps done, an int64 variable.
       best_loss: Lowest validation loss so far, in nats, a float64 variable.
-      stale: Number of validations since then, an int64 variable.
+      validations_since_best: Number of validations since then, an int64 variable.
     """
 
     def __init__(self, directory: str, learner: Learner, write_dir: str = ""):
@@ -48,8 +48,8 @@ class Checkpoints:
             worker has to write its checkpoints, but only those of the chief are used.
         """
         self._learner = learner
-        self._latest = os.path.join(directory, "checkpoints", "latest")
-        written = os.path.join(write_dir or directory, "checkpoints")
+        self._read_from = os.path.join(directory, "checkpoints")
+        self._written = os.path.join(write_dir or directory, "checkpoints")
         self._carried = CharacterState(
             *(
                 tf.Variable(tf.zeros(shape, dtype), trainable=False)
@@ -58,36 +58,59 @@ class Checkpoints:
         )
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best_loss = tf.Variable(float("inf"), dtype=tf.float64, trainable=False)
-        self.stale = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.validations_since_best = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._checkpoint = tf.train.Checkpoint(
             model=learner.model,
             optimizer=learner.optimizer,
             carried=list(self._carried),
             step=self.step,
             best_loss=self.best_loss,
-            stale=self.stale,
+            validations_since_best=self.validations_since_best,
+            **({"averages": learner.averages} if learner.averages else {}),
         )
         self._managers = {
             # Two of the latest, as the older one is removed only after the newer is complete.
             name: tf.train.CheckpointManager(
                 self._checkpoint,
-                os.path.join(written, name),
+                os.path.join(self._written, name),
                 max_to_keep=keep,
             )
             for name, keep in (("latest", 2), ("best", 1))
         }
 
-    def restore(self) -> CharacterState | None:
-        """Restores the latest checkpoint; returns the carried state, None if there is none."""
-        path = tf.train.latest_checkpoint(self._latest)
-        if path is None:
-            return None
-        self._checkpoint.restore(path).assert_existing_objects_matched()
-        return self._spread()
+    def restore(self, warn: Callable[[str], None] = lambda _: None) -> CharacterState | None:
+        """Restores the latest checkpoint that is whole.
+
+        Args:
+          warn: Function that is called with a sentence about each damaged one.
+
+        Returns:
+          The carried state; None if there is no checkpoint.
+        """
+        for path in _checkpoints(os.path.join(self._read_from, "latest")):
+            if told := _damage(path):
+                warn(f"{told}; falling back to the checkpoint before it")
+                continue
+            self._checkpoint.restore(path).assert_existing_objects_matched()
+            return self._distribute()
+        return None
 
     def restore_best(self) -> None:
-        """Restores the best checkpoint, for the export."""
-        self._checkpoint.restore(self._managers["best"].latest_checkpoint).expect_partial()
+        """Restores the best checkpoint, for the export.
+
+        Raises:
+          InputError: If it is damaged.
+        """
+        best, *_ = _checkpoints(os.path.join(self._written, "best"))
+        # The best one is often among the latest as well.
+        latest = os.path.join(self._written, "latest", os.path.basename(best))
+        for path in (best, latest):
+            if files.exists(f"{path}.index") and not _damage(path):
+                self._checkpoint.restore(path).expect_partial()
+                if path == latest and self._learner.averages:
+                    self._learner.averages.exchange()
+                return
+        raise InputError(f"{_damage(best)}; remove {os.path.dirname(self._written)} to train again")
 
     def save(self, state: CharacterState, step: int, validation_loss: float) -> None:
         """Writes the latest checkpoint and, if the loss is the lowest so far, the best one.
@@ -100,11 +123,21 @@ class Checkpoints:
         self.step.assign(step)
         self._gather(state)
         improved = validation_loss < float(self.best_loss)
-        self.stale.assign(0 if improved else self.stale + 1)
+        self.validations_since_best.assign(0 if improved else self.validations_since_best + 1)
         if improved:
             self.best_loss.assign(validation_loss)
-            self._managers["best"].save(step)
-        self._managers["latest"].save(step)
+            with self._learner.evaluated():  # the weights that a later training begins with
+                self._save("best", step)
+        self._save("latest", step)
+
+    def _save(self, name: str, step: int) -> None:
+        """Writes a checkpoint, then its checksums, and removes those that are too many."""
+        path = self._managers[name].save(step)
+        checksums.write_list(path)
+        kept = {f"{one}{checksums.LIST}" for one in self._managers[name].checkpoints}
+        for file in files.glob_in(os.path.dirname(path), f"*{checksums.LIST}"):
+            if file not in kept:
+                files.remove(file)
 
     def _gather(self, state: CharacterState) -> None:
         """Concatenates the states of the replicas, in the order of their streams."""
@@ -116,7 +149,7 @@ class Checkpoints:
             else:  # logical devices of one processor cannot gather
                 variable.assign(tf.concat(strategy.experimental_local_results(part), axis))
 
-    def _spread(self) -> CharacterState:
+    def _distribute(self) -> CharacterState:
         """Splits the state among the replicas, the inverse of `_gather`."""
         size = self._learner.replica_batch
 
@@ -131,11 +164,33 @@ class Checkpoints:
         )
 
 
+def _checkpoints(directory: str) -> list[str]:
+    """Returns the checkpoints in a directory, the newest first.
+
+    They are found by their files and not by the list that TensorFlow keeps, which may be damaged.
+    """
+    paths = [path.removesuffix(".index") for path in files.glob_in(directory, "ckpt-*.index")]
+    return sorted(paths, key=lambda path: int(path.rpartition("-")[2]), reverse=True)
+
+
+def _damage(path: str) -> str:
+    """Returns what is wrong with a checkpoint; empty if nothing is.
+
+    A training that was killed between a checkpoint and its checksums has left none: the checkpoint
+    was complete, as TensorFlow renames it last.
+    """
+    if not files.exists(f"{path}{checksums.LIST}"):
+        return ""
+    found = checksums.damage_by_list(path)
+    return next((f"{file} {problem}" for file, problem in found.items()), "")
+
+
 def _carried_shapes(learner: Learner) -> tuple[tuple[list[int], tf.DType], ...]:
     """Returns shapes and types of the state of all streams."""
-    config, batch = learner.model.config, learner.config.batch_size
-    vectors = [config.layers, batch, config.units], tf.float32
-    return ([batch], tf.int32), vectors, vectors
+    model, batch = learner.model, learner.config.batch_size
+    layers, units = model.state_layers, model.config.units
+    hidden, memory = ([layers, batch, width] for width in (units, model.memory_width))
+    return ([batch], tf.int32), (hidden, tf.float32), (memory, tf.float32)
 
 
 def write_architecture(directory: str, config: ModelConfig, vocabulary: TextVocabulary) -> None:
@@ -151,72 +206,3 @@ def write_architecture(directory: str, config: ModelConfig, vocabulary: TextVoca
         "vocabulary": {"unit": vocabulary.unit, "code_points": list(vocabulary.code_points)},
     }
     write_text(os.path.join(directory, ARCHITECTURE), json.dumps(architecture, indent=1) + "\n")
-
-
-class InitialWeights:
-    """The best weights of an earlier training, from which another starts."""
-
-    def __init__(self, path: str):
-        """Finds the checkpoint.
-
-        Args:
-          path: Path of a Trainer artifact, or of a directory or checkpoint within one.
-
-        Raises:
-          InputError: If there is no checkpoint.
-        """
-        self.path = path
-        directory = path.rstrip("/")
-        while directory and not files.exists(os.path.join(directory, ARCHITECTURE)):
-            parent = os.path.dirname(directory)
-            directory = "" if parent == directory else parent
-        candidates = [path, tf.train.latest_checkpoint(path)]
-        if directory:
-            best = os.path.join(directory, "checkpoints", "best")
-            candidates.append(tf.train.latest_checkpoint(best))
-        found = [c for c in candidates if c and files.exists(c + ".index")]
-        if not directory or not found:
-            raise InputError(
-                f"there is no checkpoint in {path}; give the directory of a Trainer artifact"
-            )
-        self._checkpoint = found[0]
-        self._architecture = json.loads(read_text(os.path.join(directory, ARCHITECTURE)))
-
-    @property
-    def fingerprint(self) -> str:
-        """A fingerprint that changes with the checkpoint."""
-        stat = files.stat(self._checkpoint + ".index")
-        return fingerprint_of([self._checkpoint, *stat])
-
-    def check(self, config: ModelConfig, vocabulary: TextVocabulary) -> None:
-        """Compares the architecture with that of the model to train.
-
-        Args:
-          config: Architecture of the model.
-          vocabulary: Vocabulary of the model.
-
-        Raises:
-          InputError: If the weights do not fit, naming the first difference.
-        """
-        theirs = self._architecture["model"]
-        for name, ours in dataclasses.asdict(config).items():
-            shapeless = ("dropout", "forget_bias", "init_scale")
-            if name not in shapeless and theirs.get(name) != ours:
-                raise InputError(
-                    f"the checkpoint {self.path} is of another architecture: its {name} is "
-                    f"{theirs.get(name)}, here it is {ours}; use --{name} {theirs.get(name)} or "
-                    "another checkpoint"
-                )
-        if TextVocabulary(**_tuples(self._architecture["vocabulary"])) != vocabulary:
-            raise InputError(
-                f"the checkpoint {self.path} is of another vocabulary; train on the corpus it is "
-                "from, or leave out --init_from"
-            )
-
-    def load(self, model: CharacterModel) -> None:
-        """Loads the weights into a model of the same architecture."""
-        tf.train.Checkpoint(model=model).restore(self._checkpoint).expect_partial()
-
-
-def _tuples(vocabulary: dict[str, Any]) -> dict[str, Any]:
-    return {"unit": vocabulary["unit"], "code_points": tuple(vocabulary["code_points"])}

@@ -1,5 +1,6 @@
 """The training step and the evaluation step, on every replica of a distribution strategy."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from model.language_model.forward import CharacterState
 from model.language_model.losses import character_losses
 from pipeline.data.windows import read_ahead
 from pipeline.settings import TrainingConfig
+from pipeline.training.weight_averages import WeightAverages
 from pipeline.training.workers import this_worker
 
 STREAM_AXES = CharacterState(previous=0, hidden=1, memory=1)
@@ -95,7 +97,7 @@ class Sums(NamedTuple):
 
     Attributes:
       nats: Sum of -ln p.
-      correct: Number of characters that were the most likely ones.
+      correct: Number of characters whose most likely prediction is right.
       characters: Number of characters that count.
     """
 
@@ -165,6 +167,11 @@ class Learner:
             self.model = CharacterModel(model_config, vocabulary_size, net_plan)
             self.optimizer = make_optimizer(config, steps_per_epoch, steps)
             self.optimizer.build(self.model.trainable_variables)
+        self.averages: WeightAverages | None = None
+        if config.average_decay:
+            self.averages = WeightAverages(
+                strategy, self.model.trainable_variables, config.average_decay
+            )
 
     @property
     def replica_batch(self) -> int:
@@ -278,12 +285,26 @@ class Learner:
         # `Optimizer.apply` would sum the gradients over the replicas once more.
         rate = self.learning_rate()
         for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
+            decay = self.config.weight_decay if variable.name.endswith("kernel") else 0.0
             strategy.extended.update(
-                variable.value, self._update, args=(gradient, rate), group=False
+                variable.value, self._update, args=(gradient, rate, decay), group=False
             )
         self.optimizer.iterations.assign_add(1)
+        if self.averages:
+            self.averages.follow(self.optimizer.iterations)
 
-    def _update(self, variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor) -> None:
+    def evaluated(self) -> contextlib.AbstractContextManager[None]:
+        """Returns a context in which the model has the weights that are evaluated and exported.
+
+        They are the averages of the weights, if the configuration has a decay for them.
+        """
+        return self.averages.in_place_of_weights() if self.averages else contextlib.nullcontext()
+
+    def _update(
+        self, variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, decay: float
+    ) -> None:
+        if decay:  # decoupled from the gradient, whose scale an adaptive optimizer takes out
+            variable.assign_sub(rate * decay * variable)
         self.optimizer.update_step(gradient, variable, rate)
 
     @tf.function(autograph=False)
@@ -314,7 +335,7 @@ class Learner:
         hits = tf.cast(tf.argmax(logits, -1, tf.int32) == tf.transpose(ids), losses.dtype) * counted
         return Sums(tf.reduce_sum(losses), tf.reduce_sum(hits), tf.reduce_sum(counted)), state
 
-    def spread(self, windows: tf.data.Dataset) -> Iterator[tf.Tensor]:
+    def distribute(self, windows: tf.data.Dataset) -> Iterator[tf.Tensor]:
         """Yields windows `[rows, window]`, each split among this worker's replicas, in order.
 
         `experimental_distribute_dataset` would do the same, but its iterator makes malloc return
@@ -338,7 +359,7 @@ class Learner:
         """Returns the mean loss over windows in nats per character; carries the state over."""
         state = self.initial_state()
         nats = characters = 0.0
-        for ids in self.spread(windows):
+        for ids in self.distribute(windows):
             sums, state = self.evaluate(ids, state)
             nats += float(sums.nats)
             characters += float(sums.characters)

@@ -6,11 +6,18 @@ LICENSE.md       licence of the training text
 
 import math
 
-from model.language_model.config import ModelConfig
+from model.language_model.config import Architecture, ModelConfig
 from model.text.code_points import TextVocabulary
-from pipeline.data.corpus import LICENSES
+from pipeline.corpora.corpus import LICENSES
 from pipeline.training.properties import TrainerProperties
 
+_NAMES: dict[Architecture, str] = {
+    "grid": "Grid LSTM",
+    "stacked": "stacked LSTM",
+    "residual_lstm": "stacked LSTM with residual connections",
+    "highway_lstm": "highway LSTM",
+    "rhn": "recurrent highway network",
+}
 _UNKNOWN = "not known to this pipeline; ask whoever published the text"
 
 
@@ -26,7 +33,9 @@ def documents(
       properties: Properties that the Trainer reports.
     """
     nats = properties.validation_nats
-    architecture = "Grid LSTM" if config.architecture == "grid" else "stacked LSTM"
+    architecture = _NAMES[config.architecture]
+    if config.cells != ModelConfig.cells:
+        architecture += f" of the cells {', '.join(config.cells)}"
     tied = f", weights tied: {config.tied}" if config.architecture == "grid" else ""
     unit = "bytes" if vocabulary.unit == "bytes" else "code points"
     card = f"""# A character model of {corpus}

@@ -8,6 +8,8 @@ from typing import Literal
 
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.util import tensor_util
 
@@ -17,28 +19,61 @@ from pipeline.settings import Settings
 LOSS = "loss/nats"
 LAYER_GRADIENT = "norm/gradient_of_layer_"
 SPEED = "speed/characters_per_second"
+_METRICS = (
+    hparams.Metric(LOSS, group="validation", display_name="validation loss, nats per character"),
+    hparams.Metric(LOSS, group="train", display_name="training loss, nats per character"),
+    hparams.Metric(SPEED, group="train", display_name="characters per second"),
+)
+_LAYOUT = layout_pb2.Layout(
+    category=[
+        layout_pb2.Category(
+            title="Training and validation",
+            chart=[
+                layout_pb2.Chart(
+                    title=title, multiline=layout_pb2.MultilineChartContent(tag=[f"^{tag}$"])
+                )
+                for title, tag in (
+                    ("loss, nats per character", LOSS),
+                    ("loss, bits per character", "loss/bits"),
+                )
+            ],
+        )
+    ]
+)
+"""Charts of the Custom Scalars view, each with the curves of both runs."""
 
 
 class TrainingLog:
-    """A writer of the events of one training, to `logs/train` and `logs/validation`."""
+    """A writer of the events of one training, to `logs/train` and `logs/validation`.
 
-    def __init__(self, directory: str, settings: Settings):
-        """Writes the hyperparameters.
+    `logs` itself has its hyperparameters.
+    """
+
+    def __init__(self, directory: str, settings: Settings, corpus: str, trial: str):
+        """Writes the hyperparameters, and the charts of the Custom Scalars view.
 
         Args:
           directory: Directory of the training.
           settings: Settings, whose data, model and training sections are hyperparameters.
+          corpus: Name of the corpus, another hyperparameter.
+          trial: Id of the training in the HParams view.
         """
         self._train = tf.summary.create_file_writer(os.path.join(directory, "logs", "train"))
         self._validation = tf.summary.create_file_writer(
             os.path.join(directory, "logs", "validation")
         )
         self._last: tuple[int, float] | None = None
-        with self._train.as_default(step=0):
-            values = {}
-            for section in (settings.data, settings.model, settings.training):
-                values.update(dataclasses.asdict(section))
-            hparams.hparams(values)
+        values: dict[str, str | int | float | bool] = {"corpus": corpus}
+        for section in (settings.data, settings.model, settings.training):
+            for name, value in dataclasses.asdict(section).items():
+                values[name] = " ".join(value) if isinstance(value, tuple) else value
+        # Metrics are found in runs below that of the hyperparameters.
+        with tf.summary.create_file_writer(os.path.join(directory, "logs")).as_default(step=0):
+            hparams.hparams_config(
+                hparams=[hparams.HParam(name) for name in values], metrics=list(_METRICS)
+            )
+            hparams.hparams(values, trial_id=trial)
+            tf.summary.experimental.write_raw_pb(custom_scalar.pb(_LAYOUT).SerializeToString())
 
     def graph(self, graph: tf.Graph) -> None:
         """Writes the graph of the training step."""
@@ -105,7 +140,7 @@ def read_scalars(training: str, run: Literal["train", "validation"]) -> dict[str
       The values by step, in order, by tag.
     """
     scalars: dict[str, dict[int, float]] = {}
-    for path in sorted(files.glob(os.path.join(training, "logs", run, "*tfevents*"))):
+    for path in files.glob_in(training, f"logs/{run}/*tfevents*"):
         for event in event_file_loader.EventFileLoader(path).Load():
             for value in event.summary.value:
                 if value.metadata.plugin_data.plugin_name == "scalars":

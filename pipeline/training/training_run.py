@@ -5,12 +5,12 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import tensorflow as tf
 
 from common import files
-from common.progress import progress_bar
+from common.progress import print_warning, progress_bar
 from model.config import Precision
 from model.decoding.packed_kernels import has_integer_products
 from model.errors import InputError
@@ -24,8 +24,9 @@ from pipeline.settings import Settings
 from pipeline.store.artifacts import Artifact, Outcome
 from pipeline.store.manifest import Properties
 from pipeline.training import model_card
-from pipeline.training.checkpoints import Checkpoints, InitialWeights, write_architecture
-from pipeline.training.exports import SAVED_MODELS
+from pipeline.training.checkpoints import Checkpoints, write_architecture
+from pipeline.training.exports import Variant, directory_name
+from pipeline.training.initial_weights import InitialWeights
 from pipeline.training.learner import Learner, StepResult
 from pipeline.training.properties import TrainerProperties
 from pipeline.training.training_log import LAYER_GRADIENT, LOSS, TrainingLog
@@ -83,21 +84,22 @@ class TrainingRun:
         if count * config.batch_size * config.window <= CACHED:
             self._validation = self._validation.cache()
 
-    def run(self, initial: InitialWeights | None) -> Outcome:
+    def run(self, initial: InitialWeights | None, fingerprint: str) -> Outcome:
         """Trains, restores the best checkpoint and exports it.
 
         Args:
           initial: Weights to start from; None for random ones.
+          fingerprint: Fingerprint of the artifact, which names the training in TensorBoard.
 
         Returns:
           The outcome. Workers other than the chief export nothing; theirs is of no use.
         """
         write_architecture(self._directory, self._settings.model, self._vocabulary)
         if initial:
-            initial.load(self._learner.model)
-        state = self._checkpoints.restore()
+            initial.load(self._learner.model, self._vocabulary)
+        state = self._checkpoints.restore(print_warning)
         first = int(self._checkpoints.step)
-        self._log = TrainingLog(self._directory, self._settings)
+        self._log = TrainingLog(self._directory, self._settings, self._corpus, fingerprint)
         self._stall = _InputStall()
         with progress_bar("Training", unit="characters") as progress:
             done = self._loop(state, first, progress)
@@ -117,7 +119,7 @@ class TrainingRun:
         return Outcome(properties, f"{best:.4f} nats per character in validation, {done:,} steps")
 
     def _export(self, properties: TrainerProperties) -> None:
-        """Exports the model in every precision that the settings request."""
+        """Exports the model in every variant that the settings request."""
         card = model_card.documents(
             self._settings.model, self._vocabulary, self._corpus, properties
         )
@@ -126,12 +128,14 @@ class TrainingRun:
             vocabulary = NormalizedTextVocabulary(
                 vocabulary.unit, vocabulary.code_points, self._transform
             )
-        for precision, name in SAVED_MODELS.items():
-            path = os.path.join(self._directory, name)
+        for variant in get_args(Variant):
+            path = os.path.join(self._directory, directory_name(variant))
             if files.exists(path):
                 files.rmtree(path)
-            if precision in self._precisions():
-                export(self._learner.model, vocabulary, path, card, precision)
+            if variant == "xla" and self._config.xla:
+                export(self._learner.model, vocabulary, path, card, is_compiled=True)
+            elif variant in self._precisions():
+                export(self._learner.model, vocabulary, path, card, variant)
 
     def _loop(self, state: CharacterState | None, first: int, progress: Callable[..., None]) -> int:
         """Trains from step `first` to the end; returns the number of steps done."""
@@ -169,12 +173,13 @@ class TrainingRun:
         """Returns the precisions to export the model in."""
         if not self._config.quantize:
             return ["float32"]
-        return [one for one in SAVED_MODELS if one != "int8" or has_integer_products()]
+        has_int8 = self._learner.model.core.is_bounded and has_integer_products()
+        return [one for one in get_args(Precision) if one != "int8" or has_int8]
 
     def _stale(self) -> bool:
         """Returns whether training stops, after `patience` validations without a lower loss."""
         patience = self._config.patience
-        return bool(patience) and int(self._checkpoints.stale) >= patience
+        return bool(patience) and int(self._checkpoints.validations_since_best) >= patience
 
     def _batches(self, first: int) -> Iterator[tuple[int, tf.Tensor]]:
         """Yields the steps from `first` on, each with the ids of every stream's window."""
@@ -183,7 +188,7 @@ class TrainingRun:
             windows = self._train_split.training_windows(
                 config.batch_size, config.window, step % self._epoch_steps, self._learner.rows
             )
-            for ids in self._stall.timed(self._learner.spread(windows)):
+            for ids in self._stall.timed(self._learner.distribute(windows)):
                 if step == self._steps:
                     return
                 yield step, ids
@@ -212,8 +217,9 @@ class TrainingRun:
         return loss
 
     def _validate(self, done: int) -> float:
-        loss = self._learner.validate(self._validation)
-        self._log.validation(done, loss, self._sample())
+        with self._learner.evaluated():
+            loss = self._learner.validate(self._validation)
+            self._log.validation(done, loss, self._sample())
         return loss
 
     def _sample(self) -> str:
