@@ -1,7 +1,8 @@
-"""The command line: `python -m serving serve|sample|score`."""
+"""The command line: `python -m serving serve|gateway|sample|score`."""
 
 import contextlib
 import itertools
+import json
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
@@ -10,147 +11,55 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from common import command_line
+from common.commands import TensorFlowGroup, json_option
+from serving import serve_flags
+from serving.gateway import flags as flags_of_gateway
 from serving.generate_inputs import GENERATE_INPUTS, SAMPLING_INPUTS
 
 if TYPE_CHECKING:
-    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
-
     from serving.client.client import Client
 
 DEFAULT_SERVER = "127.0.0.1:8500"
 
 
-@click.group(cls=command_line.Commands, context_settings=command_line.CONTEXT)
+@click.group(
+    cls=TensorFlowGroup,
+    example="python -m serving serve --model_name stdlib --model_base_path runs/serving/stdlib",
+)
 def commands() -> None:
     """Serve a character model, or send requests to a server."""
 
 
-def _flag(name: str, default: bool, help_text: str) -> Callable:
-    """Returns a boolean flag as tensorflow_model_server has it: `--name`, `--name=true`."""
-    return click.option(
-        f"--{name}", type=bool, is_flag=False, flag_value=True, default=default,
-        show_default=True, help=help_text,
-    )  # fmt: skip
-
-
-def _value(name: str, default: str | int | float, help_text: str) -> Callable:
-    """Returns an option with a value; an empty default is not shown."""
-    return click.option(f"--{name}", default=default, show_default=default != "", help=help_text)
-
-
-@commands.command()
-@_value("port", 8500, "Port for gRPC; 0 for none.")
-@_value("grpc_socket_path", "", "UNIX socket for gRPC.")
-@_value("grpc_max_threads", 64, "Number of gRPC requests answered at once.")
-@_value("grpc_channel_arguments", "", "Arguments of gRPC's core: name=value,name=value.")
-@_value("rest_api_port", 0, "Port for REST and the playground; 0 for none.")
-@_value("rest_api_num_threads", 64, "Number of REST requests answered at once.")
-@_value("rest_api_timeout_in_ms", 30_000, "Milliseconds that a REST request may take.")
-@_value("model_name", "default", "Name of the model in requests.")
-@_value("model_base_path", "", "Directory with a directory per version.")
-@_value(
-    "model_config_file",
-    "",
-    "File with a ModelServerConfig, in place of --model_name and --model_base_path.",
+@commands.command(
+    verbosity=False,  # its flags are those of tensorflow_model_server
+    example="python -m serving serve --rest_api_port 8501 --model_name stdlib "
+    "--model_base_path runs/serving/stdlib",
 )
-@_value(
-    "model_config_file_poll_wait_seconds",
-    0.0,
-    "Seconds between reads of --model_config_file; 0 to read it once.",
-)
-@_value(
-    "file_system_poll_wait_seconds", 1.0, "Seconds between checks for new versions; 0 for none."
-)
-@_value("max_num_load_retries", 5, "Number of retries for a version that fails to load.")
-@_value("load_retry_interval_micros", 60_000_000, "Microseconds between these retries.")
-@_flag(
-    "allow_version_labels_for_unavailable_models",
-    False,
-    "Whether a label may name a version that is not loaded yet.",
-)
-@_flag("enable_model_warmup", True, "Whether a version answers its warm-up requests first.")
-@_flag(
-    "enable_batching",
-    False,
-    "Has no effect: this project's models merge requests within the graph.",
-)
-@_value("batching_parameters_file", "", "File with BatchingParameters; it is only validated.")
-@_value("tensorflow_session_parallelism", 0, "Number of TensorFlow's threads; 0 for one per core.")
-@_value(
-    "tensorflow_intra_op_parallelism",
-    0,
-    "Threads of one op; 0 for --tensorflow_session_parallelism or else half of the cores, as two "
-    "merged batches run at once.",
-)
-@_value(
-    "tensorflow_inter_op_parallelism",
-    0,
-    "Ops of a request that run at once; 0 for --tensorflow_session_parallelism or else one, in the "
-    "thread of the request.",
-)
-@_value("ssl_config_file", "", "File with an SSLConfig, to serve over TLS.")
-@_value("monitoring_config_file", "", "File with a MonitoringConfig, for metrics over REST.")
-def serve(
-    model_name: str,
-    model_base_path: str,
-    model_config_file: str,
-    model_config_file_poll_wait_seconds: float,
-    file_system_poll_wait_seconds: float,
-    batching_parameters_file: str,
-    ssl_config_file: str,
-    monitoring_config_file: str,
-    **flags: Any,
-) -> None:
+@serve_flags.all_flags
+def serve(**flags: Any) -> None:
     """Serve the newest versions of models, with the flags of tensorflow_model_server."""
-    from serving.server import config_files, grpc_server
-    from serving.server.manager import LoadOptions
+    from serving.server import flag_options, run
 
-    if not model_base_path and not model_config_file:
-        raise click.UsageError("give --model_base_path or --model_config_file")
-    if batching_parameters_file:
-        config_files.read_batching(batching_parameters_file)
+    serve_flags.warn_of_flags_without_effect()
+    arguments = flag_options.arguments_of_serve(flags)
+    beside = None
+    if flags["gateway_port"]:
+        from serving.gateway.beside import GatewayBeside
 
-    def read_config() -> "ModelServerConfig":
-        if model_config_file:
-            return config_files.read_models(model_config_file)
-        return config_files.single_model(model_name, model_base_path)
-
-    monitoring_path = config_files.METRICS_PATH
-    if monitoring_config_file:
-        monitoring_path = config_files.read_monitoring_path(monitoring_config_file)
-    credentials = config_files.read_credentials(ssl_config_file) if ssl_config_file else None
-    grpc_server.serve(
-        read_config,
-        _from_flags(LoadOptions, flags, session=_session_config(**flags)),
-        _from_flags(
-            grpc_server.ListenOptions,
-            flags,
-            credentials=credentials,
-            monitoring_path=monitoring_path,
-        ),
-        file_system_poll_wait_seconds,
-        model_config_file_poll_wait_seconds,
-    )
+        beside = GatewayBeside.of_flags(flags)
+    run.serve(*arguments, beside=beside)
 
 
-def _from_flags(options_class: type, flags: dict[str, Any], **others: Any) -> Any:
-    """Returns a NamedTuple of the flags that are its fields, and of other fields."""
-    fields = {name: flags[name] for name in options_class.__annotations__ if name in flags}
-    return options_class(**fields, **others)
+@commands.command(
+    example="python -m serving gateway --backend 127.0.0.1:8500 --model_name stdlib --port 8502",
+)
+@flags_of_gateway.all_flags
+def gateway(**flags: Any) -> None:
+    """Answer clients of the OpenAI API, in front of any server of TensorFlow Serving's protocol."""
+    from serving.gateway import run
+    from serving.gateway.options import GatewayOptions
 
-
-def _session_config(
-    tensorflow_session_parallelism: int,
-    tensorflow_intra_op_parallelism: int,
-    tensorflow_inter_op_parallelism: int,
-    **_: Any,
-) -> Any:
-    from serving.server.servable import session_config
-
-    threads = tensorflow_session_parallelism
-    return session_config(
-        tensorflow_intra_op_parallelism or threads, tensorflow_inter_op_parallelism or threads
-    )
+    run.run(GatewayOptions(**flags))
 
 
 def _client_options(command: Callable) -> Callable:
@@ -214,30 +123,68 @@ def _generate_options(command: Callable) -> Callable:
     """Adds an option for each input of `generate` that has a default on the command line."""
     for row in reversed(GENERATE_INPUTS):
         if row.option_default is not None:
-            command = _value(row.name, row.option_default, row.help)(command)
+            command = serve_flags.value(row.name, row.option_default, row.help)(command)
     return command
 
 
-@commands.command()
+@commands.command(example='python -m serving sample --prompt "def " --num_samples 3 --seed 7')
 @_client_options
 @_generate_options
+@click.option("--prompt_file", default=None, help="File of the prompt; - for standard input.")
+@click.option(
+    "--num_samples", default=1, show_default=True, help="Number of texts, each of a seed."
+)
 @click.option("--stream/--no_stream", default=False, help="Print characters as they arrive.")
-def sample(prompt: str, length: int, stream: bool, **options: Any) -> None:
-    """Print a prompt and the text with which the model continues it."""
+@json_option
+def sample(
+    prompt: str,
+    length: int,
+    prompt_file: str | None,
+    num_samples: int,
+    stream: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Print a prompt and the text with which the model continues it.
+
+    Several texts have the seeds from --seed on, and a form feed in between; as JSON each is an
+    object on a line of its own.
+    """
     from serving.protocol import SamplingParams
 
+    if num_samples < 1 or (stream and num_samples > 1):
+        raise click.UsageError("--num_samples must be at least 1, and 1 with --stream")
+    if stream and as_json:
+        raise click.UsageError("give either --stream or --json")
+    if prompt_file is not None:
+        if prompt:
+            raise click.UsageError("give either --prompt or --prompt_file")
+        with click.open_file(prompt_file, "rb") as file:
+            prompt = file.read().decode("utf-8", "surrogateescape")
     names = [row.name for row in SAMPLING_INPUTS if row.name in options]
     params = SamplingParams(**{name: options.pop(name) for name in names})
     with _open_client(**options) as client:
+        if as_json:
+            for number, piece in enumerate(client.generate([prompt] * num_samples, length, params)):
+                _write_json(prompt, params.seed + number, piece.text)
+            return
         if stream:
             pieces = client.stream(prompt, length, params)
         else:
-            pieces = iter(client.generate([prompt], length, params))
+            pieces = iter(client.generate([prompt] * num_samples, length, params))
         first = list(itertools.islice(pieces, 1))  # an error comes before anything is printed
         _write(prompt.encode("utf-8", "surrogateescape"))
-        for piece in itertools.chain(first, pieces):
+        for number, piece in enumerate(itertools.chain(first, pieces)):
+            if number and not stream:
+                _write(b"\n\f\n" + prompt.encode("utf-8", "surrogateescape"))
             _write(piece.text)
     _write(b"\n")
+
+
+def _write_json(prompt: str, seed: int, text: bytes) -> None:
+    """Prints one text; bytes that are no UTF-8 are lone surrogates, as in Python's file names."""
+    decoded = text.decode("utf-8", "surrogateescape")
+    click.echo(json.dumps({"prompt": prompt, "seed": seed, "text": decoded}))
 
 
 def _write(text: bytes) -> None:
@@ -245,14 +192,39 @@ def _write(text: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-@commands.command()
+@commands.command(example="python -m serving score --by_line my-texts/text.txt")
 @_client_options
-@click.argument("text")
-def score(text: str, **options: Any) -> None:
-    """Print the bits per character that the model needs for TEXT."""
+@click.argument("files", nargs=-1)
+@click.option("--text", default=None, help="Text to score, in place of files.")
+@click.option("--by_line", is_flag=True, help="Score each line as a text of its own.")
+@json_option
+def score(
+    files: tuple[str, ...], text: str | None, by_line: bool, as_json: bool, **options: Any
+) -> None:
+    """Print the bits per character that the model needs for FILES of any length, or for a text.
+
+    A file `-` is standard input.
+    """
+    from serving.client.bulk_score import score_files
+
+    if (text is None) != bool(files):
+        raise click.UsageError("give files, - for standard input, or a text with --text")
     with _open_client(**options) as client:
-        (result,) = client.score([text])
-    click.echo(f"{result.bits_per_character:.4f} bits per character")
+        if text is not None:
+            (result,) = client.score([text])
+            bits = result.bits_per_character
+            if as_json:
+                click.echo(json.dumps({"text": text, "bits_per_character": bits}))
+            else:
+                click.echo(f"{bits:.4f} bits per character")
+            return
+        for one in score_files(client, files, by_line):
+            if as_json:
+                found = one.bits_per_character if one.characters else None
+                click.echo(json.dumps({**one._asdict(), "bits_per_character": found}))
+            else:
+                place = one.source if one.line is None else f"{one.source}:{one.line}"
+                click.echo(f"{one.bits_per_character:8.4f} {one.characters:10,}  {place}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 from serving.limits import MAX_ALTERNATIVES, MAX_LENGTH, MAX_STOP
 
+SMALLEST = 2.0**-126
+"""Smallest number above 0 that is the same on every processor, of float32; less may count as 0."""
+
 DType = Literal["string", "int32", "int64", "float32"]
 
 
@@ -21,13 +24,11 @@ class Bound(NamedTuple):
       message: End of the error message, which begins with the name of the input and the value.
       minimum: Smallest valid value; None for no minimum.
       maximum: Largest valid value; None for no maximum.
-      above_minimum: Whether the minimum itself is invalid. Default False.
     """
 
     message: str
     minimum: float | None = None
     maximum: float | None = None
-    above_minimum: bool = False
 
 
 class FormField(NamedTuple):
@@ -35,13 +36,13 @@ class FormField(NamedTuple):
 
     Attributes:
       label: Text beside the field.
-      type: Type of the HTML input: "range", "number" or "text".
+      type: Type of the HTML input: "range" for a slider, or "text", which integers have, too.
       attributes: Attributes of the HTML input by name, such as "min", "max", "step" and "value".
       names: Texts shown in place of certain values, such as "all" for "0".
     """
 
     label: str
-    type: Literal["range", "number", "text"]
+    type: Literal["range", "text"]
     attributes: Mapping[str, str | int | float]
     names: Mapping[str, str] = {}
 
@@ -58,7 +59,6 @@ class GenerateInput(NamedTuple):
       rank: Rank of the tensor, whose first dimension is the batch. Default 1.
       bounds: Ranges that every value must lie in, checked in this order.
       max_characters: Largest number of characters of a string; None for inputs of numbers.
-      in_default_signature: Whether `serving_default` has this input, too. Default False.
       in_sampling_params: Whether the input is a field of `SamplingParams`. Default False.
       option_default: Default of the option of `python -m serving sample`; None for no option.
       field: Field of the playground's form; None for none.
@@ -71,7 +71,6 @@ class GenerateInput(NamedTuple):
     rank: int = 1
     bounds: tuple[Bound, ...] = ()
     max_characters: int | None = None
-    in_default_signature: bool = False
     in_sampling_params: bool = False
     option_default: Any = None
     field: FormField | None = None
@@ -83,7 +82,6 @@ GENERATE_INPUTS: tuple[GenerateInput, ...] = (
         dtype="string",
         help="Text to continue; an empty one starts from nothing.",
         max_characters=MAX_LENGTH,
-        in_default_signature=True,
         option_default="",
     ),
     GenerateInput(
@@ -95,7 +93,6 @@ GENERATE_INPUTS: tuple[GenerateInput, ...] = (
             Bound("must not be negative", minimum=0),
             Bound(f"is over the limit of {MAX_LENGTH} characters", maximum=MAX_LENGTH),
         ),
-        in_default_signature=True,
         option_default=500,
         field=FormField(
             label="Length",
@@ -109,7 +106,6 @@ GENERATE_INPUTS: tuple[GenerateInput, ...] = (
         help="Divisor of the logits; 0 takes the likeliest character.",
         default=1.0,
         bounds=(Bound("must not be negative, and a number", minimum=0),),
-        in_default_signature=True,
         in_sampling_params=True,
         option_default=0.8,
         field=FormField(
@@ -124,7 +120,6 @@ GENERATE_INPUTS: tuple[GenerateInput, ...] = (
         help="Number of likeliest characters to draw from; 0 for all.",
         default=0,
         bounds=(Bound("must not be negative", minimum=0),),
-        in_default_signature=True,
         in_sampling_params=True,
         option_default=0,
         field=FormField(
@@ -139,8 +134,9 @@ GENERATE_INPUTS: tuple[GenerateInput, ...] = (
         dtype="float32",
         help="Probability mass of the likeliest characters to draw from.",
         default=1.0,
-        bounds=(Bound("must be above 0 and at most 1", minimum=0, maximum=1, above_minimum=True),),
-        in_default_signature=True,
+        bounds=(
+            Bound("must be above 0, from 1.2e-38 on, and at most 1", minimum=SMALLEST, maximum=1),
+        ),
         in_sampling_params=True,
         option_default=1.0,
         field=FormField(
@@ -154,13 +150,12 @@ GENERATE_INPUTS: tuple[GenerateInput, ...] = (
         dtype="int64",
         help="Seed of the random numbers; the same seed gives the same text.",
         default=0,
-        in_default_signature=True,
         in_sampling_params=True,
         option_default=0,
         field=FormField(
             label="Seed",
-            type="number",
-            attributes={"min": 0, "step": 1, "value": 1, "required": ""},
+            type="text",  # a field of type "number" hides what is no number from the page
+            attributes={"inputmode": "numeric", "value": 1},
         ),
     ),
     GenerateInput(
@@ -196,6 +191,32 @@ DEFAULTS: Mapping[str, Any] = {
     one.name: one.default for one in GENERATE_INPUTS if one.default is not None
 }
 """Values of the inputs that a request may omit, by name."""
+
+
+class SmallerSignature(NamedTuple):
+    """A signature that is `generate` with fewer inputs and outputs.
+
+    Attributes:
+      inputs: Names of its inputs; the others have their defaults.
+      outputs: Names of its outputs.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+SMALLER_SIGNATURES: Mapping[str, SmallerSignature] = {
+    "serving_default": SmallerSignature(
+        inputs=("prompt", "length", "temperature", "top_k", "top_p", "seed"),
+        outputs=("text", "log_probabilities", "state"),
+    ),
+    # A stock server wants every input of a signature over REST; these are what people send.
+    "complete": SmallerSignature(
+        inputs=("prompt", "length", "temperature", "seed"),
+        outputs=("text", "characters"),
+    ),
+}
+"""The smaller signatures by name."""
 
 SAMPLING_INPUTS: tuple[GenerateInput, ...] = tuple(
     one for one in GENERATE_INPUTS if one.in_sampling_params

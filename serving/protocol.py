@@ -6,11 +6,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from tensorflow_serving.apis import predict_pb2
 
-from serving.generate_inputs import DEFAULTS, SAMPLING_INPUTS, GenerateInput
+from common.errors import UserError
+from serving.generate_inputs import DEFAULTS, GENERATE_INPUTS, SAMPLING_INPUTS, GenerateInput
+from serving.limits import MAX_VERSION
 from serving.tensors import fill_proto, to_array
+
+HTTP_STATUS: Mapping[str, int] = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+"""Status codes of HTTP for the names of gRPC status codes; 500 for all others."""
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 """Method names of the signatures for classification and regression."""
+
+_ROWS = {row.name: row for row in GENERATE_INPUTS}
+_MAX_SHOWN = 30  # characters of a value in a message
 
 
 class SamplingParams(NamedTuple):
@@ -91,6 +109,9 @@ def predict_request(
       signature: Name of the signature.
       inputs: Arrays by the names of the signature's inputs.
       version: Number or label of the version; None for the newest.
+
+    Raises:
+      UserError: If there can be no version of that number.
     """
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model_name
@@ -98,6 +119,10 @@ def predict_request(
     if isinstance(version, str):
         request.model_spec.version_label = version
     elif version is not None:
+        if not 0 <= version <= MAX_VERSION:
+            raise UserError(
+                f"{version} is no version of a model; give a number from 0 to {MAX_VERSION}"
+            )
         request.model_spec.version.value = version
     for name, array in inputs.items():
         fill_proto(request.inputs[name], np.asarray(array))
@@ -116,6 +141,7 @@ def generate_request(
     params: SamplingParams = SamplingParams(),  # noqa: B008  immutable
     states: np.ndarray | None = None,
     version: int | str | None = None,
+    first_row: int = 0,
 ) -> predict_pb2.PredictRequest:
     """Builds a request to `generate`. Default values are omitted.
 
@@ -126,11 +152,17 @@ def generate_request(
       params: Parameters of sampling.
       states: States of the texts before the prompts, `[prompts, state_size]`; None for new texts.
       version: Number or label of the version; None for the newest.
+      first_row: Number that the first prompt has in a list whose parts are requests of their own.
+        Default 0.
+
+    Raises:
+      UserError: If a number does not fit into the dtype of its input.
     """
+    rows = np.arange(first_row, first_row + len(prompts), dtype=np.int64)
     inputs = {
         "prompt": to_bytes_array(prompts),
-        "length": np.array([length], np.int32),
-        "seed": params.seed + np.arange(len(prompts), dtype=np.int64),
+        "length": _one_row(_ROWS["length"], length),
+        "seed": _one_row(_ROWS["seed"], params.seed) + rows,  # beyond the largest come the smallest
     }
     for row in SAMPLING_INPUTS:
         array = _one_row(row, getattr(params, row.name))
@@ -143,7 +175,13 @@ def generate_request(
 
 def _one_row(row: GenerateInput, value: Any) -> np.ndarray:
     """Returns the value of an input as an array `[1]`."""
-    return to_bytes_array([value]) if row.dtype == "string" else np.array([value], row.dtype)
+    if row.dtype == "string":
+        return to_bytes_array([value])
+    try:
+        return np.array([value], row.dtype)
+    except (OverflowError, ValueError, TypeError) as error:
+        shown = str(value)[:_MAX_SHOWN]
+        raise UserError(f"{row.name} {shown} is no {row.dtype}; give another") from error
 
 
 def read_texts(response: predict_pb2.PredictResponse) -> list[Text]:

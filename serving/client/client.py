@@ -1,6 +1,7 @@
 """gRPC clients of TensorFlow Serving's protocol for this project's signatures."""
 
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -17,7 +18,8 @@ from tensorflow_serving.apis import (
 
 from common.errors import UserError
 from serving.client.stream import Stream
-from serving.limits import MAX_MESSAGE_BYTES
+from serving.limits import MAX_MESSAGE_BYTES, MAX_ROWS
+from serving.messages import plain
 from serving.protocol import (
     SamplingParams,
     Score,
@@ -47,11 +49,6 @@ _SERVICE_CONFIG = {
         }
     ]
 }
-_OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-]
 
 
 class ServerError(UserError):
@@ -77,6 +74,9 @@ class Address(NamedTuple):
       credentials: Credentials for TLS, see `grpc.ssl_channel_credentials`; None for an insecure
         channel. Default None.
       version: Number or label of the version; None for the newest. Default None.
+      max_rows: Largest number of texts in one request, of which a longer list becomes several. A
+        model answers up to the `--max_batch_size` that it was pushed with. Default 64.
+      max_message_bytes: Largest size of a request, and of an answer. Default 1 GiB.
     """
 
     server: str
@@ -84,6 +84,17 @@ class Address(NamedTuple):
     timeout: float = 60.0
     credentials: grpc.ChannelCredentials | None = None
     version: int | str | None = None
+    max_rows: int = MAX_ROWS
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+
+    def parts(self, texts: Sequence[str | bytes]) -> Iterator[tuple[int, Sequence[str | bytes]]]:
+        """Yields the parts of a list that are requests of their own, with the number of the first.
+
+        Args:
+          texts: List of texts.
+        """
+        for first in range(0, len(texts), self.max_rows):
+            yield first, texts[first : first + self.max_rows]
 
     def open_channel(self, library: ModuleType) -> Any:
         """Opens a channel to the server.
@@ -91,9 +102,14 @@ class Address(NamedTuple):
         Args:
           library: `grpc` or `grpc.aio`, whose channel is wanted.
         """
+        options = [
+            ("grpc.max_receive_message_length", self.max_message_bytes),
+            ("grpc.max_send_message_length", self.max_message_bytes),
+            ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+        ]
         if self.credentials:
-            return library.secure_channel(self.server, self.credentials, _OPTIONS)
-        return library.insecure_channel(self.server, _OPTIONS)
+            return library.secure_channel(self.server, self.credentials, options)
+        return library.insecure_channel(self.server, options)
 
     def server_error(self, error: grpc.RpcError) -> ServerError:
         """Returns the error to raise for a call that failed."""
@@ -104,7 +120,7 @@ class Address(NamedTuple):
                 f"no server answers at {self.server}; start one with `python -m serving serve`, or "
                 "give its address with --server",
             )
-        return ServerError(code, f"{code}: {error.details()}")
+        return ServerError(code, f"{code}: {plain(error.details() or '')}")
 
 
 class Client:
@@ -158,7 +174,7 @@ class Client:
         length: int,
         params: SamplingParams = SamplingParams(),  # noqa: B008
     ) -> list[Text]:
-        """Continues prompts, all in one request.
+        """Continues prompts, as many in each request as it may have.
 
         Args:
           prompts: Texts to continue.
@@ -168,10 +184,8 @@ class Client:
         Returns:
           The added texts, one per prompt.
         """
-        request = generate_request(
-            self.address.model_name, prompts, length, params, version=self.address.version
-        )
-        return read_texts(self.predict(request))
+        requests = _generate_requests(self.address, prompts, length, params)
+        return [text for request in requests for text in read_texts(self.predict(request))]
 
     def stream(
         self,
@@ -205,12 +219,14 @@ class Client:
 
     def score(self, texts: Sequence[str | bytes]) -> list[Score]:
         """Returns how well the model predicts each of some texts."""
-        return _read_scores(self.predict(_text_request(self.address, "score", texts)))
+        requests = _text_requests(self.address, "score", texts)
+        return [score for request in requests for score in read_scores(self.predict(request))]
 
     def embed(self, texts: Sequence[str | bytes]) -> np.ndarray:
         """Returns the feature vectors of texts, float32 `[texts, layers * units]`."""
-        response = self.predict(_text_request(self.address, "embed", texts))
-        return read_outputs(response)["embedding"]
+        requests = _text_requests(self.address, "embed", texts)
+        parts = [read_outputs(self.predict(request))["embedding"] for request in requests]
+        return np.concatenate(parts) if parts else np.zeros([0, 0], np.float32)
 
     def metadata(self) -> get_model_metadata_pb2.SignatureDefMap:
         """Returns the signatures of the model."""
@@ -297,11 +313,9 @@ class AsyncClient:
         length: int,
         params: SamplingParams = SamplingParams(),  # noqa: B008
     ) -> list[Text]:
-        """Continues prompts, all in one request; see `Client.generate`."""
-        request = generate_request(
-            self.address.model_name, prompts, length, params, version=self.address.version
-        )
-        return read_texts(await self.predict(request))
+        """Continues prompts; see `Client.generate`."""
+        requests = _generate_requests(self.address, prompts, length, params)
+        return [text for request in requests for text in read_texts(await self.predict(request))]
 
     async def stream(
         self,
@@ -325,17 +339,39 @@ class AsyncClient:
 
     async def score(self, texts: Sequence[str | bytes]) -> list[Score]:
         """Returns how well the model predicts each of some texts."""
-        return _read_scores(await self.predict(_text_request(self.address, "score", texts)))
+        requests = _text_requests(self.address, "score", texts)
+        parts = [read_scores(await self.predict(request)) for request in requests]
+        return [score for part in parts for score in part]
 
 
-def _text_request(
+def _generate_requests(
+    address: Address, prompts: Sequence[str | bytes], length: int, params: SamplingParams
+) -> Iterator[predict_pb2.PredictRequest]:
+    """Yields the requests that continue prompts, each with as many as it may have."""
+    for first, part in address.parts(prompts):
+        yield generate_request(
+            address.model_name, part, length, params, version=address.version, first_row=first
+        )
+
+
+def _text_requests(
     address: Address, signature: str, texts: Sequence[str | bytes]
-) -> predict_pb2.PredictRequest:
-    inputs = {"text": to_bytes_array(texts)}
-    return predict_request(address.model_name, signature, inputs, address.version)
+) -> Iterator[predict_pb2.PredictRequest]:
+    """Yields the requests that call a signature with texts, each with as many as it may have."""
+    for _, part in address.parts(texts):
+        inputs = {"text": to_bytes_array(part)}
+        yield predict_request(address.model_name, signature, inputs, address.version)
 
 
-def _read_scores(response: predict_pb2.PredictResponse) -> list[Score]:
+def read_scores(response: predict_pb2.PredictResponse) -> list[Score]:
+    """Returns the scores in an answer of the signature `score`, one per text."""
     outputs = read_outputs(response)
-    columns = outputs["bits_per_character"], outputs["log_probabilities"]
-    return [Score(float(bits), scores) for bits, scores in zip(*columns, strict=True)]
+    scores = []
+    for bits, padded in zip(
+        outputs["bits_per_character"], outputs["log_probabilities"], strict=True
+    ):
+        # Rows are as long as the longest text; the mean says how many characters this one has.
+        total = -np.sum(padded, dtype=np.float64) / math.log(2)
+        characters = round(total / bits) if total else 0
+        scores.append(Score(float(bits), padded[:characters]))
+    return scores

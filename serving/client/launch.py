@@ -19,6 +19,9 @@ STARTUP_TIMEOUT = 300.0
 TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
 """Name of TensorFlow Serving's own server on the PATH."""
 
+MAX_DIRECTORY_BYTES = 80
+"""Largest length of the path of temporary files in which a UNIX socket can lie."""
+
 EMBEDDED = (sys.executable, "-m", "serving", "serve")
 """Command of this project's own server."""
 
@@ -52,8 +55,10 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
     """
     found = shutil.which(TENSORFLOW_MODEL_SERVER)
     base_path = _absolute(model_base_path)
+    # TensorFlow Serving runs what XLA compiles only where it is told to.
+    flags = ["--xla_cpu_compilation_enabled"] if found else []
     command = [found] if found else EMBEDDED
-    with server_process(command, model_name, base_path) as (client, _):
+    with server_process(command, model_name, base_path, *flags) as (client, _):
         yield client
 
 
@@ -63,12 +68,16 @@ def server_process(
 ) -> Iterator[tuple[Client, subprocess.Popen]]:
     """Runs a model server while the context lasts.
 
+    Without a port, the embedded server listens on a UNIX socket in a directory of this user's own,
+    so that nobody else reaches it.
+
     Args:
       command: Command of the server, without flags.
       model_name: Name under which the model is served.
       model_base_path: Directory with a directory per version.
       *flags: Further flags.
-      port: Port for gRPC; 0 for any free port.
+      port: Port for gRPC; 0, the default, for a UNIX socket, or for any free port where the server
+        is another one.
 
     Yields:
       A client of the model, once it is available, and the process.
@@ -76,13 +85,21 @@ def server_process(
     Raises:
       ServerError: If the server does not start; the message ends with the last line of its log.
     """
-    port = port or free_port()
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile("w+") as log, contextlib.ExitStack() as stack:
+        if port or tuple(command) != EMBEDDED:
+            port = port or free_port()
+            address, listen = f"127.0.0.1:{port}", [f"--port={port}"]
+        else:
+            socket_path = os.path.join(stack.enter_context(_short_directory()), "grpc")
+            address, listen = (
+                f"unix:{socket_path}",
+                ["--port=0", f"--grpc_socket_path={socket_path}"],
+            )
         process = subprocess.Popen(
             [
                 *_end_with_parent(),
                 *command,
-                f"--port={port}",
+                *listen,
                 f"--model_name={model_name}",
                 f"--model_base_path={model_base_path}",
                 *flags,
@@ -91,7 +108,7 @@ def server_process(
             stderr=subprocess.STDOUT,
         )
         try:
-            with Client(Address(f"127.0.0.1:{port}", model_name)) as client:
+            with Client(Address(address, model_name)) as client:
                 _wait(process, client, log)
                 yield client, process
         finally:
@@ -101,6 +118,12 @@ def server_process(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _short_directory() -> tempfile.TemporaryDirectory:
+    """Returns a temporary directory of this user's own; a UNIX socket's path has 107 bytes."""
+    too_long = len(os.fsencode(tempfile.gettempdir())) > MAX_DIRECTORY_BYTES
+    return tempfile.TemporaryDirectory(prefix="serving-", dir="/tmp" if too_long else None)
 
 
 def free_port() -> int:

@@ -1,5 +1,7 @@
 """Generates a text as a stream of short pieces; the client carries the state between requests."""
 
+from typing import NamedTuple
+
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
@@ -7,6 +9,20 @@ from serving.limits import MAX_LENGTH
 from serving.protocol import SamplingParams, Text, generate_request, read_texts, to_bytes_array
 
 _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))  # of UTF-8
+
+
+class ReadPrefix(NamedTuple):
+    """The beginning of a prompt that a model has read.
+
+    Attributes:
+      text: The beginning; at the end of a code point.
+      state: The state after it.
+      version: Number of the version whose state it is.
+    """
+
+    text: bytes
+    state: tensor_pb2.TensorProto
+    version: int
 
 
 class Stream:
@@ -28,6 +44,7 @@ class Stream:
         piece_length: int,
         params: SamplingParams,
         version: int | str | None = None,
+        prefix: ReadPrefix | None = None,
     ):
         """Prepares the first request.
 
@@ -38,6 +55,7 @@ class Stream:
           piece_length: Number of characters of each piece but the first.
           params: Parameters of sampling.
           version: Number or label of the version to begin with; None for the newest.
+          prefix: Beginning of the prompt that has been read; None for none.
         """
         self._model_name = model_name
         self._params = params
@@ -48,6 +66,9 @@ class Stream:
         self._unread = self._text
         self._state: tensor_pb2.TensorProto | None = None
         self._requested_version = self._version = version
+        if prefix is not None:
+            self._unread = self._text[len(prefix.text) :]
+            self._state, self._version = prefix.state, prefix.version
         self.request = self._next_request()
 
     def _next_request(self) -> predict_pb2.PredictRequest | None:

@@ -1,11 +1,12 @@
 """Merges requests that arrive together, within the graph, whichever server runs it."""
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-from tensorflow.core.framework import node_def_pb2
+from tensorflow.core.framework import graph_pb2, node_def_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from model.language_model.character_model import CharacterModel
@@ -27,6 +28,8 @@ class Batching(NamedTuple):
       max_enqueued_batches: Batches that may wait; more are refused as UNAVAILABLE. Default 1000.
       chunk_length: Characters that a row generates in one batch before others take its place.
         Default 4.
+      generated_batch_sizes: Numbers of rows that batches of texts to generate are padded to, in
+        ascending order; none, the default, for no padding.
     """
 
     max_batch_size: int = 64
@@ -34,6 +37,7 @@ class Batching(NamedTuple):
     threads: int = CONCURRENT_BATCHES
     max_enqueued_batches: int = 1000
     chunk_length: int = 4
+    generated_batch_sizes: tuple[int, ...] = ()
 
     @classmethod
     def default_for(cls, model: CharacterModel) -> "Batching":
@@ -48,7 +52,22 @@ class Batching(NamedTuple):
             return cls()
         return cls(timeout_micros=500, chunk_length=8)
 
-    def run_merged(self, name: str, function: Callable[..., Any], *tensors: tf.Tensor) -> Any:
+    @classmethod
+    def compiled(cls) -> "Batching":
+        """Returns the parameters of a model whose sampling XLA compiles.
+
+        It compiles for each size of a batch anew, so that there are few, and starting a program
+        takes as long as some characters, so that chunks are longer.
+        """
+        return cls(chunk_length=16, generated_batch_sizes=(1, 4, 16, 64))
+
+    def run_merged(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *tensors: tf.Tensor,
+        batch_sizes: tuple[int, ...] = (),
+    ) -> Any:
         """Runs a function on the rows of all requests that arrive at the same time.
 
         Args:
@@ -56,6 +75,8 @@ class Batching(NamedTuple):
           function: Function of tensors whose first dimension is the batch, to a list or tuple of
             such, or to one.
           *tensors: Tensors of this request, one per parameter of the function.
+          batch_sizes: Numbers of rows that batches are padded to; none, the default, for no
+            padding.
 
         Returns:
           The rows of this request. Static shapes are lost, and other dimensions than the first may
@@ -65,6 +86,7 @@ class Batching(NamedTuple):
             self.threads,
             self.max_batch_size,
             self.timeout_micros,
+            allowed_batch_sizes=list(batch_sizes) or None,
             max_enqueued_batches=self.max_enqueued_batches,
             autograph=False,
         )
@@ -81,27 +103,60 @@ def threads_per_op() -> int:
     return max(1, len(os.sched_getaffinity(0)) // CONCURRENT_BATCHES)
 
 
-def set_batching(directory: str, attributes: Mapping[str, int]) -> None:
-    """Changes how a SavedModel merges requests, in place.
+def set_attributes(
+    saved_model: saved_model_pb2.SavedModel, attributes: Mapping[str, int]
+) -> tuple[int, ...]:
+    """Changes how a SavedModel merges requests.
+
+    Args:
+      saved_model: Protobuf of the SavedModel.
+      attributes: New values for attributes of its `BatchFunction` ops, by name.
+
+    Returns:
+      The numbers of rows that batches are then padded to; none for no padding.
+    """
+    padded: set[int] = set()
+    for graph in saved_model.meta_graphs:
+        for node in _batch_functions(graph.graph_def):
+            for name, value in attributes.items():
+                node.attr[name].i = value
+            padded.update(_fit_allowed_sizes(node))
+    return tuple(sorted(padded))
+
+
+@contextlib.contextmanager
+def edited_saved_model(directory: str) -> Iterator[saved_model_pb2.SavedModel]:
+    """Yields the protobuf of a SavedModel, and writes it back at the end.
 
     Args:
       directory: Directory of the SavedModel.
-      attributes: New values for attributes of its `BatchFunction` ops, by name, such as
-        `{"batch_timeout_micros": 500}`.
     """
     path = os.path.join(directory, tf.saved_model.SAVED_MODEL_FILENAME_PB)
     with tf.io.gfile.GFile(path, "rb") as file:
         saved_model = saved_model_pb2.SavedModel.FromString(file.read())
-    for node in _batch_functions(saved_model):
-        for name, value in attributes.items():
-            node.attr[name].i = value
+    yield saved_model
     tf.io.gfile.remove(path)  # some filesystems do not truncate on overwrite
     with tf.io.gfile.GFile(path, "wb") as file:
         file.write(saved_model.SerializeToString(deterministic=True))
 
 
-def _batch_functions(saved_model: saved_model_pb2.SavedModel) -> Iterator[node_def_pb2.NodeDef]:
+def _fit_allowed_sizes(node: node_def_pb2.NodeDef) -> Sequence[int]:
+    """Makes the last of the sizes that batches are padded to the largest size of a batch."""
+    if "allowed_batch_sizes" not in node.attr:
+        return ()  # reading it would add it
+    largest = node.attr["max_batch_size"].i
+    sizes = node.attr["allowed_batch_sizes"].list.i
+    if sizes:
+        sizes[:] = [*(size for size in sizes if size < largest), largest]
+    return sizes
+
+
+def merges_requests(graph: graph_pb2.GraphDef) -> bool:
+    """Returns whether a graph merges the rows of several requests into batches."""
+    return any(True for _ in _batch_functions(graph))
+
+
+def _batch_functions(graph: graph_pb2.GraphDef) -> Iterator[node_def_pb2.NodeDef]:
     """Yields the nodes that merge requests."""
-    for graph in saved_model.meta_graphs:
-        for function in graph.graph_def.library.function:
-            yield from (node for node in function.node_def if node.op == "BatchFunction")
+    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+        yield from (node for node in nodes if node.op == "BatchFunction")

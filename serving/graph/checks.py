@@ -3,8 +3,8 @@
 A valid request pays for the conditions alone; messages are built only where a check fails.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -27,15 +27,75 @@ def require(checks: list[Check]) -> tf.Operation:
     Raises:
       tf.errors.InvalidArgumentError: When the operation runs and a check fails.
     """
+    return _where_valid(checks, lambda: tf.constant(True), lambda: tf.constant(False)).op
+
+
+def _where_valid(checks: list[Check], valid: Callable[[], Any], instead: Callable[[], Any]) -> Any:
+    """Returns what a function returns, where all checks hold.
+
+    Args:
+      checks: The checks.
+      valid: Function to call.
+      instead: Function that returns something of the same dtypes, which is never seen.
+    """
     conditions = tf.stack([check.condition for check in checks])
 
-    def fail() -> tf.Tensor:
+    def fail() -> Any:
         messages = tf.stack([check.message() for check in checks])
         first = tf.argmin(tf.cast(conditions, tf.int32))
         with tf.control_dependencies([tf.debugging.Assert(False, [messages[first]])]):
-            return tf.constant(False)
+            return instead()
 
-    return tf.cond(tf.reduce_all(conditions), lambda: tf.constant(True), fail).op
+    return tf.cond(tf.reduce_all(conditions), valid, fail)
+
+
+def checked_ranks(
+    specs: Sequence[tf.TensorSpec], tensors: Sequence[tf.Tensor], row: str = "text"
+) -> list[tf.Tensor]:
+    """Returns the inputs of a signature, once it is known that they have the ranks of their specs.
+
+    Servers do not compare shapes, so that without these checks the operations behind would fail,
+    each with a message of its own.
+
+    Args:
+      specs: The named inputs of the signature, whose first dimension is the batch.
+      tensors: What a request gave for them, of unknown rank.
+      row: What a row of an input is for, in messages. Default "text".
+
+    Raises:
+      tf.errors.InvalidArgumentError: When the graph runs and an input has another number of
+        dimensions.
+    """
+    checks = [_check_rank(spec, each, row) for spec, each in zip(specs, tensors, strict=True)]
+    ranks = [spec.shape.rank for spec in specs]
+    # A control dependency would let operations that follow fail before the check does.
+    return _where_valid(
+        checks,
+        lambda: [_of_rank(each, rank) for each, rank in zip(tensors, ranks, strict=True)],
+        lambda: [tf.zeros([0] * spec.shape.rank, spec.dtype) for spec in specs],
+    )
+
+
+def _of_rank(values: tf.Tensor, rank: int) -> tf.Tensor:
+    """Returns a tensor of unknown rank as one whose rank is known.
+
+    Of `tf.ensure_shape` TensorFlow concludes that the tensor has this rank everywhere in the graph,
+    where it is checked, too.
+    """
+    shape = tf.shape(values)
+    return tf.reshape(values, [shape[axis] for axis in range(rank)])
+
+
+def _check_rank(spec: tf.TensorSpec, values: tf.Tensor, row: str) -> Check:
+    rank = tf.rank(values)
+
+    def build_message() -> tf.Tensor:
+        shape = tf.strings.reduce_join(tf.strings.as_string(tf.shape(values)), separator=", ")
+        dimensions = ("no dimensions", "one dimension", "two dimensions")[spec.shape.rank]
+        words = [spec.name, " has the shape [", shape, "]; give "]
+        return tf.strings.join([*words, dimensions, f", with a row for each {row}"])
+
+    return Check(rank == spec.shape.rank, build_message)
 
 
 def check_values(values: tf.Tensor, valid: tf.Tensor, name: str, message: str) -> Check:
@@ -56,19 +116,20 @@ def check_values(values: tf.Tensor, valid: tf.Tensor, name: str, message: str) -
     return Check(tf.reduce_all(valid), build_message)
 
 
-def check_row_count(name: str, values: tf.Tensor, rows: tf.Tensor) -> Check:
+def check_row_count(name: str, values: tf.Tensor, rows: tf.Tensor, of: str = "prompts") -> Check:
     """Returns the check that an input has one row for all prompts, or one for each.
 
     Args:
       name: Name of the input.
       values: Tensor `[1 or rows, ...]`.
       rows: Number of prompts, a scalar.
+      of: What the rows are of, in the message. Default "prompts".
     """
     count = tf.shape(values)[0]
 
     def build_message() -> tf.Tensor:
         prompts, given = map(tf.strings.as_string, (rows, count))
-        words = [name, " has ", given, " rows for ", prompts, " prompts; give as many, or"]
+        words = [name, " has ", given, " rows for ", prompts, f" {of}; give as many, or"]
         return tf.strings.join([*words, " one for all"])
 
     return Check((count == 1) | (count == rows), build_message)

@@ -21,6 +21,7 @@ class ChunkedGeneration:
         vocabulary: TextVocabulary,
         fingerprint: np.ndarray,
         batching: Batching,
+        is_compiled: bool,
     ):
         """Prepares generation by a model.
 
@@ -29,11 +30,13 @@ class ChunkedGeneration:
           vocabulary: Its vocabulary.
           fingerprint: Its fingerprint, see `text_state.model_fingerprint`.
           batching: How requests are merged.
+          is_compiled: Whether XLA compiles the generation of a chunk.
         """
         self._model = model
         self._vocabulary = vocabulary
         self._fingerprint = fingerprint
         self._batching = batching
+        self._columns = batching.chunk_length if is_compiled else None
 
     def generate(self, row_inputs: dict[str, tf.Tensor]) -> list[tf.Tensor]:
         """Generates texts of any length.
@@ -64,7 +67,6 @@ class ChunkedGeneration:
             state: tf.Tensor,
             columns: list[tf.TensorArray],
         ) -> tuple:
-            del stopped
             inputs = [
                 tf.minimum(left, chunk_length),
                 *sampling_params,
@@ -72,8 +74,13 @@ class ChunkedGeneration:
                 row_inputs["alternatives"],
                 state,
             ]
-            outputs = self._batching.run_merged("generate", self._generate_chunk, *inputs)
-            ids, added, stopped, scores, likeliest, likeliest_scores, state = outputs
+            outputs = self._batching.run_merged(
+                "generate",
+                self._generate_chunk,
+                *inputs,
+                batch_sizes=self._batching.generated_batch_sizes,
+            )
+            ids, added, stops, scores, likeliest, likeliest_scores, state = outputs
             chunk = (
                 _fit_columns(tf.ensure_shape(ids, [None] * 2), chunk_length, PADDING),
                 _fit_columns(tf.ensure_shape(scores, [None] * 2), chunk_length, 0.0),
@@ -87,7 +94,7 @@ class ChunkedGeneration:
             columns = [
                 array.write(number, part) for array, part in zip(columns, chunk, strict=True)
             ]
-            stopped = tf.ensure_shape(stopped, [None])
+            stopped |= tf.ensure_shape(stops, [None])  # rows that have ended wait for the others
             left = tf.where(stopped, 0, tf.maximum(left - chunk_length, 0))
             characters += tf.ensure_shape(added, [None])
             state = tf.ensure_shape(state, [None, size])
@@ -167,6 +174,7 @@ class ChunkedGeneration:
             stop=stop,
             alternatives=tf.minimum(tf.reduce_max(alternatives), len(self._vocabulary.code_points)),
             state=text_state.unpack(state, self._model),
+            compiled_columns=self._columns,
         )
         return [
             generated.ids,

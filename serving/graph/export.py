@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,9 @@ from model.config import Precision
 from model.language_model.character_model import CharacterModel
 from model.language_model.frozen import freeze
 from model.text.code_points import TextVocabulary
-from serving.graph.batching import Batching
+from serving.generate_inputs import SMALLER_SIGNATURES
+from serving.graph.batching import Batching, edited_saved_model, set_attributes
+from serving.graph.input_specs import with_rank_checks
 from serving.graph.served_model import TEXT_FEATURE, ServedModel
 from serving.protocol import CLASSIFY, REGRESS, predict_request
 
@@ -34,6 +36,7 @@ def export(
     documents: dict[str, str] | None = None,
     precision: Precision = "float32",
     batching: Batching | None = None,
+    is_compiled: bool = False,
 ) -> None:
     """Writes a SavedModel with the signatures of `ServedModel`.
 
@@ -60,27 +63,77 @@ def export(
       precision: Precision of the kernels and of the inputs of products with them. With "int8" all
         else is float32, and a machine without VNNI can export the model but not run it. Default
         "float32".
-      batching: How requests are merged; None, the default, for `Batching.default_for(model)`.
+      batching: How requests are merged; None, the default, for `Batching.default_for(model)`, or
+        `Batching.compiled()` where sampling is.
+      is_compiled: Whether XLA compiles sampling, so that one text of a small model is written
+        faster. A stock TensorFlow Serving loads such a model only with
+        `--xla_cpu_compilation_enabled`. Default False.
     """
+    if batching is None:
+        batching = Batching.compiled() if is_compiled else Batching.default_for(model)
     frozen = freeze(model, precision)
     files = {**(documents or {}), os.path.basename(VOCABULARY): vocabulary.to_text()}
-    with _temporary_files(files) as paths:
-        served = ServedModel(frozen, vocabulary, paths, batching or Batching.default_for(model))
-        # A served model is not trained, and the custom gradients would keep their own loops.
-        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(served, directory, signatures=served.signatures(), options=options)
-    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(directory)
-    for signature, method in METHODS.items():
-        updater.replace_method_name(signature, method, "serve")
-    # Some filesystems do not truncate on overwrite.
-    tf.io.gfile.remove(os.path.join(directory, tf.saved_model.SAVED_MODEL_FILENAME_PB))
-    updater.save()
-    _write_warm_up(directory, vocabulary)
+    with temporary_files(files) as paths:
+        served = ServedModel(frozen, vocabulary, paths, batching, is_compiled)
+        save_signatures(served, served.signatures(), directory)
+    logs = _warm_up_logs(vocabulary, batching.generated_batch_sizes)
+    write_warm_up(directory, logs)
+
+
+def save_signatures(
+    served: tf.Module,
+    functions: Mapping[str, tf.types.experimental.PolymorphicFunction],
+    directory: str,
+    row: str = "text",
+) -> None:
+    """Writes a SavedModel with signatures that check the ranks of their inputs.
+
+    Args:
+      served: Module that the functions belong to.
+      functions: Functions with input signatures, by the name of the signature.
+      directory: Directory to write.
+      row: What a row of an input is for, in messages. Default "text".
+    """
+    checked = {name: with_rank_checks(function, row) for name, function in functions.items()}
+    # A served model is not trained, and the custom gradients would keep their own loops.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(served, directory, signatures=checked, options=options)
+    specs = {name: function.input_signature for name, function in functions.items()}
+    _complete_signatures(directory, specs)
+
+
+def _complete_signatures(directory: str, specs: Mapping[str, Sequence[tf.TensorSpec]]) -> None:
+    """Gives the signatures of a SavedModel the shapes of their inputs, and their method names."""
+    with edited_saved_model(directory) as saved_model:
+        (meta_graph,) = saved_model.meta_graphs
+        for name, inputs in specs.items():
+            signature = meta_graph.signature_def[name]
+            signature.method_name = METHODS.get(name, signature.method_name)
+            for spec in inputs:
+                signature.inputs[spec.name].tensor_shape.CopyFrom(spec.shape.as_proto())
+
+
+def set_batching(directory: str, attributes: Mapping[str, int]) -> None:
+    """Changes how a SavedModel merges requests, in place, and its warm-up requests accordingly.
+
+    Args:
+      directory: Directory of the SavedModel.
+      attributes: New values for attributes of its `BatchFunction` ops, by name, such as
+        `{"batch_timeout_micros": 500}`.
+    """
+    with edited_saved_model(directory) as saved_model:
+        batch_sizes = set_attributes(saved_model, attributes)
+    if batch_sizes:  # other warm-up requests have a row each, whatever a batch holds
+        write_warm_up(directory, _warm_up_logs(read_text_vocabulary(directory), batch_sizes))
 
 
 @contextlib.contextmanager
-def _temporary_files(files: dict[str, str]) -> Iterator[list[str]]:
-    """Writes files of the given names and texts, and yields their paths."""
+def temporary_files(files: dict[str, str]) -> Iterator[list[str]]:
+    """Writes files of the given names and texts, and yields their paths.
+
+    Args:
+      files: Texts by name.
+    """
     with tempfile.TemporaryDirectory() as directory:
         paths = []
         for name, text in files.items():
@@ -90,20 +143,28 @@ def _temporary_files(files: dict[str, str]) -> Iterator[list[str]]:
         yield paths
 
 
-def _write_warm_up(directory: str, vocabulary: TextVocabulary) -> None:
-    """Writes requests that a server answers before it makes the version available."""
+def _warm_up_logs(
+    vocabulary: TextVocabulary, batch_sizes: tuple[int, ...]
+) -> list[prediction_log_pb2.PredictionLog]:
+    """Returns a request of each signature.
+
+    Args:
+      vocabulary: The model's vocabulary.
+      batch_sizes: Sizes of the batches for which sampling is compiled.
+    """
     text = vocabulary.decode(tf.constant([[0, 0]])).numpy().astype(object)
+    generating = (*SMALLER_SIGNATURES, "generate")
     requests = {
-        "serving_default": {"prompt": text, "length": np.array([2], np.int32)},
-        "generate": {"prompt": text, "length": np.array([2], np.int32)},
+        **{name: {"prompt": text, "length": np.array([2], np.int32)} for name in generating},
         "score": {"text": text},
         "embed": {"text": text},
         "inspect": {"text": text},
     }
-    logs = []
-    for signature, inputs in requests.items():
-        logs.append(prediction_log_pb2.PredictionLog())
-        logs[-1].predict_log.request.CopyFrom(predict_request("", signature, inputs))
+    batches = [
+        ("generate", {"prompt": text.repeat(rows), "length": np.array([2], np.int32)})
+        for rows in batch_sizes
+    ]
+    logs = [predict_log(signature, inputs) for signature, inputs in [*requests.items(), *batches]]
     example = tf.train.Example()
     example.features.feature[TEXT_FEATURE].bytes_list.value.extend(text)
     for signature in METHODS:
@@ -111,8 +172,34 @@ def _write_warm_up(directory: str, vocabulary: TextVocabulary) -> None:
         request = getattr(logs[-1], f"{signature}_log").request
         request.model_spec.signature_name = signature
         request.input.example_list.examples.append(example)
+    return logs
+
+
+def predict_log(
+    signature: str, inputs: Mapping[str, np.ndarray]
+) -> prediction_log_pb2.PredictionLog:
+    """Returns a warm-up request of Predict.
+
+    Args:
+      signature: Name of the signature.
+      inputs: Inputs by name.
+    """
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.CopyFrom(predict_request("", signature, inputs))
+    return log
+
+
+def write_warm_up(directory: str, logs: Iterable[prediction_log_pb2.PredictionLog]) -> None:
+    """Writes requests that a server answers before it makes the version available.
+
+    Args:
+      directory: Directory of the SavedModel.
+      logs: The requests.
+    """
     path = os.path.join(directory, WARM_UP)
     tf.io.gfile.makedirs(os.path.dirname(path))
+    if tf.io.gfile.exists(path):
+        tf.io.gfile.remove(path)  # some filesystems do not truncate on overwrite
     with tf.io.TFRecordWriter(path) as writer:
         for log in logs:
             writer.write(log.SerializeToString())

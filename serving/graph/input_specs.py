@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from serving.generate_inputs import Bound, GenerateInput
-from serving.graph.checks import Check, check_values
+from serving.graph.checks import Check, check_values, checked_ranks
 
 Outputs = dict[str, tf.Tensor]
 
@@ -43,7 +43,7 @@ def _within(values: tf.Tensor, bound: Bound) -> tf.Tensor:
         valid &= tf.math.is_finite(values)
     if bound.minimum is not None:
         minimum = tf.constant(bound.minimum, values.dtype)
-        valid &= values > minimum if bound.above_minimum else values >= minimum
+        valid &= values >= minimum
     if bound.maximum is not None:
         valid &= values <= tf.constant(bound.maximum, values.dtype)
     return valid
@@ -77,3 +77,26 @@ def function_of_inputs(
     call.__name__ = name
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # of any function
     return tf.function(call, autograph=False, input_signature=[tensor_spec(row) for row in inputs])
+
+
+def with_rank_checks(
+    function: tf.types.experimental.PolymorphicFunction, row: str = "text"
+) -> tf.types.experimental.PolymorphicFunction:
+    """Returns a signature that checks the ranks of its inputs before anything else.
+
+    Its inputs have unknown ranks: TensorFlow folds the rank of others into a constant, which passes
+    every check. The export gives the SignatureDef the shapes of the function's own inputs.
+
+    Args:
+      function: A `tf.function` with an input signature, whose parameters may have defaults.
+      row: What a row of an input is for, in messages. Default "text".
+    """
+    specs = function.input_signature
+
+    def call(*tensors: tf.Tensor) -> Outputs:
+        return function(*checked_ranks(specs, tensors, row))
+
+    call.__name__ = function.__name__
+    call.__signature__ = inspect.signature(function.python_function)  # type: ignore[attr-defined]
+    unknown = [tf.TensorSpec(None, spec.dtype, spec.name) for spec in specs]
+    return tf.function(call, autograph=False, input_signature=unknown)

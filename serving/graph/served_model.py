@@ -11,7 +11,7 @@ from model.language_model.frozen import FrozenCharacterModel
 from model.language_model.losses import character_losses
 from model.text.code_points import TextVocabulary
 from model.text.vocabulary import PADDING
-from serving.generate_inputs import DEFAULTS, GENERATE_INPUTS
+from serving.generate_inputs import DEFAULTS, GENERATE_INPUTS, SMALLER_SIGNATURES
 from serving.graph import text_state
 from serving.graph.batching import Batching
 from serving.graph.checks import (
@@ -25,7 +25,12 @@ from serving.graph.checks import (
 )
 from serving.graph.chunked_generation import ChunkedGeneration
 from serving.graph.input_specs import bound_checks, default_tensor, function_of_inputs
-from serving.limits import MAX_INSPECTED, MAX_LENGTH
+from serving.limits import (
+    MAX_INSPECTED,
+    MAX_INSPECTED_VALUES,
+    MAX_LENGTH,
+    MAX_REQUEST_ROWS,
+)
 
 CLASSES = 10
 """Number of next characters that `classify` returns, or the size of a smaller vocabulary."""
@@ -49,7 +54,7 @@ class ServedModel(tf.Module):
 
     Every tensor has the batch as its first dimension. Requests are checked one by one and then
     merged, within the graph, with those that arrive at the same time. No function is compiled by
-    XLA, as a stock TensorFlow Serving refuses such functions.
+    XLA, as a stock TensorFlow Serving refuses such functions, unless that was asked for.
 
     Attributes:
       generate: Function of all inputs in `generate_inputs.GENERATE_INPUTS`, by position or name,
@@ -75,6 +80,7 @@ class ServedModel(tf.Module):
         vocabulary: TextVocabulary,
         assets: list[str],
         batching: Batching,
+        is_compiled: bool = False,
     ):
         """Prepares the functions of a model.
 
@@ -83,6 +89,7 @@ class ServedModel(tf.Module):
           vocabulary: Its vocabulary.
           assets: Paths of files to store among the assets.
           batching: How requests are merged.
+          is_compiled: Whether XLA compiles sampling. Default False.
         """
         super().__init__()
         self._model = model
@@ -91,15 +98,17 @@ class ServedModel(tf.Module):
         self._vocabulary = vocabulary
         self._batching = batching
         self._fingerprint = text_state.model_fingerprint(model, vocabulary.to_text())
-        self._generation = ChunkedGeneration(model, vocabulary, self._fingerprint, batching)
+        self._generation = ChunkedGeneration(
+            model, vocabulary, self._fingerprint, batching, is_compiled
+        )
         self.generate = function_of_inputs(
             "generate", GENERATE_INPUTS, self._generate, with_defaults=False
         )
 
-    def signatures(self) -> dict[str, Callable]:
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Returns the functions to export as signatures, by name."""
         return {
-            "serving_default": self._default_signature(),
+            **{name: self._smaller_signature(name) for name in SMALLER_SIGNATURES},
             "generate": function_of_inputs(
                 "generate",
                 GENERATE_INPUTS,
@@ -113,20 +122,21 @@ class ServedModel(tf.Module):
             "regress": self.regress,
         }
 
-    def _default_signature(self) -> Callable:
+    def _smaller_signature(self, name: str) -> Callable:
         """Returns `generate` with fewer inputs, of which the others have their defaults."""
-        inputs = [row for row in GENERATE_INPUTS if row.in_default_signature]
+        smaller = SMALLER_SIGNATURES[name]
+        inputs = [row for row in GENERATE_INPUTS if row.name in smaller.inputs]
         fixed = {
             row.name: default_tensor(row)
             for row in GENERATE_INPUTS
-            if not row.in_default_signature and row.name in DEFAULTS
+            if row.name not in smaller.inputs and row.name in DEFAULTS
         }
 
-        def serving_default(values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        def fewer_outputs(values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             outputs = self.generate(**values, **fixed)
-            return {name: outputs[name] for name in ("text", "log_probabilities", "state")}
+            return {output: outputs[output] for output in smaller.outputs}
 
-        return function_of_inputs("serving_default", inputs, serving_default, with_defaults=True)
+        return function_of_inputs(name, inputs, fewer_outputs, with_defaults=True)
 
     def _inspect_signature(self) -> Callable:
         all_indices = tf.constant([-1])
@@ -201,14 +211,14 @@ class ServedModel(tf.Module):
           text: Strings `[batch]` of at most `MAX_LENGTH` characters.
 
         Returns:
-          A dictionary of `embedding`, float32 `[batch, layers * units]`.
+          A dictionary of `embedding`, float32 `[batch, state_layers * units]`.
         """
         text = self._checked_text(text)
         embedding = self._batching.run_merged(
             "embed", lambda text: sampling.embed(self._model, self._vocabulary.encode(text)), text
         )
-        config = self._model.config
-        return {"embedding": tf.ensure_shape(embedding, [None, config.layers * config.units])}
+        width = self._model.state_layers * self._model.config.units
+        return {"embedding": tf.ensure_shape(embedding, [None, width])}
 
     @tf.function(autograph=False, input_signature=INSPECT_INPUTS)
     def inspect(self, text: tf.Tensor, layer: tf.Tensor, unit: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -229,10 +239,26 @@ class ServedModel(tf.Module):
             *index_checks("layer", layer, config.layers),
             *index_checks("unit", unit, config.units),
         ]
+        checks.append(self._inspection_check(text, first_or_zero(layer), first_or_zero(unit)))
         with tf.control_dependencies([self._require(checks)]):
             ids = self._vocabulary.encode(text)
         inspected = inspection.inspect(self._model, ids, first_or_zero(layer), first_or_zero(unit))
         return inspected._asdict()
+
+    def _inspection_check(self, text: tf.Tensor, layer: tf.Tensor, unit: tf.Tensor) -> Check:
+        """Returns the check that the answer to an inspection is not too large."""
+        config = self._model.config
+        characters = tf.size(self._vocabulary.encode(text), tf.int64)
+        layers = tf.where(layer < 0, config.layers, 1)
+        units = tf.where(unit < 0, config.units, 1)
+        gates = 5 if config.architecture == "highway_lstm" else 4
+        per_unit = 1 + gates * (2 if config.architecture == "grid" else 1)
+        values = characters * tf.cast(layers * units * per_unit, tf.int64)
+        message = (
+            f"values are over the limit of {MAX_INSPECTED_VALUES}; give fewer or shorter texts, or "
+            "one layer or unit"
+        )
+        return check_values(values[None], values[None] <= MAX_INSPECTED_VALUES, "text:", message)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -289,17 +315,17 @@ class ServedModel(tf.Module):
         Args:
           ids: Character ids `[streams, window]`, int32; negative ids are not counted.
           previous: Id of the character before the window, int32 `[streams]`.
-          hidden: Hidden vectors, float32 `[layers, streams, units]`.
-          memory: Memory vectors, float32 `[layers, streams, units]`.
+          hidden: Hidden vectors, float32 `[state_layers, streams, units]`.
+          memory: Memory vectors, float32 `[state_layers, streams, memory_width]`.
 
         Returns:
           The sums over the window of nats, correct predictions and counted characters, and the
           fields of the `CharacterState` after it.
         """
         model = self._model
-        config = model.config
-        shape = [config.layers, None, config.units]
-        hidden, memory = tf.ensure_shape(hidden, shape), tf.ensure_shape(memory, shape)
+        layers = model.state_layers
+        hidden = tf.ensure_shape(hidden, [layers, None, model.config.units])
+        memory = tf.ensure_shape(memory, [layers, None, model.memory_width])
         state = CharacterState(previous=previous, hidden=hidden, memory=memory)
         logits, state = model(tf.maximum(ids, 0), state)
         losses, counted = character_losses(logits, ids)
@@ -322,7 +348,11 @@ class ServedModel(tf.Module):
         lengths = tf.reduce_sum(tf.cast(ids != PADDING, tf.int32), axis=1)
         known = tf.reduce_all(ids != self._vocabulary.size)
         message = f"characters are over the limit of {limit}"
+        rows = tf.shape(text)[0]
+        rows_message = f"rows are over the limit of {MAX_REQUEST_ROWS}"
         return [
+            Check(rows > 0, lambda: tf.constant(f"{name} has no rows; give at least one text")),
+            check_values(rows[None], rows[None] <= MAX_REQUEST_ROWS, f"{name}:", rows_message),
             Check(known, lambda: self._vocabulary.unknown_character(text)),
             check_values(lengths, lengths <= limit, f"{name}:", message),
         ]

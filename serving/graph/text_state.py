@@ -5,14 +5,12 @@
     1               characters drawn so far, modulo 2^24
     1               id of the last character
     MAX_STOP        ids of the characters generated last
-    layers * units  hidden vectors, bottom first
-    layers * units  memory vectors, bottom first
+    layers * units  hidden vectors, bottom first; a recurrent highway network has 1 layer of them
+    layers * width  memory vectors, bottom first; their width is `units`, unless the cell has more
 
 All are float32, which holds integers up to 2^24 exactly. A vector without numbers stands for a text
 of which nothing has been read.
 """
-
-import hashlib
 
 import numpy as np
 import tensorflow as tf
@@ -21,15 +19,22 @@ from model.language_model.forward import CharacterState
 from model.language_model.frozen import FrozenCharacterModel
 from model.language_model.sampling import MAX_STOP, TextState, initial_state
 from model.text.vocabulary import PADDING
-from serving.graph.checks import Check, broadcast_rows
+from serving.graph.checks import Check
+from serving.graph.state_vectors import (
+    EXACT,
+    fingerprint_of,
+    flatten_layers,
+    full_vectors,
+    unflatten_layers,
+    vector_checks,
+)
 
-_EXACT = 2**24
 _HEADER = 4 + MAX_STOP
 
 
 def state_size(model: FrozenCharacterModel) -> int:
-    """Returns the number of numbers in a state, `20 + 2 * layers * units`."""
-    return _HEADER + 2 * model.config.layers * model.config.units
+    """Returns the number of numbers in a state, `20 + 2 * layers * units` for an LSTM."""
+    return _HEADER + model.state_layers * (model.config.units + model.memory_width)
 
 
 def model_fingerprint(model: FrozenCharacterModel, vocabulary: str) -> np.ndarray:
@@ -42,11 +47,8 @@ def model_fingerprint(model: FrozenCharacterModel, vocabulary: str) -> np.ndarra
     Returns:
       `[2]`, float32; different for models of different architecture, weights or vocabulary.
     """
-    digest = hashlib.sha256(f"{model.config}\n{vocabulary}".encode())
-    for weight in model.variables:
-        digest.update(weight.numpy().tobytes())
-    bits = int.from_bytes(digest.digest()[:6], "big")
-    return np.array(divmod(bits, _EXACT), np.float32)
+    weights = (weight.numpy() for weight in model.variables)
+    return fingerprint_of(f"{model.config}\n{vocabulary}", weights)
 
 
 def pack(state: TextState, fingerprint: np.ndarray) -> tf.Tensor:
@@ -60,25 +62,22 @@ def pack(state: TextState, fingerprint: np.ndarray) -> tf.Tensor:
     batch = tf.shape(state.drawn)[0]
     numbers = [
         tf.broadcast_to(fingerprint, [batch, 2]),
-        tf.cast(state.drawn[:, None] % _EXACT, tf.float32),
+        tf.cast(state.drawn[:, None] % EXACT, tf.float32),
         tf.cast(characters.previous, tf.float32)[:, None],
         tf.cast(state.recent, tf.float32),
+        *flatten_layers((characters.hidden, characters.memory), batch),
     ]
-    for part in (characters.hidden, characters.memory):
-        width = part.shape[0] * part.shape[2]
-        numbers.append(tf.reshape(tf.transpose(part, [1, 0, 2]), [batch, width]))
     return tf.concat(numbers, axis=1)
 
 
 def unpack(vectors: tf.Tensor, model: FrozenCharacterModel) -> TextState:
     """Unpacks vectors `[batch, state_size]` into the states that `pack` was given."""
-    layers, units = model.config.layers, model.config.units
-    header, hidden, memory = tf.split(vectors, [_HEADER, layers * units, layers * units], axis=1)
+    shapes = [(model.state_layers, width) for width in (model.config.units, model.memory_width)]
+    sizes = [_HEADER, *(layers * width for layers, width in shapes)]
+    header, *vectors_of_layers = tf.split(vectors, sizes, axis=1)
     # A state that a client made up must not fail the other rows of its batch.
-    whole = tf.cast(tf.clip_by_value(header, PADDING, _EXACT), tf.int32)
-    hidden, memory = (
-        tf.transpose(tf.reshape(part, [-1, layers, units]), [1, 0, 2]) for part in (hidden, memory)
-    )
+    whole = tf.cast(tf.clip_by_value(header, PADDING, EXACT), tf.int32)
+    hidden, memory = unflatten_layers(vectors_of_layers, shapes)
     previous = tf.clip_by_value(whole[:, 3], 0, model.vocabulary_size)
     drawn = tf.maximum(whole[:, 2], 0)
     characters = CharacterState(previous=previous, hidden=hidden, memory=memory)
@@ -95,25 +94,7 @@ def state_checks(
       model: The model.
       fingerprint: Its fingerprint, `[2]`.
     """
-    size = state_size(model)
-    width = tf.shape(vectors)[1]
-
-    def wrong_size() -> tf.Tensor:
-        return tf.strings.join(
-            ["state has ", tf.strings.as_string(width), f" numbers; it is to have the {size} of a "
-             "state that this model returned, or none for a text that begins"]
-        )  # fmt: skip
-
-    fingerprints = tf.pad(vectors, [[0, 0], [0, 2]])[:, :2]
-    return [
-        Check((width == 0) | (width == size), wrong_size),
-        Check(
-            (width == 0) | tf.reduce_all(fingerprints == fingerprint),
-            lambda: tf.constant(
-                "state is of another model version; begin anew, with a state of no numbers"
-            ),
-        ),
-    ]
+    return vector_checks(vectors, state_size(model), fingerprint, "text")
 
 
 def full_states(
@@ -127,8 +108,9 @@ def full_states(
       model: The model.
       fingerprint: Its fingerprint, `[2]`.
     """
-    return tf.cond(
-        tf.shape(vectors)[1] == 0,
+    return full_vectors(
+        vectors,
+        rows,
+        state_size(model),
         lambda: pack(initial_state(model, rows), fingerprint),
-        lambda: tf.reshape(broadcast_rows(vectors, rows), [-1, state_size(model)]),
     )

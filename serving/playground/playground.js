@@ -1,105 +1,161 @@
 // The page: sends what the form holds to the server, and shows the text as it arrives.
 
-import { form, Model, models } from "./server.js";
+import { readAddress, restore, select, writeAddress } from "./address.js";
+import { build, showValues, valueOf } from "./form.js";
+import { MemoryCell } from "./memory_cell.js";
+import { form, models, openModel, Problem } from "./server.js";
 import { MOST_BITS, Text } from "./text.js";
+
+const EXAMPLE = 33; // characters of an example
+const WRITING_DELAY = 400; // ms; browsers refuse to change the address more often
 
 const field = Object.fromEntries(
   [...document.querySelectorAll("[id]")].map((element) => [element.id, element]),
 );
-let fields = []; // of the form, as the server describes them
+const text = new Text(field.text, field.alternatives, field.said);
+const cell = new MemoryCell(text, field);
+let fields = null; // of the form, as the server describes them
 let maxInspected = 0; // characters that `inspect` takes
-const text = new Text(field.text, field.alternatives);
 let model = null;
 let writer = null; // model that wrote the text
 let version = null; // version that wrote the text
-let running = null;
-let memories = null; // of the last characters, see `Model.memories`
-let inspecting = false;
+let running = null; // what stops the requests that the user waits for
+let loading = null; // promise of what the form needs
+let writing = null; // timer of the address
 
 function complain(error) {
   field.problem.textContent = error?.message ?? "";
   field.problem.hidden = !error;
+  if (error) field.problem.scrollIntoView({ block: "nearest" });
+}
+
+// Runs an action for the user, and shows its error in place of an earlier one.
+function attempt(action) {
+  complain(null);
+  return report(action);
 }
 
 // Runs an action, and shows its error.
-async function attempt(action) {
+async function report(action) {
   try {
-    complain(null);
     await action();
   } catch (error) {
-    if (error.name !== "AbortError") complain(error);
+    if (error.name === "AbortError") return;
+    if (error instanceof Problem) return complain(error);
+    console.error(error);
+    complain(new Problem("The page does not understand the server's answer; reload the page."));
   }
 }
 
-// Builds a field for each input that the server names: sliders first, the others side by side.
-async function showForm() {
-  ({ fields, max_inspected: maxInspected } = await form());
-  const pair = document.createElement("div");
-  pair.className = "pair";
-  for (const { name, label, type, attributes } of fields) {
-    const input = document.createElement("input");
-    Object.assign(input, { id: name, type });
-    for (const [key, value] of Object.entries(attributes)) input.setAttribute(key, value);
-    const element = document.createElement("label");
-    element.append(`${label} `);
-    if (type === "range") {
-      const output = document.createElement("output");
-      output.htmlFor = name;
-      element.className = "slider";
-      element.append(output);
-    }
-    element.append(input);
-    (type === "range" ? field.inputs : pair).append(element);
-    field[name] = input;
+// Runs an action that the user waits for, one at a time.
+async function wait(action) {
+  if (running) return;
+  running = new AbortController();
+  showBusy(true);
+  try {
+    await load();
+    await action(running.signal);
+  } finally {
+    running = null;
+    showBusy(false);
   }
-  field.inputs.append(pair);
-  showValues();
 }
 
-async function showModels() {
+// The button keeps the focus, which it would lose if it were disabled.
+function showBusy(isBusy) {
+  if (!isBusy && document.activeElement === field.halt) field.generate.focus();
+  field.generate.textContent = isBusy ? "Generating…" : "Generate";
+  for (const button of [field.generate, field.example]) {
+    button.setAttribute("aria-disabled", isBusy);
+  }
+  field.halt.disabled = !isBusy;
+  field.text.setAttribute("aria-busy", isBusy);
+}
+
+// Asks the server what the form needs, once; again after a failure.
+function load() {
+  loading ??= fill().catch((error) => {
+    loading = null;
+    throw error;
+  });
+  return loading;
+}
+
+// Each field gets its value from the address when it is made: later, it may hold what a user wrote.
+async function fill() {
+  const settings = readAddress();
+  if (!fields) {
+    const described = await form();
+    const made = build(described.fields, field.inputs);
+    maxInspected = described.max_inspected;
+    fields = described.fields;
+    restore(made, settings);
+    showValues(fields);
+  }
+  if (model) return;
   const names = await models();
+  if (!names.length) throw new Problem("The server has no models yet; start it with one.");
   field.model.replaceChildren(...names.map((name) => new Option(name)));
-  await showVersions();
+  await selectModel(settings);
 }
 
-async function showVersions() {
-  model = new Model(field.model.value);
-  const versions = await model.versions();
-  const newest = new Option("newest", "");
-  field.version.replaceChildren(newest, ...versions.map((number) => new Option(number)));
+async function selectModel({ model: name, version: number }) {
+  if (!name || select(field.model, name)) return showVersions(number);
+  await showVersions();
+  throw new Problem(`The server has no model ${name}, which the address names.`);
+}
+
+// Takes over the settings of another address.
+async function restoreSettings() {
+  const settings = readAddress();
+  field.request.reset();
+  restore(field.request.elements, settings);
+  showValues(fields);
+  shade();
+  await selectModel(settings);
+}
+
+// Offers the versions of the chosen model, and selects one; "" for the newest.
+async function showVersions(wanted = "") {
+  const chosen = (model = openModel(field.model.value));
+  cell.limit(null);
+  field.version.replaceChildren(new Option("newest", ""));
+  const versions = await chosen.versions();
+  if (chosen !== model) return; // another was chosen meanwhile
+  field.version.append(...versions.map((number) => new Option(number)));
+  const isThere = select(field.version, wanted);
+  report(showLimits); // for which nothing else has to wait
+  if (!isThere) throw new Problem(`The server has no version ${wanted}; this is the newest.`);
+}
+
+async function showLimits() {
+  const [chosen, number] = [model, field.version.value];
+  const size = await chosen.size(number);
+  if (chosen === model && number === field.version.value) cell.limit(size);
 }
 
 function samplingParams() {
   const chosen = fields.filter(({ sampling }) => sampling);
-  return Object.fromEntries(
-    chosen.map(({ name, type }) => [
-      name,
-      [type === "text" ? field[name].value : field[name].valueAsNumber],
-    ]),
-  );
+  return Object.fromEntries(chosen.map((one) => [one.name, [valueOf(one)]]));
 }
 
-async function generate() {
+async function generate(signal) {
   const prompt = field.prompt.value;
-  running = new AbortController();
-  field.halt.disabled = false;
-  field.generate.disabled = true;
+  const length = valueOf(fields.find(({ name }) => name === "length"));
+  const params = samplingParams();
+  keepSettings();
+  if (field.text.contains(document.activeElement)) field.generate.focus();
   text.clear();
-  memories = null;
+  cell.clear();
   field.figures.textContent = "";
   try {
     writer = model;
-    version = Number(field.version.value) || (await writer.versions())[0];
-    if (prompt) text.add(await writer.score(version, prompt), "prompt");
-    await follow(
-      writer.generate(version, prompt, field.length.valueAsNumber, samplingParams(), running.signal),
-    );
+    version = field.version.value || (await writer.versions(signal))[0];
+    if (prompt) text.add(await writer.score(version, prompt, signal), "prompt");
+    await follow(writer.generate(version, prompt, length, params, signal));
   } finally {
     text.end();
-    running = null;
-    field.halt.disabled = true;
-    field.generate.disabled = false;
-    shade();
+    field.said.textContent = field.figures.textContent;
   }
 }
 
@@ -110,75 +166,103 @@ async function follow(pieces) {
   let nats = 0;
   for await (const piece of pieces) {
     text.add(piece);
+    if (!count) field.text.scrollIntoView({ block: "nearest" }); // below the form on a phone
     count += piece.length;
     nats -= piece.reduce((sum, one) => sum + one.logProbability, 0);
     const speed = (1000 * count) / (performance.now() - begun);
     const mean = count ? nats / count / Math.LN2 : 0;
     field.figures.textContent =
-      `version ${version}: ${count} characters, ${speed.toFixed(0)} per second, ` +
+      `version ${version}: ${count} ${count === 1 ? "character" : "characters"}, ` +
+      `${speed.toFixed(0)} per second, ` +
       `${mean.toFixed(2)} bits each`;
   }
 }
 
+// Has the model write a prompt, as no text suits the vocabulary of every model.
+async function writeExample(signal) {
+  const seed = [Math.floor(Math.random() * 2 ** 32)];
+  const bytes = [];
+  for await (const piece of model.generate(field.version.value, "", EXAMPLE, { seed }, signal)) {
+    bytes.push(...piece.flatMap((one) => [...one.bytes]));
+  }
+  // Controls, and bytes that are no text, cannot be typed.
+  const written = new TextDecoder().decode(Uint8Array.from(bytes));
+  const example = written.replace(/[^\P{C}\n\t]|\ufffd/gu, "");
+  if (!example) throw new Problem("The model writes nothing that can be typed; go without a prompt.");
+  field.prompt.value = example;
+  keepSettings();
+}
+
 function shade() {
   const byMemory = field.request.elements.shade.value === "memory";
-  const [low, , high] = field.scale.children;
-  field.scale.classList.toggle("memory", byMemory);
-  [low.textContent, high.textContent] = byMemory ? ["−", "+"] : ["0", `${MOST_BITS} bits`];
   field.layer.disabled = field.unit.disabled = !byMemory;
   text.surprising = !byMemory;
   if (!byMemory) text.shadeBySurprise();
-  else if (memories) showMemories();
-  if (byMemory && !running) attempt(inspect);
+  else if (cell.memories) report(() => showScale(cell.show()));
+  else if (!running) report(inspect);
+  if (!byMemory || !cell.memories) showScale();
 }
 
-function showMemories() {
-  const layer = field.layer.valueAsNumber;
-  const values = memories.map((layers) => layers[layer] ?? 0);
-  const most = Math.max(...values.map(Math.abs)) || 1; // a memory may count beyond 1
+// Writes the ends of the scale; `most` is the largest memory.
+function showScale(most) {
+  const byMemory = !text.surprising;
   const [low, , high] = field.scale.children;
-  [low.textContent, high.textContent] = [`−${most.toFixed(1)}`, `+${most.toFixed(1)}`];
-  text.shadeBy(values.map((value) => value / most));
+  const end = most?.toFixed(1) ?? "";
+  field.scale.classList.toggle("memory", byMemory);
+  [low.textContent, high.textContent] = byMemory
+    ? [`−${end}`, `+${end}`]
+    : ["0", `${MOST_BITS} bits`];
 }
 
-// Fetches the chosen memory cell, unless a request for it is running.
 async function inspect() {
   const characters = text.characters.slice(-maxInspected);
-  if (inspecting || !characters.length) return;
-  const unit = field.unit.valueAsNumber || 0;
-  inspecting = true;
-  try {
-    const bytes = characters.flatMap((one) => [...one.bytes]);
-    memories = await writer.memories(version, bytes, unit);
-    field.layer.max = memories[0].length - 1;
-    field.unit.max = (await writer.size()) / memories[0].length - 1;
-    showMemories();
-  } finally {
-    inspecting = false;
-  }
-  if (unit !== (field.unit.valueAsNumber || 0)) await inspect();
+  if (await cell.fetch(writer, version, characters)) showScale(cell.show());
 }
 
-function showValues() {
-  for (const { name, names } of fields) {
-    const output = document.querySelector(`output[for="${name}"]`);
-    if (output) output.textContent = names[field[name].value] ?? field[name].value;
-  }
+function keepSettings() {
+  clearTimeout(writing);
+  const fits = writeAddress(field.request);
+  field.omitted.textContent = fits ? "" : "This prompt is too long to be kept in the address.";
+}
+
+function submit() {
+  attempt(() => wait(generate)).finally(shade);
 }
 
 field.request.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!running) attempt(generate);
+  if (!running) submit();
+});
+field.request.addEventListener("input", () => {
+  if (!model) return; // the form is not complete
+  showValues(fields);
+  clearTimeout(writing);
+  writing = setTimeout(keepSettings, WRITING_DELAY);
 });
 field.halt.addEventListener("click", () => running?.abort());
+field.example.addEventListener("click", () => !running && attempt(() => wait(writeExample)));
 field.model.addEventListener("change", () => attempt(showVersions));
-field.layer.addEventListener("input", () => memories && showMemories());
-field.unit.addEventListener("input", () => attempt(inspect));
-for (const radio of field.request.elements.shade) radio.addEventListener("change", shade);
-field.request.addEventListener("input", showValues);
+field.version.addEventListener("change", () => attempt(showLimits));
+field.layer.addEventListener("input", () => field.layer.value && attempt(shade));
+field.unit.addEventListener("input", () => field.unit.value && attempt(inspect));
+for (const radio of field.request.elements.shade) {
+  radio.addEventListener("change", () => attempt(shade));
+}
 
-shade();
-attempt(async () => {
-  await showForm();
-  await showModels();
+document.addEventListener("keydown", (event) => {
+  if (event.isComposing) return; // the keys belong to an input method
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    if (!event.repeat) field.request.requestSubmit();
+  }
+  if (event.key === "Escape" && !text.close()) running?.abort();
 });
+document.addEventListener("click", ({ target }) => field.text.contains(target) || text.close());
+window.addEventListener("hashchange", () => {
+  clearTimeout(writing);
+  if (model) attempt(restoreSettings);
+});
+
+restore(field.request.elements, readAddress());
+shade();
+attempt(load);

@@ -1,45 +1,41 @@
-// The text on the page: characters as spans, their shades, and a tooltip of their alternatives.
+// The text on the page: characters as spans, their shades, and which of them shows alternatives.
+
+import { bits, look, openPopup, spoken } from "./alternatives.js";
 
 export const MOST_BITS = 8; // surprise at which the shade is full
 
-const decoder = new TextDecoder();
-
-function bits(logProbability) {
-  return -logProbability / Math.LN2;
-}
-
-// A character as the tooltip shows it; bytes and white space are escaped.
-function look(bytes) {
-  const names = { 9: "\\t", 10: "\\n", 13: "\\r", 32: "space" };
-  if (bytes.length === 1 && names[bytes[0]]) return names[bytes[0]];
-  const text = decoder.decode(bytes);
-  const printable = !text.includes("\ufffd") && bytes[0] >= 0x20 && bytes[0] !== 0x7f;
-  if (printable) return text;
-  return Array.from(bytes, (byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
-}
+const asIs = { ignoreBOM: true }; // which means that a byte order mark is kept
+const encoder = new TextEncoder();
 
 // Shows characters as spans. A code point of several bytes is one span, even where each byte is a
 // character to the model.
+//
+// One span at a time is a tab stop, from which arrow keys go to the others. The popup shows the
+// alternatives of the span that the pointer is on, or else of the one that was opened by a tap or a
+// key, which `status` announces.
 export class Text {
-  constructor(element, tooltip) {
+  constructor(element, popup, status) {
     this.element = element;
-    this.tooltip = tooltip;
+    this.popup = popup;
+    this.status = status;
     this.surprising = true; // whether characters are shaded as they come
     this.clear();
-    element.addEventListener("pointerover", (event) => this.choose(event.target));
-    element.addEventListener("pointerleave", () => this.choose(null));
-    element.addEventListener("blur", () => this.choose(null));
-    element.addEventListener("keydown", (event) => this.step(event));
+    element.addEventListener("pointerover", (event) => this.hover(event));
+    element.addEventListener("pointerleave", () => this.show(this.opened));
+    element.addEventListener("click", (event) => this.toggle(event.target));
+    element.addEventListener("focusin", (event) => this.makeStop(event.target));
+    element.addEventListener("focusout", (event) => this.leave(event));
+    element.addEventListener("keydown", (event) => this.press(event));
   }
 
   clear() {
+    this.close();
     this.element.replaceChildren();
     this.spans = new Map(); // the characters of each span
     this.characters = [];
     this.pending = [];
-    this.decoder = new TextDecoder();
-    this.chosen = null;
-    this.tooltip.hidden = true;
+    this.decoder = new TextDecoder("utf-8", asIs);
+    this.stop = null; // the span that is a tab stop
   }
 
   // Adds characters at the end; `kind` is "prompt" or "".
@@ -48,17 +44,17 @@ export class Text {
       this.characters.push(character);
       this.pending.push(character);
       const shown = this.decoder.decode(character.bytes, { stream: true });
-      if (shown) this.show(shown, kind); // otherwise more bytes belong to it
+      if (shown) this.append(shown, kind); // otherwise more bytes belong to it
     }
   }
 
   // Shows the bytes of an incomplete code point at the end of a text.
   end() {
     const shown = this.decoder.decode();
-    if (shown) this.show(shown);
+    if (shown) this.append(shown);
   }
 
-  show(shown, kind = "") {
+  append(shown, kind = "") {
     const span = document.createElement("span");
     span.textContent = shown;
     span.classList.toggle("prompt", kind === "prompt");
@@ -66,6 +62,7 @@ export class Text {
     if (this.surprising) shadeBySurprise(span, this.pending);
     this.pending = [];
     this.element.append(span);
+    if (!this.stop) this.makeStop(span);
   }
 
   // Shades each character by its surprise, -log2 p.
@@ -82,27 +79,116 @@ export class Text {
     }
   }
 
-  // Shows the alternatives to a character.
-  choose(span) {
-    this.chosen?.classList.remove("chosen");
-    this.chosen = this.spans.has(span) ? span : null;
-    this.tooltip.hidden = !this.chosen;
-    if (!this.chosen) return;
-    span.classList.add("chosen");
-    this.tooltip.replaceChildren(...this.spans.get(span).map(table));
-    const { left, bottom } = span.getBoundingClientRect();
-    const most = document.documentElement.clientWidth - this.tooltip.offsetWidth - 8;
-    this.tooltip.style.left = `${scrollX + Math.max(8, Math.min(left, most))}px`;
-    this.tooltip.style.top = `${scrollY + bottom + 6}px`;
+  // A finger hovers over nothing: it taps, which is a click.
+  hover({ target, pointerType }) {
+    if (pointerType !== "touch") this.show(this.spans.has(target) ? target : this.opened);
   }
 
-  step(event) {
-    const way = { ArrowRight: "nextSibling", ArrowLeft: "previousSibling" }[event.key];
-    if (!way) return;
-    event.preventDefault();
-    const end = way === "nextSibling" ? this.element.firstChild : this.element.lastChild;
-    this.choose(this.chosen ? (this.chosen[way] ?? this.chosen) : end);
+  // Shows the alternatives of a span; null for none.
+  show(span) {
+    this.shown?.classList.remove("chosen");
+    this.shown = span;
+    this.popup.hidden = !span;
+    if (!span) return;
+    span.classList.add("chosen");
+    openPopup(this.popup, span, this.spans.get(span));
   }
+
+  // Keeps the alternatives of a span open, and announces them.
+  open(span) {
+    if (document.activeElement !== span) {
+      this.makeStop(span);
+      span.focus();
+    }
+    this.opened = span;
+    span.setAttribute("aria-expanded", "true");
+    this.show(span);
+    this.status.textContent = spoken(this.spans.get(span));
+  }
+
+  // Closes the popup; returns whether it was open.
+  close() {
+    const { shown } = this;
+    this.opened = null;
+    this.stop?.setAttribute("aria-expanded", "false");
+    this.show(null);
+    this.status.textContent = "";
+    return Boolean(shown);
+  }
+
+  toggle(span) {
+    if (this.spans.has(span) && this.opened !== span) this.open(span);
+    else this.close();
+  }
+
+  leave({ relatedTarget }) {
+    if (!this.spans.has(relatedTarget)) this.close();
+  }
+
+  // Makes a span the tab stop. Only this one is a button, so that the rest reads as a text.
+  makeStop(span) {
+    if (!this.spans.has(span) || span === this.stop) return;
+    const name = look(encoder.encode(span.textContent)); // white space would be no name
+    const attributes = {
+      tabindex: 0,
+      role: "button",
+      "aria-label": name,
+      "aria-expanded": false,
+      "aria-controls": this.popup.id,
+    };
+    for (const key of Object.keys(attributes)) this.stop?.removeAttribute(key);
+    for (const [key, value] of Object.entries(attributes)) span.setAttribute(key, value);
+    this.stop = span;
+  }
+
+  press(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !this.spans.has(event.target)) return;
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      this.toggle(event.target);
+      return;
+    }
+    const next = this.neighbour(event.target, event.key);
+    if (next === undefined) return;
+    event.preventDefault();
+    if (!next) return;
+    const wasOpen = this.opened;
+    this.makeStop(next);
+    next.focus();
+    if (wasOpen) this.open(next);
+  }
+
+  // Returns where a key leads: null for nowhere, undefined for a key that leads to no character.
+  neighbour(span, key) {
+    switch (key) {
+      case "ArrowRight":
+        return span.nextSibling;
+      case "ArrowLeft":
+        return span.previousSibling;
+      case "ArrowDown":
+        return onNextLine(span, "nextSibling");
+      case "ArrowUp":
+        return onNextLine(span, "previousSibling");
+      case "Home":
+        return this.element.firstChild;
+      case "End":
+        return this.element.lastChild;
+    }
+  }
+}
+
+// Returns the nearest character on the next line in a direction; null where there is none.
+function onNextLine(span, way) {
+  const place = (one) => one.getBoundingClientRect();
+  const from = place(span);
+  const distance = (one) => Math.abs(place(one).left - from.left);
+  const isApart = (one, other) => Math.abs(place(one).top - place(other).top) > from.height / 2;
+  let best = span[way];
+  while (best && !isApart(best, span)) best = best[way];
+  for (let one = best?.[way]; one && !isApart(one, best); one = one[way]) {
+    if (distance(one) < distance(best)) best = one;
+  }
+  return best;
 }
 
 function shadeBySurprise(span, characters) {
@@ -114,24 +200,4 @@ function shade(span, value) {
   span.classList.toggle("high", value > 0);
   span.classList.toggle("low", value < 0);
   span.style.setProperty("--share", `${Math.round(100 * Math.abs(value))}%`);
-}
-
-function table({ bytes, logProbability, alternatives }) {
-  const made = document.createElement("table");
-  const caption = made.createCaption();
-  caption.textContent = `${look(bytes)}, ${bits(logProbability).toFixed(2)} bits`;
-  const same = (other) => look(other.bytes) === look(bytes);
-  const rows = [...alternatives];
-  if (!rows.some(same)) rows.push({ bytes, logProbability });
-  for (const one of rows) {
-    const row = made.insertRow();
-    row.classList.toggle("taken", same(one));
-    row.insertCell().textContent = look(one.bytes);
-    const bar = document.createElement("i");
-    const share = 100 * Math.exp(one.logProbability);
-    bar.style.setProperty("--share", share);
-    row.insertCell().append(bar);
-    row.insertCell().textContent = `${share.toFixed(share < 1 ? 2 : 1)}%`;
-  }
-  return made;
 }

@@ -17,6 +17,13 @@ from model.errors import InputError
 
 _PACKAGE = "tensorflow.serving"
 
+
+class ConfigFileError(InputError):
+    """A configuration file does not hold what it should, as TensorFlow Serving says it."""
+
+    exit_status = 255  # that of TensorFlow Serving
+
+
 METRICS_PATH = "/monitoring/prometheus/metrics"
 """Path of the metrics over REST where a configuration names no other."""
 
@@ -109,11 +116,15 @@ def read_credentials(path: str) -> grpc.ServerCredentials:
       path: Path of the file.
 
     Raises:
-      InputError: If it cannot be read or parsed, or lacks a key.
+      InputError: If it cannot be read or parsed, or lacks a key or an authority.
     """
     config = _parse(path, _CLASSES["SSLConfig"](), "--ssl_config_file")
     if not config.server_key or not config.server_cert:
         raise InputError(f"{path} lacks server_key or server_cert; give both as PEM")
+    if config.client_verify and not config.custom_ca:
+        raise InputError(
+            f"{path} has client_verify without custom_ca; give the authority of the clients as PEM"
+        )
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
         config.custom_ca.encode() or None,
@@ -150,6 +161,18 @@ def read_batching(path: str) -> message.Message:
     return _parse(path, _CLASSES["BatchingParameters"](), "--batching_parameters_file")
 
 
+def read_session_config(path: str) -> tf.compat.v1.ConfigProto:
+    """Reads a file for `--tensorflow_session_config_file`, a ConfigProto.
+
+    Args:
+      path: Path of the file.
+
+    Raises:
+      InputError: If it cannot be read or parsed.
+    """
+    return _parse(path, tf.compat.v1.ConfigProto(), "--tensorflow_session_config_file")
+
+
 def _parse(path: str, target: message.Message, flag: str) -> Any:
     """Parses a file that a flag names into a message, and returns that."""
     try:
@@ -159,7 +182,7 @@ def _parse(path: str, target: message.Message, flag: str) -> Any:
         raise InputError(f"{path} cannot be read; give a file to {flag}") from error
     except text_format.ParseError as error:
         problem = str(error).splitlines()[0]
-        expected = target.DESCRIPTOR.name
-        raise InputError(
-            f"Invalid protobuf file: '{path}' ({problem}); it is to be a {expected} as text"
+        expected = target.DESCRIPTOR.full_name
+        raise ConfigFileError(
+            f"Invalid protobuf file: '{path}' (Error parsing text-format {expected}: {problem})"
         ) from error

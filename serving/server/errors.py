@@ -1,9 +1,15 @@
 """Errors that a server answers with."""
 
+import re
+
 import click
 import tensorflow as tf
 
+from serving.messages import plain
+
 _CODE_NAMES = {value: name for name, value in vars(tf.errors).items() if name.isupper()}
+
+_TOO_MANY_ROWS = re.compile(r"Task size (\d+) is larger than maximum input batch size (\d+)")
 
 
 class RequestError(Exception):
@@ -28,13 +34,11 @@ def from_unexpected(error: Exception) -> RequestError:
 
 
 def from_op_error(error: tf.errors.OpError) -> RequestError:
-    """Returns the answer to a request that failed in the graph.
-
-    Its message is the first failed assertion, or else the last line of the error, without the names
-    of nodes that TensorFlow adds.
-    """
-    lines = [line.strip() for line in error.message.splitlines()]
-    assertions = [line for line in lines if "assertion failed" in line]
-    plain = [line for line in lines if line and not line.startswith(("[[", "Graph execution"))]
-    message = (assertions or plain[-1:] or ["unknown"])[0].split(" [[")[0].strip()
+    """Returns the answer to a request that failed in the graph."""
+    message = plain(error.message)
+    if found := _TOO_MANY_ROWS.search(message):
+        message = (
+            f"the request has {found[1]} rows, over the model's limit of {found[2]}; send them in "
+            "several requests, or push the model with a larger --max_batch_size"
+        )
     return RequestError(_CODE_NAMES.get(error.error_code, "UNKNOWN"), message)

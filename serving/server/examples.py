@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import classification_pb2, input_pb2, model_pb2, regression_pb2
 
-from serving.protocol import CLASSIFY, REGRESS
 from serving.server.errors import RequestError
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
 
@@ -22,7 +22,7 @@ def serialize_examples(request_input: input_pb2.Input) -> list[bytes]:
     kind = request_input.WhichOneof("kind")
     examples = getattr(request_input, kind).examples if kind else []
     if not examples:
-        raise RequestError("INVALID_ARGUMENT", "Input is empty.")
+        raise _refusal("Input is empty.")
     # The concatenation of two messages' serializations is that of the two merged.
     context = b""
     if kind == "example_list_with_context":
@@ -43,10 +43,17 @@ def classify(
     Raises:
       RequestError: If there is no such signature, or it does not classify.
     """
-    name = _find_signature(servable, spec, CLASSIFY, "classification")
-    outputs = tuple(
-        key for key in ("classes", "scores") if key in servable.signatures[name].outputs
-    )
+    name, signature = _find_signature(servable, spec)
+    if len(signature.outputs) not in (1, 2):
+        count = len(signature.outputs)
+        raise _refusal(f"Expected one or two output Tensors, found {count}")
+    _require_inputs(signature, "classification")
+    outputs = tuple(key for key in ("classes", "scores") if key in signature.outputs)
+    if not outputs:
+        raise _refusal(
+            'Expected classification signature outputs to contain at least one of "classes" or '
+            f'"scores". Signature was: {signature}'
+        )
     results = _run(servable, name, examples, outputs)
     response = classification_pb2.ClassificationResult()
     for row in range(len(examples)):
@@ -83,13 +90,17 @@ def regress(
     Raises:
       RequestError: If there is no such signature, or it does not regress.
     """
-    name = _find_signature(servable, spec, REGRESS, "regression")
+    name, signature = _find_signature(servable, spec)
+    if len(signature.outputs) != 1:
+        raise _refusal("Expected one output Tensor.")
+    _require_inputs(signature, "regression")
+    if "outputs" not in signature.outputs:
+        raise _refusal(f"No regression outputs found in SignatureDef: {signature}")
     values = _run(servable, name, examples, ("outputs",))["outputs"]
     if values.size != len(examples):
-        raise RequestError(
-            "INVALID_ARGUMENT",
+        raise _refusal(
             "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{list(values.shape)}",
+            f"{list(values.shape)}"
         )
     response = regression_pb2.RegressionResult()
     for value in values.reshape(-1):
@@ -97,20 +108,30 @@ def regress(
     return response
 
 
-def _find_signature(servable: Servable, spec: model_pb2.ModelSpec, method: str, kind: str) -> str:
-    """Returns the name of the requested signature, which must have a method and one input."""
+def _find_signature(
+    servable: Servable, spec: model_pb2.ModelSpec
+) -> tuple[str, meta_graph_pb2.SignatureDef]:
+    """Returns the requested signature, which must have one input, and its name.
+
+    What it says of its method does not matter: signatures of TensorFlow 2 are all for Predict.
+    """
     name = spec.signature_name or DEFAULT_SIGNATURE
     if name not in servable.signatures:
-        raise RequestError("INVALID_ARGUMENT", f"No signature was found with the name: {name}")
+        raise _refusal(f"No signature was found with the name: {name}")
     signature = servable.signatures[name]
-    if signature.method_name != method:
-        raise RequestError(
-            "INVALID_ARGUMENT",
-            f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}",
-        )
-    if list(signature.inputs) != ["inputs"]:
-        raise RequestError("INVALID_ARGUMENT", "Expected one input Tensor.")
-    return name
+    if len(signature.inputs) != 1:
+        raise _refusal("Expected one input Tensor.")
+    return name, signature
+
+
+def _require_inputs(signature: meta_graph_pb2.SignatureDef, kind: str) -> None:
+    """Checks that the input of a signature has the name by which examples are given."""
+    if "inputs" not in signature.inputs:
+        raise _refusal(f"No {kind} inputs found in SignatureDef: {signature}")
+
+
+def _refusal(message: str) -> RequestError:
+    return RequestError("INVALID_ARGUMENT", message)
 
 
 def _run(
@@ -120,8 +141,7 @@ def _run(
     results = servable.run(name, {"inputs": np.array(examples, object)}, outputs)
     for output, values in results.items():
         if len(values) != len(examples):
-            raise RequestError(
-                "INVALID_ARGUMENT",
-                f"Expected {output} output batch size of {len(examples)}. Got: {len(values)}",
+            raise _refusal(
+                f"Expected {output} output batch size of {len(examples)}. Got: {len(values)}"
             )
     return results

@@ -107,8 +107,8 @@ def multi_inference(
 
 def _require_one_model(names: list[str]) -> None:
     """Checks the models of the tasks of a request: there must be one, the same for all."""
-    if not names:
-        raise RequestError("INVALID_ARGUMENT", "Inference request must have at least one task.")
+    if not names or not names[0]:
+        raise RequestError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
     if "" in names:
         raise RequestError("INVALID_ARGUMENT", "Found ModelSpec with an empty model name.")
     if len(set(names)) > 1:
@@ -134,7 +134,7 @@ def metadata(
             raise RequestError("INVALID_ARGUMENT", f"Metadata field {field} is not supported")
     servable = manager.servable(request.model_spec)
     signatures = get_model_metadata_pb2.SignatureDefMap()
-    for name, signature in servable.signatures.items():
+    for name, signature in servable.signature_defs.items():
         signatures.signature_def[name].CopyFrom(signature)
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = request.model_spec.name
@@ -159,7 +159,7 @@ def status(
     versions = sorted(model.versions.items(), reverse=True) if model else []
     if not versions:
         raise RequestError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
-    requested = manager.requested_version(spec)
+    requested = spec.version.value if spec.HasField("version") else None  # a label is ignored
     if requested is not None:
         versions = [(number, version) for number, version in versions if number == requested]
     if not versions:

@@ -5,7 +5,7 @@ https://www.tensorflow.org/tfx/serving/api_rest
 
 import base64
 import binascii
-import json
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -15,30 +15,9 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.server.errors import RequestError
+from serving.server.json_parsing import invalid, shown
 
-MAX_SHOWN = 100
-"""Largest number of characters of a JSON value in a message."""
-
-
-def parse(body: bytes) -> dict[str, Any]:
-    """Parses the body of a request, a JSON object.
-
-    Args:
-      body: Body of the request.
-
-    Raises:
-      RequestError: If it is not a JSON object.
-    """
-    if not body:
-        raise _invalid("JSON Parse error: The document is empty")
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise _invalid(f"JSON Parse error: Invalid value. ({type(error).__name__})") from error
-    if not isinstance(parsed, dict):
-        raise _invalid(f"JSON Value: {_shown(parsed)} Is not object")
-    return parsed
+_CHUNK = 1 << 16
 
 
 def signature_name(parsed: Mapping[str, Any]) -> str:
@@ -49,8 +28,8 @@ def signature_name(parsed: Mapping[str, Any]) -> str:
     """
     name = parsed.get("signature_name", "")
     if not isinstance(name, str):
-        raise _invalid(
-            f"JSON Value: {_shown(parsed)} not formatted correctly. 'signature_name' key must be a "
+        raise invalid(
+            f"JSON Value: {shown(parsed)} not formatted correctly. 'signature_name' key must be a "
             "string value."
         )
     return name
@@ -74,12 +53,12 @@ def inputs(
     """
     both = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
     if "instances" in parsed and "inputs" in parsed:
-        raise _invalid(f"JSON Value: {_shown(parsed)} {both}")
+        raise invalid(f"JSON Value: {shown(parsed)} {both}")
     if "instances" in parsed:
         return _from_instances(parsed["instances"], signature), True
     if "inputs" in parsed:
         return _from_inputs(parsed["inputs"], signature), False
-    raise _invalid("Missing 'inputs' or 'instances' key")
+    raise invalid("Missing 'inputs' or 'instances' key")
 
 
 def _from_instances(
@@ -87,13 +66,13 @@ def _from_instances(
 ) -> dict[str, tensor_pb2.TensorProto]:
     """Converts inputs in row format."""
     if not isinstance(instances, list):
-        raise _invalid(f"JSON Value: {_shown(instances)} Excepting 'instances' to be an list/array")
+        raise invalid(f"JSON Value: {shown(instances)} Expecting 'instances' to be an list/array")
     if not instances:
-        raise _invalid(f"JSON Value: {_shown(instances)} No values in 'instances' array")
+        raise invalid(f"JSON Value: {shown(instances)} No values in 'instances' array")
     names = sorted(signature.inputs)
     named = [_is_named(row) for row in instances]
     if not named[0] and len(names) > 1 and not signature.defaults:
-        raise _invalid(
+        raise invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
         )
@@ -102,7 +81,7 @@ def _from_instances(
         problem = (
             "Expecting object but got list" if named[0] else "Expecting value/list but got object"
         )
-        raise _invalid(f"{problem} at item {index} of input list")
+        raise invalid(f"{problem} at item {index} of input list")
     if not named[0]:
         name = next(n for n in names if n not in signature.defaults or len(names) == 1)
         instances = [{name: row} for row in instances]
@@ -111,9 +90,9 @@ def _from_instances(
     for index, row in enumerate(instances):
         if not required <= set(row) <= set(names) or set(row) != first:
             expected = ",".join(sorted(required | (first & set(names))))
-            raise _invalid(
+            raise invalid(
                 f"Failed to process element: {index} of 'instances' list. JSON object: "
-                f"{_shown(row)} keys must be equal to: {expected}"
+                f"{shown(row)} keys must be equal to: {expected}"
             )
     return {
         name: _tensor(name, [row[name] for row in instances], signature.inputs[name])
@@ -127,7 +106,7 @@ def _from_inputs(
     """Converts inputs in column format."""
     if not _is_named(columns):
         if len(signature.inputs) > 1 and not signature.defaults:
-            raise _invalid(
+            raise invalid(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors "
                 "required as per tensorinfo_map"
             )
@@ -135,7 +114,10 @@ def _from_inputs(
         columns = {(names or list(signature.inputs))[0]: columns}
     for name in sorted(set(signature.inputs) - set(signature.defaults)):
         if name not in columns:
-            raise _invalid(f"Missing named input: {name} in 'inputs' object.")
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+    for name in sorted(set(columns) - set(signature.inputs)):
+        known = ", ".join(sorted(signature.inputs))
+        raise invalid(f"'inputs' object has no input called {shown(name)}; there are: {known}")
     return {
         name: _tensor(name, columns[name], signature.inputs[name])
         for name in sorted(signature.inputs)
@@ -161,7 +143,7 @@ def _tensor(name: str, value: Any, info: meta_graph_pb2.TensorInfo) -> tensor_pb
         array = np.array(leaves, object if dtype == tf.string else dtype.as_numpy_dtype)
         return tf.make_tensor_proto(array.reshape(shape), dtype)
     except (ValueError, TypeError, OverflowError) as error:
-        raise _invalid(f"JSON Value: {_shown(value)} is not of expected type: {name}") from error
+        raise invalid(f"JSON Value: {shown(value)} is not of expected type: {name}") from error
 
 
 def _shape(value: Any) -> list[int]:
@@ -179,16 +161,16 @@ def _collect(value: Any, shape: list[int], level: int, dtype: tf.DType, leaves: 
     """Appends the leaves of nested lists, which must have a shape."""
     if not isinstance(value, list):
         if level != len(shape):
-            raise _invalid(
-                f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} in the JSON "
+            raise invalid(
+                f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON "
                 f"DOM. Expected at level: {len(shape)}"
             )
         leaves.append(_leaf(value, dtype))
         return
     if level >= len(shape):
-        raise _invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
+        raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
     if len(value) != shape[level]:
-        raise _invalid(
+        raise invalid(
             f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: "
             f"{shape[level]}"
         )
@@ -196,40 +178,49 @@ def _collect(value: Any, shape: list[int], level: int, dtype: tf.DType, leaves: 
         _collect(element, shape, level + 1, dtype, leaves)
 
 
+@functools.cache
+def _range(dtype: tf.DType) -> tuple[float, float] | None:
+    """Returns the least and the largest number of a dtype; None for one that has no numbers.
+
+    They are Python numbers, whose integers have any size. TensorFlow takes microseconds for each.
+    """
+    if dtype.is_floating:
+        return float(dtype.min), float(dtype.max)
+    return (int(dtype.min), int(dtype.max)) if dtype.is_integer else None
+
+
 def _leaf(value: Any, dtype: tf.DType) -> Any:
     """Converts one value to a dtype."""
-    if dtype == tf.string:
-        if isinstance(value, str):
-            return value.encode("utf-8", "surrogatepass")
-        if isinstance(value, dict):
-            return _decode_base64(value)
-    elif dtype == tf.bool:
-        if isinstance(value, bool):
+    kind, bounds = type(value), _range(dtype)
+    if bounds and (kind is int or kind is float):
+        if bounds[0] <= value <= bounds[1] and (kind is int or dtype.is_floating):
             return value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
         if dtype.is_floating:
-            # Compared as Python numbers, whose integers have any size.
-            if abs(value) > float(dtype.max) and abs(value) != math.inf:
-                raise _invalid(
-                    f"Cannot convert JSON value: {_shown(value)} to {dtype.name} without loss of "
-                    "precision."
-                )
-            return value
-        if isinstance(value, int) and dtype.is_integer and dtype.min <= value <= dtype.max:
-            return value
-    raise _invalid(
-        f"JSON Value: {_shown(value)} Type: {_json_type(value)} is not of expected type: "
+            if kind is float and not math.isfinite(value):
+                return value
+            raise invalid(
+                f"Cannot convert JSON value: {shown(value)} to {dtype.name} without loss of "
+                "precision."
+            )
+    elif dtype == tf.string and kind is str:
+        return value.encode("utf-8", "surrogatepass")
+    elif dtype == tf.string and kind is dict:
+        return _decode_base64(value)
+    elif dtype == tf.bool and kind is bool:
+        return value
+    raise invalid(
+        f"JSON Value: {shown(value)} Type: {_json_type(value)} is not of expected type: "
         f"{dtype.name}"
     )
 
 
 def _decode_base64(value: Any) -> bytes:
     if not _is_base64(value):
-        raise _invalid(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
+        raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
     try:
         return base64.b64decode(value["b64"], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _invalid("Unable to base64 decode") from error
+        raise invalid("Unable to base64 decode") from error
 
 
 def outputs(values: Mapping[str, np.ndarray], by_row: bool) -> dict[str, Any]:
@@ -248,9 +239,9 @@ def outputs(values: Mapping[str, np.ndarray], by_row: bool) -> dict[str, Any]:
     sizes = {name: array.shape[:1] for name, array in values.items()}
     for name, size in sizes.items():
         if not size:
-            raise _invalid(f"Tensor name: {name} has no shape information ")
+            raise invalid(f"Tensor name: {name} has no shape information ")
         if size != next(iter(sizes.values())):
-            raise _invalid(
+            raise invalid(
                 f"Tensor name: {name} has inconsistent batch size: {size[0]} expecting: "
                 f"{next(iter(sizes.values()))[0]}"
             )
@@ -261,14 +252,22 @@ def outputs(values: Mapping[str, np.ndarray], by_row: bool) -> dict[str, Any]:
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
+def shortest_decimals(array: np.ndarray) -> np.ndarray:
+    """Returns float32 as float64 with the shortest decimals of the float32, not of the float64."""
+    values = np.empty(array.size, np.float64)
+    for start in range(0, array.size, _CHUNK):  # as text a number takes 128 bytes
+        part = slice(start, start + _CHUNK)
+        values[part] = array.reshape(-1)[part].astype(str)
+    return values.reshape(array.shape)
+
+
 def _plain(name: str, array: np.ndarray) -> Any:
     """Converts an array to nested lists.
 
     Strings that are not UTF-8, and those of an output whose name ends in `_bytes`, become base64.
     """
     if array.dtype == np.float32:
-        # The shortest decimals of a float32, not of the same number as a double.
-        return array.astype(str).astype(np.float64).tolist()
+        return shortest_decimals(array).tolist()
     if array.dtype != object:
         return array.tolist()
     as_bytes = name.endswith("_bytes")
@@ -300,16 +299,14 @@ def examples(parsed: Mapping[str, Any]) -> list[bytes]:
     """
     rows = parsed.get("examples")
     if rows is None:
-        raise _invalid(
-            f"JSON Value: {_shown(parsed)} When method is classify, key 'examples' is expected and "
+        raise invalid(
+            f"JSON Value: {shown(parsed)} When method is classify, key 'examples' is expected and "
             "was not found"
         )
     if not isinstance(rows, list):
-        raise _invalid(
-            f"JSON Value: {_shown(parsed)} Expecting 'examples' value to be an list/array"
-        )
+        raise invalid(f"JSON Value: {shown(parsed)} Expecting 'examples' value to be an list/array")
     if not rows:
-        raise _invalid(f"JSON Value: {_shown(parsed)} 'examples' value is an empty array")
+        raise invalid(f"JSON Value: {shown(parsed)} 'examples' value is an empty array")
     context = _example(parsed["context"]) if "context" in parsed else b""
     return [context + _example(row) for row in rows]
 
@@ -317,7 +314,7 @@ def examples(parsed: Mapping[str, Any]) -> list[bytes]:
 def _example(features: Any) -> bytes:
     """Returns a serialized tf.Example of a JSON object of features."""
     if not isinstance(features, dict):
-        raise _invalid(f"Example must be JSON object but got JSON {_json_type(features)}")
+        raise invalid(f"Example must be JSON object but got JSON {_json_type(features)}")
     example = tf.train.Example()
     for name, value in features.items():
         feature = example.features.feature[name]
@@ -338,18 +335,16 @@ def _add_to_feature(name: str, feature: tf.train.Feature, value: Any) -> None:
     elif _is_base64(value):
         kind, added = "bytes_list", _decode_base64(value)
     else:
-        raise _invalid(
-            f"Feature: {name} has element with unexpected JSON type: {_json_type(value)}"
-        )
+        raise invalid(f"Feature: {name} has element with unexpected JSON type: {_json_type(value)}")
     if feature.WhichOneof("kind") not in (None, kind):
-        raise _invalid(
+        raise invalid(
             f"Unexpected element type in feature: {name} expecting type: "
             f"{feature.WhichOneof('kind').removesuffix('_list')}"
         )
     try:
         getattr(feature, kind).value.append(added)
     except ValueError as error:
-        raise _invalid(f"Feature: {name} has uint64 element. Only int64 is supported.") from error
+        raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.") from error
 
 
 def _json_type(value: Any) -> str:
@@ -358,13 +353,3 @@ def _json_type(value: Any) -> str:
         return str(value)
     names = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
     return names.get(type(value), "Null")
-
-
-def _shown(value: Any) -> str:
-    """Returns a JSON value as a message shows it."""
-    text = json.dumps(value)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
-
-
-def _invalid(message: str) -> RequestError:
-    return RequestError("INVALID_ARGUMENT", message)

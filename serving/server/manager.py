@@ -10,10 +10,11 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from common.files import error_text
 from model.errors import InputError
-from serving.base_path import list_versions
+from serving.base_path import version_paths
 from serving.server.errors import RequestError
-from serving.server.servable import Servable
+from serving.server.servable import TAG, Servable
 from serving.server.warm_up import warm_up
 
 State = get_model_status_pb2.ModelVersionStatus.State
@@ -28,7 +29,11 @@ class LoadOptions(NamedTuple):
         minute.
       allow_version_labels_for_unavailable_models: Whether a label may name a version that is not
         loaded yet. Default False.
+      allow_reload: Directory below which ReloadConfig requests may name base paths; empty (the
+        default) to refuse such requests.
       enable_model_warmup: Whether a version answers its warm-up requests first. Default True.
+      num_request_iterations_for_warmup: How often it answers each of them; 0 for once. Default 1.
+      tags: Tags of the graph to load. Default: that of serving.
       session: Configuration of TensorFlow's sessions; None for TensorFlow's defaults.
       observe: Callback for each call of a signature, with the model's name, the method's name and
         the seconds that TensorFlow took. Default: no effect.
@@ -37,7 +42,10 @@ class LoadOptions(NamedTuple):
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
     allow_version_labels_for_unavailable_models: bool = False
+    allow_reload: str = ""
     enable_model_warmup: bool = True
+    num_request_iterations_for_warmup: int = 1
+    tags: tuple[str, ...] = (TAG,)
     session: tf.compat.v1.ConfigProto | None = None
     observe: Callable[[str, str, float], None] = lambda *_: None
 
@@ -85,14 +93,24 @@ class Version:
         self._attempts += 1
         try:
             servable = Servable(
-                self._path, self.name, self.number, options.session, options.observe
+                self._path,
+                self.name,
+                self.number,
+                options.session,
+                options.observe,
+                options.tags,
             )
             if options.enable_model_warmup:
-                warm_up(servable, self._path)
+                for _ in range(max(1, options.num_request_iterations_for_warmup)):
+                    warm_up(servable, self._path)
             self.servable = servable
             self.state, self.error = State.AVAILABLE, ""
         except InputError as error:
             self.state, self.error = State.END, str(error)
+        except Exception as error:  # whatever a version does, the others are served
+            problem = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.error = f"{self._path} cannot be loaded ({problem}); push it again"
+            self.state = State.END
         self._last_attempt = time.monotonic()
 
     def unload(self) -> None:
@@ -129,10 +147,11 @@ class Model:
         Args:
           log: Callback for a line about each version that was loaded or failed to load.
         """
-        selected = self._select(list_versions(self.config.base_path))
+        paths = version_paths(self.config.base_path)
+        selected = self._select(sorted(paths))
         for number in selected:
-            path = os.path.join(self.config.base_path, str(number))
-            version = self.versions.setdefault(number, Version(path, self.config.name, number))
+            found = Version(paths[number], self.config.name, number)
+            version = self.versions.setdefault(number, found)
             if version.should_load(self._options):
                 version.load(self._options)
                 log(version.error or f"serving version {number} of {self.config.name}")
@@ -234,13 +253,56 @@ class Manager:
         self._labels = labels
 
     def refresh(self) -> None:
-        """Loads and unloads versions as the base paths have changed."""
+        """Loads and unloads versions as the base paths have changed.
+
+        Raises:
+          InputError: If a base path cannot be read; its model stays as it is.
+        """
         with self._lock:
             self._refresh()
 
     def _refresh(self) -> None:
+        problems = []
         for model in list(self._models.values()):
-            model.refresh(self._log)
+            try:
+                model.refresh(self._log)
+            except OSError as error:
+                path = model.config.base_path
+                problems.append(
+                    f"{path} cannot be read ({error_text(error)}); check its permissions"
+                )
+        if problems:
+            raise InputError("; ".join(problems))
+
+    def reload_for_client(self, config: model_server_config_pb2.ModelServerConfig) -> None:
+        """Replaces the configuration by one that a client has sent; see `reload`.
+
+        A SavedModel is a program, so that only base paths below a directory that the options name
+        are accepted.
+
+        Raises:
+          RequestError: If it names another one, or clients may not reload at all.
+        """
+        allowed = self._options.allow_reload
+        if not allowed:
+            raise RequestError(
+                "PERMISSION_DENIED",
+                "this server takes no configuration from clients; start it with --allow_reload",
+            )
+        top = os.path.realpath(allowed)
+        for model in config.model_config_list.config:
+            if not os.path.isabs(model.base_path):
+                raise RequestError(
+                    "INVALID_ARGUMENT",
+                    f"Expected model {model.name} to have an absolute path or URI; got "
+                    f"base_path()={model.base_path}",
+                )
+            if os.path.commonpath([top, os.path.realpath(model.base_path)]) != top:
+                raise RequestError(
+                    "PERMISSION_DENIED",
+                    f"{model.base_path} is not below the directory of --allow_reload",
+                )
+        self.reload(config)
 
     def reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
         """Replaces the configuration.

@@ -8,6 +8,7 @@ from typing import Any
 import prometheus_client
 
 from serving.server.errors import RequestError
+from serving.server.memory_budget import MemoryBudget
 
 prometheus_client.disable_created_metrics()
 
@@ -18,8 +19,12 @@ BUCKETS_MICROS = [10 * 1.8**power for power in range(33)]
 class Metrics:
     """The metrics of one server."""
 
-    def __init__(self) -> None:
-        """Registers the metrics, all of them at zero."""
+    def __init__(self, budget: MemoryBudget) -> None:
+        """Registers the metrics, all of them at zero.
+
+        Args:
+          budget: Memory of all requests.
+        """
         self._registry = prometheus_client.CollectorRegistry()
         self._requests = self._register(
             prometheus_client.Counter,
@@ -27,6 +32,19 @@ class Metrics:
             "The total number of requests.",
             ["model_name", "status"],
         )
+        self._failed_polls = self._register(
+            prometheus_client.Counter,
+            "failed_polls",
+            "The number of looks for new versions or a new configuration that failed.",
+            [],
+        )
+        memory = self._register(
+            prometheus_client.Gauge,
+            "request_memory_bytes",
+            "The memory that running requests have reserved, in bytes.",
+            [],
+        )
+        memory.set_function(lambda: budget.taken)
         self._request_latency = self._register(
             prometheus_client.Histogram,
             "request_latency",
@@ -89,6 +107,10 @@ class Metrics:
           seconds: Wall time in TensorFlow.
         """
         self._runtime_latency.labels(model_name, api, "TF1").observe(1e6 * seconds)
+
+    def count_failed_poll(self) -> None:
+        """Counts a look for new versions, or for a new configuration, that failed."""
+        self._failed_polls.inc()
 
     def exposition(self) -> bytes:
         """Returns all metrics in Prometheus's text format."""

@@ -1,21 +1,20 @@
 """TensorFlow Serving's REST protocol: status, metadata, predict, classify and regress.
 
-`werkzeug` and `waitress` implement HTTP; this module has the protocol's paths and status codes.
+`werkzeug` and `http_server` implement HTTP; this module has the protocol's paths and status codes.
 """
 
-import contextlib
+import io
 import json
-import logging
-import os
 import re
-import threading
-from collections.abc import Callable, Iterator
+import time
+import zlib
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-import waitress
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -27,103 +26,62 @@ from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
-from model.errors import InputError
-from serving.generate_inputs import GENERATE_INPUTS
-from serving.limits import MAX_CONNECTIONS, MAX_INSPECTED, MAX_MESSAGE_BYTES
-from serving.server import deadline, errors, examples, inference, json_tensors
+from serving import playground_page
+from serving.base_path import version_number
+from serving.protocol import HTTP_STATUS
+from serving.server import errors, examples, inference, json_parsing, json_tensors, request_scope
 from serving.server.errors import RequestError
+from serving.server.http_server import ARRIVED, IS_DISCONNECTED
 from serving.server.manager import Manager
+from serving.server.memory_budget import REST_COPIES, MemoryBudget
 from serving.server.metrics import Metrics
-from serving.server.servable import DEFAULT_SIGNATURE
+from serving.server.servable import DEFAULT_SIGNATURE, Servable
 
-_VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _INFERENCE = re.compile(
     rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.I
 )
 _MODEL = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<metadata>metadata))?", re.I
 )
-_HTTP_STATUS = {
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "OUT_OF_RANGE": 400,
-    "NOT_FOUND": 404,
-    "RESOURCE_EXHAUSTED": 429,
-    "CANCELLED": 499,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
-_MAX_VERSION = 2**63 - 1
-
-PLAYGROUND = "/playground"
-"""Path of the page on which to try the models."""
-_PLAYGROUND_FORM = {
-    "fields": [
-        {"name": row.name, "sampling": row.in_sampling_params, **row.field._asdict()}
-        for row in GENERATE_INPUTS
-        if row.field
-    ],
-    "max_inspected": MAX_INSPECTED,
-}
-"""Fields of the page's form, and the number of characters that it may inspect."""
-_PAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "playground")
-
-
-@contextlib.contextmanager
-def serve(application: "Application", port: int, threads: int) -> Iterator[None]:
-    """Answers REST requests in background threads while the context lasts.
-
-    Args:
-      application: Application that answers them.
-      port: Port on all interfaces.
-      threads: Number of requests answered at once.
-
-    Raises:
-      InputError: If the port is in use.
-    """
-    logging.getLogger("waitress").setLevel(logging.CRITICAL)
-    try:
-        server = waitress.create_server(
-            SharedDataMiddleware(application, {PLAYGROUND: _PAGE}, cache_timeout=0),
-            host="0.0.0.0",
-            port=port,
-            threads=threads,
-            max_request_body_size=MAX_MESSAGE_BYTES,
-            connection_limit=MAX_CONNECTIONS,
-            asyncore_use_poll=True,
-            clear_untrusted_proxy_headers=True,
-            ident=None,
-        )
-    except OSError as error:
-        raise InputError(f"port {port} is in use; choose another with --rest_api_port") from error
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.task_dispatcher.shutdown()
-        server.close()
 
 
 class Application:
     """The WSGI application of the REST protocol and the playground."""
 
-    def __init__(self, manager: Manager, metrics: Metrics, monitoring_path: str, timeout: float):
+    def __init__(
+        self,
+        manager: Manager,
+        metrics: Metrics,
+        budget: MemoryBudget,
+        monitoring_path: str,
+        timeout: float,
+        max_bytes: int,
+    ):
         """Configures the application.
 
         Args:
           manager: Models of the server.
           metrics: Metrics of the server.
+          budget: Memory of all requests.
           monitoring_path: Path of the metrics; empty for none.
-          timeout: Seconds that a request may take.
+          timeout: Seconds that a request may take, from when it has arrived.
+          max_bytes: Largest size of a body, unpacked.
         """
         self._timeout = timeout
         self._manager = manager
         self._metrics = metrics
+        self._budget = budget
         self._monitoring_path = monitoring_path
+        self._max_bytes = max_bytes
+        self._with_page = SharedDataMiddleware(
+            self._answer, {playground_page.PATH: playground_page.DIRECTORY}, cache_timeout=0
+        )
 
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Any:
+        return self._with_page(environ, start_response)
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable) -> Any:
         request = Request(environ)
         try:
             response = self._respond(request)
@@ -139,27 +97,34 @@ class Application:
         path = request.path
         if self._monitoring_path and path == self._monitoring_path:
             return Response(self._metrics.exposition(), content_type="text/plain")
-        if path.rstrip("/") == PLAYGROUND:
-            return redirect(f"{request.root_path}{PLAYGROUND}/index.html")
-        if path == f"{PLAYGROUND}/models":
+        if path == "/" and request.method in ("GET", "HEAD"):
+            return redirect(f"{request.root_path}{playground_page.PATH}")
+        if path.rstrip("/") == playground_page.PATH:
+            return redirect(f"{request.root_path}{playground_page.PATH}/index.html")
+        if path == f"{playground_page.PATH}/models":
             return _json_response({"models": [model.config.name for model in self._manager]})
-        if path == f"{PLAYGROUND}/form":
-            return _json_response(_PLAYGROUND_FORM)
-        # The path before decoding: an encoded slash belongs to a name.
-        raw = request.environ.get("REQUEST_URI", path).split("?")[0]
+        if path == f"{playground_page.PATH}/form":
+            return _json_response(playground_page.FORM)
+        # As it was sent: an encoded slash belongs to a name, and so does a query.
+        raw = request.environ.get("REQUEST_URI", path)
         if request.method == "POST" and (match := _INFERENCE.fullmatch(raw)):
             method = match["method"].lower()
             spec = _spec(match)
+            waited = time.monotonic() - request.environ.get(ARRIVED, time.monotonic())
+            is_abandoned = request.environ.get(IS_DISCONNECTED, lambda: False)
             with (
                 self._metrics.record_request(spec.name, method.capitalize(), "REST"),
-                deadline.scope(self._timeout),
+                self._budget.lease(REST_COPIES) as lease,
+                request_scope.scope(self._timeout - waited, is_abandoned, lease),
             ):
-                return _json_response(self._infer(method, spec, request.get_data()))
+                return _json_response(self._infer(method, spec, self._body(request)))
         if request.method in ("GET", "HEAD") and (match := _MODEL.fullmatch(raw)):
             if not match["name"]:
                 raise RequestError("INVALID_ARGUMENT", "Missing model name in request.")
             spec = _spec(match)
             return _json_response(self._metadata(spec) if match["metadata"] else self._status(spec))
+        if not path.lower().startswith("/v1/"):
+            raise exceptions.NotFound()
         raise RequestError("INVALID_ARGUMENT", f"Malformed request: {request.method} {path}")
 
     def _status(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:
@@ -179,11 +144,38 @@ class Application:
             "metadata": {inference.SIGNATURE_DEF: _message_dict(signatures)},
         }
 
+    def _body(self, request: Request) -> bytes:
+        """Returns the body of a request, unpacked."""
+        body = request.get_data()
+        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding in ("gzip", "x-gzip"):
+            return _unpack(body, self._max_bytes)
+        if encoding != "identity":
+            raise exceptions.UnsupportedMediaType()
+        return body
+
     def _infer(self, method: str, spec: model_pb2.ModelSpec, body: bytes) -> dict[str, Any]:
         """Answers a request to predict, classify or regress."""
-        parsed = json_tensors.parse(body)
-        spec.signature_name = json_tensors.signature_name(parsed)
         if method == "predict":
+            servable, inputs, by_row = self._parse_predict(spec, body)
+            outputs = servable.predict(spec.signature_name or DEFAULT_SIGNATURE, inputs, ())
+            return json_tensors.outputs(outputs, by_row)
+        with json_parsing.parsing(body) as parsed:
+            spec.signature_name = json_tensors.signature_name(parsed)
+            serialized = json_tensors.examples(parsed)
+        servable = self._manager.servable(spec)
+        if method == "classify":
+            classified = examples.classify(servable, spec, serialized)
+            return {"results": [_label_scores(row) for row in classified.classifications]}
+        regressed = examples.regress(servable, spec, serialized)
+        return {"results": [row.value for row in regressed.regressions]}
+
+    def _parse_predict(
+        self, spec: model_pb2.ModelSpec, body: bytes
+    ) -> tuple[Servable, dict[str, tensor_pb2.TensorProto], bool]:
+        """Returns the version that a request to predict is for, its inputs, and whether by row."""
+        with json_parsing.parsing(body) as parsed:
+            spec.signature_name = json_tensors.signature_name(parsed)
             servable = self._manager.servable(spec)
             name = spec.signature_name or DEFAULT_SIGNATURE
             if name not in servable.signatures:
@@ -191,16 +183,24 @@ class Application:
                     "INVALID_ARGUMENT",
                     f'Serving signature name: "{name}" not found in signature def',
                 )
-            inputs, by_row = json_tensors.inputs(parsed, servable.signatures[name])
-            outputs = servable.predict(name, inputs, ())
-            return json_tensors.outputs(outputs, by_row)
-        serialized = json_tensors.examples(parsed)
-        servable = self._manager.servable(spec)
-        if method == "classify":
-            classified = examples.classify(servable, spec, serialized)
-            return {"results": [_label_scores(row) for row in classified.classifications]}
-        regressed = examples.regress(servable, spec, serialized)
-        return {"results": [row.value for row in regressed.regressions]}
+            return servable, *json_tensors.inputs(parsed, servable.signatures[name])
+
+
+def _unpack(body: bytes, limit: int) -> bytes:
+    """Unpacks gzip, of which a few bytes may stand for any number."""
+    unpacked = b""
+    while body:
+        decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            unpacked += decompressor.decompress(body, limit + 1 - len(unpacked))
+        except zlib.error as error:
+            raise RequestError("INVALID_ARGUMENT", "the body is not valid gzip") from error
+        if len(unpacked) > limit:
+            raise exceptions.RequestEntityTooLarge()
+        if not decompressor.eof:
+            raise RequestError("INVALID_ARGUMENT", "the body is not complete gzip")
+        body = decompressor.unused_data  # another member
+    return unpacked
 
 
 def _label_scores(row: classification_pb2.Classifications) -> list[list[str | float]]:
@@ -209,18 +209,20 @@ def _label_scores(row: classification_pb2.Classifications) -> list[list[str | fl
 
 
 def _error_response(error: RequestError) -> Response:
-    return _json_response({"error": error.message}, _HTTP_STATUS.get(error.code, 500))
+    return _json_response({"error": error.message}, HTTP_STATUS.get(error.code, 500))
 
 
 def _spec(match: re.Match) -> model_pb2.ModelSpec:
     """Returns the spec that a matched path names."""
     spec = model_pb2.ModelSpec(name=unquote(match["name"]))
     if match["version"]:
-        if int(match["version"]) > _MAX_VERSION:
+        number = version_number(match["version"])
+        if number is None:
+            shown = match["version"][: json_parsing.MAX_SHOWN]
             raise RequestError(
-                "INVALID_ARGUMENT", f"Failed to convert version: {match['version']} to numeric."
+                "INVALID_ARGUMENT", f"Failed to convert version: {shown} to numeric."
             )
-        spec.version.value = int(match["version"])
+        spec.version.value = number
     if match["label"]:
         spec.version_label = unquote(match["label"])
     return spec
@@ -233,4 +235,14 @@ def _message_dict(message: Message) -> dict[str, Any]:
 
 
 def _json_response(content: dict[str, Any], status: int = 200) -> Response:
-    return Response(json.dumps(content, indent=4), status, content_type="application/json")
+    text = io.BytesIO()
+    try:
+        # Joined at once, the parts would take several times the memory of the text.
+        for part in json.JSONEncoder(indent=4, allow_nan=False).iterencode(content):
+            text.write(part.encode())
+    except ValueError as error:
+        raise RequestError(
+            "INVALID_ARGUMENT",
+            "the answer holds an infinite number, or none, which JSON cannot; ask over gRPC",
+        ) from error
+    return Response(text.getvalue(), status, content_type="application/json")

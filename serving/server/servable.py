@@ -1,32 +1,31 @@
 """One loaded version of a model, which is called as TensorFlow Serving calls it."""
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops a SavedModel over code points has
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow.python.client import pywrap_tf_session
 
 from model.errors import InputError
-from serving.graph.batching import threads_per_op
-from serving.limits import MAX_ELEMENTS
-from serving.server import deadline, errors
+from serving.graph.batching import merges_requests, threads_per_op
+from serving.server import errors, generation, memory_budget, request_scope
 from serving.server.errors import RequestError
-from serving.tensors import to_array
+from serving.server.request_inputs import check_filter, check_names, parse_input
 
 DEFAULT_SIGNATURE = "serving_default"
 """Name of the signature of a request that names none."""
 
+EMBED = "embed"
+"""Name of the signature whose answer tells the number of units."""
+
 TAG = "serve"
 """Tag of the graph that a server loads."""
-
-_DTYPES = set(types_pb2.DataType.values()) - {types_pb2.DT_INVALID}
 
 
 def session_config(
@@ -54,7 +53,8 @@ class Servable:
 
     Attributes:
       version: Number of the version.
-      signatures: SignatureDefs by name.
+      signatures: SignatureDefs by name, of what can be called.
+      signature_defs: All SignatureDefs, as the metadata list them.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Servable:
         version: int,
         config: tf.compat.v1.ConfigProto | None,
         observe: Callable[[str, str, float], None],
+        tags: Sequence[str] = (TAG,),
     ):
         """Loads a version.
 
@@ -74,6 +75,7 @@ class Servable:
           config: Configuration of the session; None for TensorFlow's defaults.
           observe: Callback for each call, with the model's name, the method's name and the seconds
             that TensorFlow took.
+          tags: Tags of the graph to load. Default: that of serving.
 
         Raises:
           InputError: If the version cannot be loaded.
@@ -86,8 +88,10 @@ class Servable:
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default():
-                loaded = tf.compat.v1.saved_model.load(self._session, [TAG], path)
+                loaded = tf.compat.v1.saved_model.load(self._session, list(tags), path)
             self._session._extend_graph()
+            self._merges = merges_requests(loaded.graph_def)
+            self.signature_defs = dict(loaded.signature_def.items())
             self.signatures: dict[str, meta_graph_pb2.SignatureDef] = {
                 name: signature
                 for name, signature in loaded.signature_def.items()
@@ -142,7 +146,7 @@ class Servable:
             **self._defaults[signature_name or DEFAULT_SIGNATURE],
             **{name: parse_input(name, inputs[name], signature.inputs[name]) for name in inputs},
         }
-        _check_filter(signature, output_filter)
+        check_filter(signature, output_filter)
         return self.run(signature_name, arrays, tuple(output_filter))
 
     def run(
@@ -159,20 +163,57 @@ class Servable:
           The outputs as arrays, by name.
 
         Raises:
-          RequestError: If the graph refuses the values, or the deadline passes.
+          RequestError: If the graph refuses the values, there is too little memory for the answer,
+            the deadline passes, or the client goes.
         """
         signature_name = signature_name or DEFAULT_SIGNATURE
         signature = self.signature(signature_name)
         outputs = outputs or tuple(sorted(signature.outputs))
-        feeds = {self._tensor(info): arrays[name] for name, info in signature.inputs.items()}
-        fetches = [self._tensor(signature.outputs[name]) for name in outputs]
+        if self._merges:
+            size = memory_budget.size_of(signature, arrays, outputs, self._units)
+            request_scope.reserve(size)
         start = time.perf_counter()
-        try:
-            results = self._run(feeds, fetches, deadline.milliseconds_left())
-        except tf.errors.OpError as error:
-            raise errors.from_op_error(error) from error
+        if generation.can_resume(self.signatures, signature_name) and generation.is_long(arrays):
+            results = self._generate_in_pieces(arrays, outputs)
+        else:
+            results = self._call(signature, arrays, outputs)
         method = signature.method_name.rsplit("/", 1)[-1].capitalize()
         self._observe(self._name, method, time.perf_counter() - start)
+        return results
+
+    @property
+    def _units(self) -> int:
+        """The number of units of all layers; 1 for a model that does not tell it."""
+        embed = self.signatures.get(EMBED)
+        return embed.outputs["embedding"].tensor_shape.dim[1].size if embed else 1
+
+    def _generate_in_pieces(
+        self, arrays: Mapping[str, np.ndarray], outputs: tuple[str, ...]
+    ) -> dict[str, np.ndarray]:
+        """Runs `generate` for one piece of the texts after another."""
+        signature = self.signatures[generation.GENERATE]
+        all_outputs = tuple(sorted(signature.outputs))
+        results = generation.in_pieces(
+            lambda inputs: self._call(signature, inputs, all_outputs),
+            {**self._defaults[generation.GENERATE], **arrays},
+        )
+        return {name: results[name] for name in outputs}
+
+    def _call(
+        self,
+        signature: meta_graph_pb2.SignatureDef,
+        arrays: Mapping[str, np.ndarray],
+        outputs: tuple[str, ...],
+    ) -> dict[str, np.ndarray]:
+        """Runs the graph once."""
+        feeds = {self._tensor(info): arrays[name] for name, info in signature.inputs.items()}
+        fetches = [self._tensor(signature.outputs[name]) for name in outputs]
+        # A timeout cancels the whole of a merged batch; such requests end between two calls.
+        milliseconds = request_scope.milliseconds_left()
+        try:
+            results = self._run(feeds, fetches, 0 if self._merges else milliseconds)
+        except tf.errors.OpError as error:
+            raise errors.from_op_error(error) from error
         return dict(zip(outputs, results, strict=True))
 
     def _tensor(self, info: meta_graph_pb2.TensorInfo) -> Any:
@@ -190,89 +231,3 @@ class Servable:
             return self._session._call_tf_sessionrun(buffer, feeds, fetches, [], None)
         finally:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
-
-
-def check_names(signature: meta_graph_pb2.SignatureDef, inputs: Iterable[str]) -> None:
-    """Checks that a request has all inputs of a signature without a default, and no unknown ones.
-
-    Args:
-      signature: Definition of the signature.
-      inputs: Names of the inputs of the request.
-
-    Raises:
-      RequestError: With TensorFlow Serving's message, which names the unknown or missing inputs.
-    """
-    given, known, defaults = set(inputs), set(signature.inputs), set(signature.defaults)
-    if len(given) > len(known) or (len(given) < len(known) and not defaults):
-        raise RequestError(
-            "INVALID_ARGUMENT",
-            f"input size does not match signature: {len(given)}!={len(known)} "
-            f"len({{{_joined(given)}}}) != len({{{_joined(known)}}}). "
-            f"Sent extra: {{{_joined(given - known)}}}. "
-            f"Missing but required: {{{_joined(known - given)}}}.",
-        )
-    for name in sorted(known - given - defaults):
-        raise RequestError(
-            "INVALID_ARGUMENT",
-            f"Signature input alias: {name}(feed name: {signature.inputs[name].name}) not found in "
-            f"request and no default value provided. Inputs expected to be in the request "
-            f"{{{_joined(given)}}}, or default input alias set: {_joined(defaults)}",
-        )
-    if given - known:
-        raise RequestError(
-            "INVALID_ARGUMENT",
-            f"Inputs contains invalid name. Used request inputs: {_joined(given & known)}, request "
-            f"input: {_joined(given)}",
-        )
-
-
-def _check_filter(signature: meta_graph_pb2.SignatureDef, names: Sequence[str]) -> None:
-    for name in names:
-        if name not in signature.outputs:
-            raise RequestError(
-                "INVALID_ARGUMENT",
-                f"output tensor alias not found in signature: {name} Outputs expected to be in the "
-                f"set {{{_joined(signature.outputs)}}}.",
-            )
-        if list(names).count(name) > 1:
-            raise RequestError("INVALID_ARGUMENT", f"duplicate output tensor alias: {name}")
-
-
-def _joined(names: Iterable[str]) -> str:
-    return ",".join(sorted(names))
-
-
-def parse_input(
-    name: str, proto: tensor_pb2.TensorProto, info: meta_graph_pb2.TensorInfo
-) -> np.ndarray:
-    """Returns the array in an input of a request.
-
-    Args:
-      name: Name of the input.
-      proto: The input.
-      info: Dtype and shape that it must have.
-
-    Raises:
-      RequestError: If it has another dtype or shape, or cannot be parsed.
-    """
-    if proto.dtype != info.dtype:
-        given = types_pb2.DataType.Name(proto.dtype) if proto.dtype in _DTYPES else "no dtype"
-        expected = tf.as_dtype(info.dtype).name
-        raise RequestError(
-            "INVALID_ARGUMENT",
-            f"input {name} expects {expected}, the request has {given.lower().removeprefix('dt_')}",
-        )
-    sizes = [dim.size for dim in proto.tensor_shape.dim]
-    # A proto of one value may have a shape of any size.
-    if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
-        raise RequestError("INVALID_ARGUMENT", f"tensor parsing error: {name}")
-    try:
-        array = to_array(proto)
-    except (ValueError, TypeError) as error:
-        raise RequestError("INVALID_ARGUMENT", f"tensor parsing error: {name}") from error
-    expected = tf.TensorShape(info.tensor_shape)
-    if not expected.is_compatible_with(array.shape):
-        raise RequestError(
-            "INVALID_ARGUMENT", f"input {name} has shape {array.shape}, expected {expected}"
-        )
-    return array
