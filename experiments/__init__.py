@@ -1,1 +1,1 @@
-"""Reproductions of the experiments of the Grid LSTM's authors: `python -m experiments`."""
+"""Experiments from the literature on Grid LSTM: `python -m experiments`."""

@@ -1,5 +1,6 @@
-"""The command line: `python -m experiments list`, `run`, `point` and `report`."""
+"""The command line: `python -m experiments list`, `run`, `point`, `tune` and `report`."""
 
+import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -8,8 +9,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from common import command_line
+from common.commands import TensorFlowGroup, json_option
 from experiments.scale import Scale
-from pipeline.settings import CORPUS_HELP, nearest
+from model.errors import nearest
+from pipeline.settings import CORPUS_HELP
 
 if TYPE_CHECKING:
     from experiments.experiment import Experiment
@@ -19,9 +22,9 @@ SCALES = get_args(Scale)
 DEFAULT_ROOT = "runs/experiments"
 
 
-@click.group(cls=command_line.Commands, context_settings=command_line.CONTEXT)
+@click.group(cls=TensorFlowGroup, example="python -m experiments run parity --scale small")
 def commands() -> None:
-    """Reproduce the experiments of the Grid LSTM's authors at a scale that fits the machine.
+    """Rerun the experiments of the literature on Grid LSTM at a scale that fits the machine.
 
     `tiny` is a smoke test, `small` is for two cores, `full` is the size of the original, for days
     on GPUs.
@@ -49,6 +52,15 @@ def _corpus_option(command: Callable) -> Callable:
     )(command)
 
 
+def _data_option(command: Callable) -> Callable:
+    return click.option(
+        "--data",
+        type=click.Path(exists=True, file_okay=False),
+        help="Folder with local copies of data sets, each in its original files or in a folder of "
+        "its name; default: they are downloaded once into the cache.",
+    )(command)
+
+
 def _jobs_option(command: Callable) -> Callable:
     return click.option(
         "--jobs",
@@ -57,7 +69,7 @@ def _jobs_option(command: Callable) -> Callable:
     )(command)
 
 
-def _folder(root: str, scale: str, name: str) -> pathlib.Path:
+def _folder(root: str, scale: Scale, name: str) -> pathlib.Path:
     return pathlib.Path(root, scale, name)
 
 
@@ -82,117 +94,185 @@ def _all() -> list["Experiment"]:
     return list(EXPERIMENTS.values())
 
 
-@commands.command("list")
-@_root_option
-def list_experiments(root: str) -> None:
-    """List the experiments, and the scales at which they have results."""
-    import rich.table
+def _require_data_sets(experiments: list["Experiment"], scale: Scale, data: str | None) -> None:
+    """Checks the data sets of all experiments before the first begins."""
+    from experiments import datasets
 
-    from common.progress import console
+    datasets.require(
+        dict.fromkeys(name for one in experiments for name in one.data_sets.get(scale, ())), data
+    )
+
+
+@commands.command("list", example="python -m experiments list --json")
+@_root_option
+@json_option
+def list_experiments(root: str, as_json: bool) -> None:
+    """List the experiments, and the scales at which they have results."""
     from experiments.results import RESULTS
 
-    table = rich.table.Table("experiment", "title", "results", box=None)
+    rows: list[dict[str, Any]] = []
     for experiment in _all():
         scales = [s for s in SCALES if (_folder(root, s, experiment.name) / RESULTS).exists()]
-        table.add_row(experiment.name, experiment.title, ", ".join(scales))
-    console.print(table)
+        rows.append({"experiment": experiment.name, "title": experiment.title, "results": scales})
+    _print_rows(rows, as_json)
 
 
-@commands.command("run")
-@click.argument("name")
+@commands.command("run", example="python -m experiments run parity highway --scale small")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_scale_option
 @_root_option
 @_corpus_option
+@_data_option
 @_jobs_option
 @click.option(
     "--saved_model", multiple=True, help="Export that `cells` probes; default: exports of its own."
 )
 def run(
-    name: str, scale: str, root: str, corpus: str, jobs: int | None, saved_model: tuple[str, ...]
+    names: tuple[str, ...],
+    scale: Scale,
+    root: str,
+    corpus: str,
+    data: str | None,
+    jobs: int | None,
+    saved_model: tuple[str, ...],
 ) -> None:
-    """Run an experiment, or `all`; one that was interrupted resumes.
+    """Run experiments, or `all`; one that was interrupted resumes.
 
     Artifacts under --root are reused, so the same command twice measures once.
     """
-    from common.progress import console
+    from common.progress import output
     from experiments import measuring, results
     from experiments.experiment import Inputs
-    from pipeline.data.corpus import resolve_mixture
+    from pipeline.corpora.corpus import resolve_mixture
     from pipeline.store.artifacts import Store
 
-    chosen = _all() if name == ALL else [_find(name, ALL)]
-    inputs = Inputs(text=resolve_mixture([corpus]), saved_models=saved_model)
+    chosen = [_find(name, ALL) for name in dict.fromkeys(names) if name != ALL]
+    chosen = _all() if ALL in names else chosen
+    inputs = Inputs(text=resolve_mixture([corpus]), saved_models=saved_model, data=data)
+    _require_data_sets(chosen, scale, data)
     store = Store(os.path.join(root, "artifacts"))
     with store.writing(), measuring.Workers(jobs) as workers:
         for experiment in chosen:
             measurements = measuring.measure(experiment, scale, inputs, store, workers)
             folder = _folder(root, scale, experiment.name)
             results.write(measurements, folder)
-            console.print(
+            output.print(
                 " ".join(experiment.summarize(measurements.tables).sentences), markup=False
             )
-            console.print(str(folder), markup=False)
+            output.print(str(folder), markup=False)
     _write_report(scale, root)
 
 
-@commands.command("point")
+@commands.command(
+    "point",
+    example='python -m experiments point parity layers=5 bits=40 "model=grid, tied" '
+    "--scale small --seed 7",
+)
 @click.argument("name")
 @click.argument("labels", nargs=-1, metavar="LABEL=VALUE...")
 @_scale_option
 @_root_option
 @_corpus_option
+@_data_option
 @_jobs_option
 @click.option("--seed", type=click.IntRange(0), default=0, help="First seed.")
+@json_option
 def point(
     name: str,
     labels: tuple[str, ...],
-    scale: str,
+    scale: Scale,
     root: str,
     corpus: str,
+    data: str | None,
     jobs: int | None,
     seed: int,
+    as_json: bool,
 ) -> None:
     """Measure some points of an experiment, for instance with another seed, and print the outcomes.
 
     The results of `run` are not changed.
-
-    Example: point parity layers=5 bits=40 "model=grid, tied" --scale small --seed 7
     """
-    from common.progress import console
     from experiments import measuring
     from experiments.experiment import Inputs
-    from pipeline.data.corpus import resolve_mixture
+    from pipeline.corpora.corpus import resolve_mixture
     from pipeline.store.artifacts import Store
 
     experiment = _find(name)
-    inputs = Inputs(text=resolve_mixture([corpus]), first_seed=seed)
+    inputs = Inputs(text=resolve_mixture([corpus]), first_seed=seed, data=data)
+    _require_data_sets([experiment], scale, data)
     points = measuring.select_points(experiment.points(scale, inputs), labels)
     store = Store(os.path.join(root, "artifacts"))
     with store.writing(), measuring.Workers(jobs) as workers:
         experiment.prepare(store, scale, inputs)
         tables, _ = measuring.measure_points(points, store, workers, name)
-    console.print(_table(tables[experiment.outcomes]))
+    _print_rows(tables[experiment.outcomes], as_json)
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
-    """Returns rows as a table for the terminal."""
+@commands.command("tune", example="python -m experiments tune demo --trials 20 --seconds 60")
+@click.argument("preset", metavar="PRESET")
+@click.option("--trials", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 1e6),
+    default=60.0,
+    show_default=True,
+    help="Seconds of training of each trial, without compilation.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@_root_option
+@_corpus_option
+def tune(preset: str, trials: int, seconds: float, seed: int, root: str, corpus: str) -> None:
+    """Search learning rate, batch size and window of a preset by trainings of equal time.
+
+    A search that was interrupted resumes, and one with more --trials goes on.
+    """
+    from common.progress import output, progress_bar
+    from experiments import tuning
+    from pipeline.corpora.corpus import resolve_mixture
+    from pipeline.preset_files import load_preset
+    from pipeline.store.artifacts import Store
+
+    load_preset(preset)  # a wrong name ends here
+    text = resolve_mixture([corpus])
+    name = f"{pathlib.Path(preset).stem}-{seconds:g}s-{text.fingerprint[:12]}"
+    folder = pathlib.Path(root, "tuning", name)
+    store = Store(os.path.join(root, "artifacts"))
+    with store.writing(), progress_bar("Searching", unit="trials") as progress:
+        done = tuning.search(store, text, preset, trials, seconds, folder, seed, progress)
+    output.print(tuning.table(done, preset, seconds), markup=False)
+    output.print(str(folder), markup=False)
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Prints rows as a table, or as a list of JSON objects."""
     import rich.table
 
+    from common.progress import output
+
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
     table = rich.table.Table(*rows[0], box=None)
     for row in rows:
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
-    return table
+        table.add_row(*map(_cell, row.values()))
+    output.print(table)
 
 
-@commands.command("report")
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+@commands.command("report", example="python -m experiments report --scale small")
 @_scale_option
 @_root_option
-def write_report(scale: str, root: str) -> None:
+def write_report(scale: Scale, root: str) -> None:
     """Write the report of all experiments that have results, with their plots."""
     _write_report(scale, root)
 
 
-def _write_report(scale: str, root: str) -> None:
+def _write_report(scale: Scale, root: str) -> None:
     from experiments import report, results
     from model.errors import InputError
 

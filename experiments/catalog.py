@@ -4,14 +4,38 @@ from experiments import (
     addition,
     cells,
     code_attribution,
+    connected_digits,
+    depth,
+    highway,
     images,
     memorisation,
+    odyssey,
     parity,
+    recipe,
+    rhn,
+    speech,
     stacked_vs_grid,
+    translation,
 )
 from experiments.experiment import Experiment
 
-MODULES = (stacked_vs_grid, parity, addition, memorisation, images, code_attribution, cells)
+MODULES = (
+    stacked_vs_grid,
+    depth,
+    rhn,
+    recipe,
+    parity,
+    addition,
+    memorisation,
+    images,
+    highway,
+    odyssey,
+    speech,
+    connected_digits,
+    translation,
+    code_attribution,
+    cells,
+)
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES
 }

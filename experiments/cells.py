@@ -9,7 +9,7 @@ from experiments import language_models, plots, stacked_vs_grid
 from experiments.experiment import (
     Experiment,
     Inputs,
-    Measured,
+    Measurement,
     Plot,
     Point,
     Row,
@@ -19,7 +19,7 @@ from experiments.experiment import (
 )
 from experiments.probing import DIMENSIONS, GATES, KINDS, SHOWN, probe
 from experiments.scale import Scale
-from pipeline.data.corpus import Mixture
+from pipeline.corpora.corpus import Mixture
 from pipeline.settings import Settings
 from pipeline.store.artifacts import Store
 from pipeline.training.exports import saved_models
@@ -28,6 +28,8 @@ PIECES = {"tiny": 2, "small": 40, "full": 200}
 """Number of pieces of the eval split to read, by scale; see `language_models.PIECE`."""
 LINE = 80
 """Number of characters of a line in plots."""
+SATURATED = {"right": "above 0.9, %", "left": "below 0.1, %"}
+"""Columns of the saturated shares, and what is counted in them."""
 
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
@@ -59,17 +61,17 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
     ]
 
 
-def _probe_training(store: Store, text: Mixture, settings: Settings, pieces: int) -> Measured:
+def _probe_training(store: Store, text: Mixture, settings: Settings, pieces: int) -> Measurement:
     examples, model = language_models.train(store, text, settings)
     path = saved_models(model)["float32"]
-    return Measured(
+    return Measurement(
         probe(path, language_models.text_of(examples, "eval"), pieces), model.manifest.seconds
     )
 
 
-def _probe_export(store: Store, path: str, text: Mixture, pieces: int) -> Measured:
+def _probe_export(store: Store, path: str, text: Mixture, pieces: int) -> Measurement:
     examples, _ = language_models.examples_of(store, text, stacked_vs_grid.data())
-    return Measured(probe(path, language_models.text_of(examples, "eval"), pieces), 0.0)
+    return Measurement(probe(path, language_models.text_of(examples, "eval"), pieces), 0.0)
 
 
 def summarize(tables: Tables) -> Summary:
@@ -128,30 +130,34 @@ def draw_cells(tables: Tables) -> Figure:
 
 
 def draw_gates(tables: Tables) -> Figure:
-    """Draws the left- against the right-saturated share, a marker per layer."""
+    """Draws the saturated shares as tables: a row per gate and dimension, a column per layer."""
     models = distinct(tables["gates"], "model")
-    figure, axes = plots.panels(len(models), height=4.0, width=4.6)
-    for axis, model in zip(axes, models, strict=True):
-        for number, gate in enumerate(GATES):
-            for dimension, marker in zip(DIMENSIONS, "o^", strict=True):
-                rows = _gate_rows(tables, model, gate, dimension)
-                if not rows:
-                    continue
-                x, y = [row["right"] for row in rows], [row["left"] for row in rows]
-                label = f"{gate}, {dimension}"
-                axis.plot(x, y, marker, color=plots.OTHERS[number], label=label, markersize=5)
-                for row in rows:
-                    place = row["right"], row["left"]
-                    axis.annotate(row["layer"], place, (3, 3), textcoords="offset points", size=7)
-        axis.set(title=model, xlabel="right saturated (above 0.9)", xlim=(0, 1), ylim=(0, 1))
-        axis.legend(fontsize=7)
-    axes[0].set_ylabel("left saturated (below 0.1)")
+    found = {model: _gate_rows(tables, model) for model in models}
+    heights = [len(rows) + 1.5 for rows in found.values()]  # in rows, with title and layers
+    figure = Figure(figsize=(5.4, 0.27 * sum(heights) + 0.3))
+    panels = figure.subplots(len(models), 2, squeeze=False, height_ratios=heights)
+    for pair, (model, rows) in zip(panels, found.items(), strict=True):
+        for axis, (side, meaning) in zip(pair, SATURATED.items(), strict=True):
+            shares = [[row[side] for row in layers] for layers in rows.values()]
+            layers = [row["layer"] for row in next(iter(rows.values()))]
+            plots.percentages(axis, list(rows), layers, shares)
+            axis.set_title(f"{model}: {meaning}", fontsize=9)
+        pair[1].set_yticks([])
+    for axis in panels[-1]:
+        axis.set_xlabel("layer")
     return figure
 
 
-def _gate_rows(tables: Tables, model: str, gate: str, dimension: str) -> list[Row]:
-    labels = (model, gate, dimension)
-    return [r for r in tables["gates"] if (r["model"], r["gate"], r["dimension"]) == labels]
+def _gate_rows(tables: Tables, model: str) -> dict[str, list[Row]]:
+    """Returns the rows of a model's layers, by gate and dimension."""
+    found: dict[str, list[Row]] = {}
+    for gate in GATES:
+        for dimension in DIMENSIONS:
+            labels = (model, gate, dimension)
+            rows = [r for r in tables["gates"] if (r["model"], r["gate"], r["dimension"]) == labels]
+            if rows:
+                found[f"{gate}, {dimension}"] = sorted(rows, key=lambda row: row["layer"])
+    return found
 
 
 def draw_errors(tables: Tables) -> Figure:
@@ -163,8 +169,7 @@ def draw_errors(tables: Tables) -> Figure:
         rows = {row["kind"]: row for row in tables["errors"] if row["model"] == model}
         shares[model] = [100 * rows[kind]["errors"] / max(rows[kind]["count"], 1) for kind in KINDS]
     colors = [plots.color(model.split()[0], number) for number, model in enumerate(models)]
-    plots.side_by_side(axis, KINDS, shares, colors)
-    for drawn in axis.containers:
+    for drawn in plots.side_by_side(axis, KINDS, shares, colors):
         axis.bar_label(drawn, fmt="%.0f", fontsize=7, padding=2)
     axis.set_ylabel("errors, % of the characters")
     return figure
@@ -188,8 +193,8 @@ EXPERIMENT = Experiment(
         ),
         Plot(
             name="gates",
-            caption="Share of gate values that are saturated, by layer (the number), gate and "
-            "dimension.",
+            caption="Gate values that are saturated, that is above 0.9 or below 0.1, as "
+            "percentages of all values of the gate, by dimension and layer.",
             draw=draw_gates,
         ),
         Plot(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments import fitting, plots
 from experiments.experiment import Experiment, Inputs, Plot, Point, Summary, Tables, distinct
+from experiments.finite_tasks import FiniteTask
 from experiments.fitting import FitConfig
 from experiments.nets import Net
 from experiments.scale import Scale
@@ -18,7 +19,7 @@ from experiments.task import Task
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """The comparison at one scale.
+    """The comparison of nets on one task.
 
     Attributes:
       task: Task, a data set.
@@ -34,7 +35,7 @@ class Benchmark:
 
 
 def classification_experiment(
-    name: str, title: str, claim: str, scales: Mapping[Scale, Benchmark]
+    name: str, title: str, claim: str, scales: Mapping[Scale, Sequence[Benchmark]]
 ) -> Experiment:
     """Returns an experiment that compares nets on a data set.
 
@@ -42,19 +43,11 @@ def classification_experiment(
       name: Name on the command line.
       title: Title in reports.
       claim: Claim of the literature, with its source.
-      scales: Comparison at each scale.
+      scales: Comparisons at each scale, of models of different names.
     """
 
     def points(scale: Scale, inputs: Inputs) -> list[Point]:
-        benchmark = scales[scale]
-        points = []
-        for model, nets in benchmark.nets.items():
-            for net, seed in itertools.product(nets, inputs.seeds(benchmark.seeds)):
-                config = dataclasses.replace(benchmark.fit, seed=seed, until_learned=False)
-                labels = {"model": model, "layers": net.layers, "seed": seed}
-                measure = partial(fitting.measure, task=benchmark.task, net=net, config=config)
-                points.append(Point(labels=labels, measure=measure))
-        return points
+        return [point for one in scales[scale] for point in _points(one, inputs)]
 
     plot = Plot(
         name="error",
@@ -68,7 +61,29 @@ def classification_experiment(
         points=points,
         summarize=summarize,
         plots=(plot,),
+        data_sets={scale: _data_sets(benchmarks) for scale, benchmarks in scales.items()},
     )
+
+
+def _points(benchmark: Benchmark, inputs: Inputs) -> list[Point]:
+    """Returns a point per net and seed of one comparison."""
+    task = benchmark.task
+    if isinstance(task, FiniteTask):
+        task = task.in_folder(inputs.data)
+    points = []
+    for model, nets in benchmark.nets.items():
+        for net, seed in itertools.product(nets, inputs.seeds(benchmark.seeds)):
+            config = dataclasses.replace(benchmark.fit, seed=seed, until_learned=False)
+            labels = {"model": model, "layers": net.layers, "seed": seed}
+            measure = partial(fitting.measure, task=task, net=net, config=config)
+            points.append(Point(labels=labels, measure=measure))
+    return points
+
+
+def _data_sets(benchmarks: Sequence[Benchmark]) -> list[str]:
+    """Returns the names of the data sets that are read, of those in `datasets.DATA_SETS`."""
+    tasks = [benchmark.task for benchmark in benchmarks]
+    return [task.data_set for task in tasks if isinstance(task, FiniteTask) and task.data_set]
 
 
 def in_layers(count: int) -> str:
@@ -103,7 +118,7 @@ def summarize(tables: Tables) -> Summary:
         errors.setdefault(key, []).append(100 * (1 - row["exact"]))
         last_rows[key] = row
     means = {key: mean(values) for key, values in errors.items()}
-    best_depths = {}
+    best_depths: dict[str, int] = {}
     for model, layers in means:
         if model not in best_depths or means[model, layers] < means[model, best_depths[model]]:
             best_depths[model] = layers

@@ -180,17 +180,20 @@ def _draw_learning(unit: str, tables: Tables) -> Figure:
 
 def _draw_shares(axis: Axes, rows: list[Row], x: str, **style: Any) -> None:
     """Draws the share of correct examples, and of correct symbols as dotted lines."""
-    dotted = {"linestyle": ":", "linewidth": 1.0, "label": None}
-    for share, look in (("exact", style), ("labels", dotted)):
+
+    def draw(share: str, look: dict[str, Any]) -> None:
         plots.curves(
             axis,
             rows,
             x,
             share,
             lambda row: row["model"],
-            lambda _, look=look: look,
+            lambda _: look,
             extend=x == "examples",
         )
+
+    draw("exact", style)
+    draw("labels", {"linestyle": ":", "linewidth": 1.0, "label": None})
 
 
 def _draw_depth(unit: str, tables: Tables) -> Figure:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from experiments.scale import Scale
-from pipeline.data.corpus import Mixture
+from pipeline.corpora.corpus import Mixture
 from pipeline.store.artifacts import Store
 
 Row = dict[str, Any]
@@ -25,6 +25,20 @@ def distinct(rows: Iterable[Row], column: str) -> list:
     return list(dict.fromkeys(row[column] for row in rows))
 
 
+def difference(loss: float, reference: float) -> str:
+    """Returns how much lower or higher a loss is than a reference.
+
+    >>> difference(1.9, 2.0)
+    '5.00% lower'
+
+    Args:
+      loss: The loss.
+      reference: The loss that it is compared with.
+    """
+    percent = 100 * (1 - loss / reference)
+    return f"{abs(percent):.2f}% {'lower' if percent > 0 else 'higher'}"
+
+
 class Inputs(NamedTuple):
     """The user's choices other than the scale.
 
@@ -32,18 +46,20 @@ class Inputs(NamedTuple):
       text: Corpus of the experiments on texts.
       saved_models: Paths of exports to probe in place of those that the experiments train.
       first_seed: First seed. Default 0.
+      data: Folder with local copies of data sets; see `datasets.read`. Default: their cache.
     """
 
     text: Mixture
     saved_models: tuple[str, ...] = ()
     first_seed: int = 0
+    data: str | None = None
 
     def seeds(self, count: int) -> range:
         """Returns the seeds of a number of repetitions."""
         return range(self.first_seed, self.first_seed + count)
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """The measurements of a point.
 
     Attributes:
@@ -74,7 +90,7 @@ class Point(NamedTuple):
     """
 
     labels: Mapping[str, Any]
-    measure: Callable[[Store], Measured]
+    measure: Callable[[Store], Measurement]
     difficulty_sweep: str = ""
     failed: Callable[[Tables], bool] = never
 
@@ -126,6 +142,8 @@ class Experiment:
       plots: Plots of the measurements.
       outcomes: Name of the table with the outcome of each point. Default "nets".
       prepare: Function that writes artifacts which all points share, before any is measured.
+      data_sets: Names in `datasets.DATA_SETS` of the data sets that are read at a scale. Default:
+        none at any scale.
     """
 
     name: str
@@ -136,3 +154,4 @@ class Experiment:
     plots: Sequence[Plot]
     outcomes: str = "nets"
     prepare: Callable[[Store, Scale, Inputs], None] = nothing
+    data_sets: Mapping[Scale, Sequence[str]] = dataclasses.field(default_factory=dict)

@@ -6,13 +6,14 @@ import hashlib
 import pathlib
 import sysconfig
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple, Self
 
-import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
+from experiments import datasets
+from experiments.datasets import LabelledImages
 from experiments.task import Examples
 from model.config import require_one_of
 from model.errors import InputError
@@ -20,11 +21,20 @@ from model.errors import InputError
 Source = Literal["digits", "mnist"]
 
 
-class DataSet:
+class FiniteTask:
     """A task that draws its batches from a data set, with replacement.
 
     Subclasses implement `arrays`.
     """
+
+    @property
+    def data_set(self) -> str:
+        """Name of the data set in `datasets.DATA_SETS`; empty if it is installed."""
+        return ""
+
+    def in_folder(self, folder: str | None) -> Self:
+        """Returns the same task on the local copy of the data set in a folder, if it has one."""
+        return self
 
     def arrays(self) -> tuple[Examples, Examples]:
         """Returns the examples to train on and to test on, as arrays."""
@@ -32,7 +42,8 @@ class DataSet:
 
     def draw(self, seed: tf.Tensor, size: int) -> Examples:
         """Draws examples to train on; see `Task.draw`."""
-        inputs, labels = self.arrays()[0]
+        with tf.init_scope():  # a graph refers to these tensors, and does not contain them
+            inputs, labels = map(tf.constant, self.arrays()[0])
         chosen = tf.random.stateless_uniform([size], seed, 0, len(labels), tf.int32)
         return self.encoded(tf.gather(inputs, chosen), tf.gather(labels, chosen))
 
@@ -45,60 +56,114 @@ class DataSet:
         return Examples(tf.cast(inputs, tf.float32), labels)
 
 
+class _Digits(NamedTuple):
+    """Images of handwritten digits.
+
+    Attributes:
+      train: Images to train on.
+      test: Images to test on.
+      white: Largest value of a pixel.
+    """
+
+    train: LabelledImages
+    test: LabelledImages
+    white: int
+
+
+@functools.cache
+def _digits(source: Source, folder: str | None) -> _Digits:
+    """Returns the images of a source; see `DigitTask`."""
+    if source == "mnist":
+        return _Digits(*datasets.mnist(folder), white=255)
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8).astype(np.uint8)
+    held_out = np.arange(len(labels)) % 5 == 4
+    train, test = (LabelledImages(images[part], labels[part]) for part in (~held_out, held_out))
+    return _Digits(train, test, white=16)
+
+
 @dataclasses.dataclass(frozen=True)
-class DigitImages(DataSet):
-    """Handwritten digits, cut into square patches, for a grid of two dimensions and depth.
+class DigitTask(FiniteTask):
+    """Classification of handwritten digits.
+
+    Subclasses implement `arranged`.
 
     Attributes:
       source: "digits" for scikit-learn's 1,797 images of 8 x 8 pixels, every fifth of which is
-        held out, or "mnist" for 70,000 images of 28 x 28 pixels, which are downloaded.
-      patch: Side of a patch in pixels, a divisor of the image's.
+        held out, or "mnist" for 70,000 images of 28 x 28 pixels.
+      folder: Folder of a local copy; see `datasets.read`. Default: the cache.
     """
 
     source: Source
-    patch: int
+    # Does not change the examples, as data sets are verified.
+    folder: str | None = dataclasses.field(default=None, kw_only=True, compare=False)
     classes: ClassVar[int] = 10
 
     def __post_init__(self) -> None:
         require_one_of("source", self.source, Source)
 
+    @property
+    def data_set(self) -> str:
+        """Name of the data set; see `FiniteTask`."""
+        return "mnist" if self.source == "mnist" else ""
+
+    def in_folder(self, folder: str | None) -> Self:
+        """Returns the same task on the local copy in a folder."""
+        return dataclasses.replace(self, folder=folder)
+
     def arrays(self) -> tuple[Examples, Examples]:
-        """Returns patches `[images, side, side, patch * patch]` with values from 0 to 1."""
-        return _digit_images(self.source, self.patch)
+        """Returns pixels, uint8, in the arrangement in which a net reads them."""
+        digits = _digits(self.source, self.folder)
+        train, test = (
+            Examples(self.arranged(part.images), part.labels.astype(np.int32))
+            for part in (digits.train, digits.test)
+        )
+        return train, test
 
+    def arranged(self, images: np.ndarray) -> np.ndarray:
+        """Arranges images `[images, height, width]` for a net."""
+        raise NotImplementedError
 
-@functools.cache
-def _digit_images(source: Source, patch: int) -> tuple[Examples, ...]:
-    if source == "digits":
-        images, labels = load_digits(return_X_y=True)
-        images = images.reshape(-1, 8, 8) / 16
-        held_out = np.arange(len(labels)) % 5 == 4
-        parts = (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out])
-    else:
-        try:
-            parts = keras.datasets.mnist.load_data()
-        except Exception as error:  # the download raises many kinds
-            raise InputError(
-                "MNIST cannot be downloaded; check the network, or run another scale"
-            ) from error
-        parts = tuple((images / 255, labels) for images, labels in parts)
-    return tuple(
-        Examples(_patches(images.astype(np.float32), patch), labels.astype(np.int32))
-        for images, labels in parts
-    )
-
-
-def _patches(images: np.ndarray, patch: int) -> np.ndarray:
-    """Cuts images `[images, height, width]` into square patches."""
-    count, height, width = images.shape
-    if height % patch or width % patch:
-        raise InputError(f"patch is {patch}; it must divide the images' {height} x {width} pixels")
-    cut = images.reshape(count, height // patch, patch, width // patch, patch)
-    return cut.transpose(0, 1, 3, 2, 4).reshape(count, height // patch, width // patch, patch**2)
+    def encoded(self, inputs: tf.Tensor, labels: tf.Tensor) -> Examples:
+        """Returns pixels with values from 0 to 1."""
+        white = _digits(self.source, self.folder).white
+        return Examples(tf.cast(inputs, tf.float32) / white, labels)
 
 
 @dataclasses.dataclass(frozen=True)
-class CodeAttribution(DataSet):
+class DigitImages(DigitTask):
+    """Handwritten digits, cut into square patches, for a grid of two dimensions and depth.
+
+    Attributes:
+      patch: Side of a patch in pixels, a divisor of the image's.
+    """
+
+    patch: int
+
+    def arranged(self, images: np.ndarray) -> np.ndarray:
+        """Returns patches `[images, side, side, patch * patch]`."""
+        count, height, width = images.shape
+        patch = self.patch
+        if height % patch or width % patch:
+            raise InputError(
+                f"patch is {patch}; it must divide the images' {height} x {width} pixels"
+            )
+        cut = images.reshape(count, height // patch, patch, width // patch, patch)
+        rows = cut.transpose(0, 1, 3, 2, 4)
+        return rows.reshape(count, height // patch, width // patch, patch**2)
+
+
+@dataclasses.dataclass(frozen=True)
+class DigitVectors(DigitTask):
+    """Handwritten digits as vectors of all pixels, for feed-forward nets."""
+
+    def arranged(self, images: np.ndarray) -> np.ndarray:
+        """Returns vectors `[images, pixels]`."""
+        return images.reshape(len(images), -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class CodeAttribution(FiniteTask):
     """Attribution of lines of Python to the project they are from, among installed projects.
 
     Lines are right-aligned in their row, with spaces before them. Lines that occur in two projects
@@ -143,7 +208,7 @@ SHORTEST = 20
 
 
 @functools.cache
-def _lines_of(projects: tuple[str, ...], length: int, count: int) -> tuple[Examples, ...]:
+def _lines_of(projects: tuple[str, ...], length: int, count: int) -> tuple[Examples, Examples]:
     """Returns the lines to train on and to test on."""
     owners: dict[bytes, set[str]] = {}
     for project in projects:
@@ -160,10 +225,11 @@ def _lines_of(projects: tuple[str, ...], length: int, count: int) -> tuple[Examp
         held_out = _digest(line)[-1] < 26  # of 256; lines are sorted by the first bytes
         rows[held_out].append(list(line[:length].rjust(length)))
         labels[held_out].append(projects.index(project))
-    return tuple(
+    train, test = (
         Examples(np.array(row, np.uint8), np.array(label, np.int32))
         for row, label in zip(rows, labels, strict=True)
     )
+    return train, test
 
 
 def _digest(line: bytes) -> bytes:

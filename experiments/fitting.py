@@ -2,14 +2,16 @@
 
 history.csv      a row per test: training examples, loss, shares correct, seconds of training
 logs/            for TensorBoard
+net.weights.h5   the weights at the end, where they are kept
 """
 
 import csv
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -18,22 +20,27 @@ from tensorboard.plugins.hparams import api as hparams
 from common import code_version, files
 from common.progress import progress_bar
 from experiments import nets
-from experiments.experiment import Measured, Tables
+from experiments.experiment import Measurement, Tables
+from experiments.metrics import ExampleAccuracy, LabelAccuracy
 from experiments.nets import Net
 from experiments.task import UNCOUNTED, Task
-from model.config import require_range
-from pipeline.data.windows import untuned
+from model.config import require_one_of, require_range
+from pipeline.data.windows import without_autotune
 from pipeline.store.artifacts import Artifact, Outcome, Store
 from pipeline.store.manifest import CacheKey, Properties
 
 STAGE = "Fitting"
 HISTORY = "history.csv"
+WEIGHTS = "net.weights.h5"
 LEARNED = 0.99
 """Share of held-out examples, correct in every label, at which a task counts as learned."""
 STEPS_PER_CALL = 20
 """Steps per call of TensorFlow by Keras."""
 WORTH_COMPILING = 1000
 """Number of steps from which on compilation by XLA saves time."""
+
+
+Optimizer = Literal["adam", "sgd"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +51,17 @@ class FitConfig:
       examples: Number of training examples, unless the fit ends earlier.
       test_every: Number of training examples between two tests.
       batch_size: Number of examples of a step. Default 32.
-      learning_rate: Learning rate of Adam, constant until the cooldown. Default 0.001.
+      learning_rate: Initial learning rate, constant until the cooldown. Default 0.001.
       clip_norm: Largest global norm of the gradient; 0 for no limit. Default 1.
       cooldown: Share of the examples at the end over which the learning rate falls to 0. Default 0.
       seed: Seed of the initial weights and of the examples. Default 0.
       until_learned: Whether the fit ends at the first test with 99% of the examples correct.
         Default True. With a finite data set such a test would select the weights that it measures.
+      optimizer: "adam" (the default) or "sgd".
+      momentum: Momentum of SGD. Default 0.
+      decay: Factor to which the learning rate falls exponentially over the fit; in place of a
+        cooldown. Default 1, for none.
+      keep_weights: Whether the artifact has the weights at the end. Default False.
     """
 
     examples: int
@@ -60,8 +72,14 @@ class FitConfig:
     cooldown: float = 0.0
     seed: int = 0
     until_learned: bool = True
+    optimizer: Optimizer = "adam"
+    momentum: float = 0.0
+    decay: float = 1.0
+    keep_weights: bool = False
 
     def __post_init__(self) -> None:
+        require_one_of("optimizer", self.optimizer, Optimizer)
+        require_range("momentum", self.momentum, 0, 1)
         require_range("batch_size", self.batch_size, 1, 1 << 20)
         require_range("test_every", self.test_every, self.batch_size, self.examples + 1)
         require_range("cooldown", self.cooldown, 0, 1)
@@ -126,7 +144,7 @@ def run(store: Store, task: Task, net: Net, config: FitConfig) -> Artifact:
         "task": {
             "name": type(task).__name__,
             "code": code_version.source_digest(type(task).__module__),
-            **dataclasses.asdict(task),
+            **_parameters(task),
         },
         "net": dataclasses.asdict(net),
         "fit": dataclasses.asdict(config),
@@ -135,22 +153,43 @@ def run(store: Store, task: Task, net: Net, config: FitConfig) -> Artifact:
     return store.produce(key, write, resumable=True)
 
 
-def measure(store: Store, task: Task, net: Net, config: FitConfig) -> Measured:
-    """Fits a net as `run` does, and returns its measurements.
+def measure(store: Store, task: Task, net: Net, config: FitConfig) -> Measurement:
+    """Fits a net as `run` does, and returns its measurements; see `measurement`."""
+    return measurement(run(store, task, net, config))
+
+
+def measurement(artifact: Artifact) -> Measurement:
+    """Returns the measurements of a fit.
 
     The table `tests` has a row per test, and the table `nets` a row for the outcome.
+
+    Args:
+      artifact: Artifact of the fit.
     """
-    artifact = run(store, task, net, config)
     properties = FittingProperties.read(artifact)
     rows = history(artifact)
     # The manifest has the time of the last attempt, the history that of all training.
     seconds = max(artifact.manifest.seconds, rows[-1]["seconds"])
-    return Measured({"tests": rows, "nets": [dataclasses.asdict(properties)]}, seconds)
+    return Measurement({"tests": rows, "nets": [dataclasses.asdict(properties)]}, seconds)
 
 
 def has_failed(measured: Tables) -> bool:
     """Returns whether a fit ended with fewer than 99% of the held-out examples correct."""
     return measured["nets"][-1]["exact"] < LEARNED
+
+
+def trained_model(artifact: Artifact, task: Task, net: Net, config: FitConfig) -> keras.Model:
+    """Returns the net of a fit that kept its weights, from a task's inputs to logits.
+
+    Args:
+      artifact: Artifact of the fit.
+      task: Task that was learned.
+      net: Net that was trained.
+      config: Configuration of the fit.
+    """
+    model = nets.build(net, task, config.batch_size, compiled=False)
+    model.load_weights(artifact.file(WEIGHTS))
+    return model
 
 
 def history(artifact: Artifact) -> list[dict[str, float]]:
@@ -179,9 +218,7 @@ def compiled_model(task: Task, net: Net, config: FitConfig) -> keras.Model:
     compiled = config.steps >= WORTH_COMPILING
     model = nets.build(net, task, config.batch_size, compiled)
     model.compile(
-        optimizer=keras.optimizers.Adam(
-            _learning_rate(config), global_clipnorm=config.clip_norm or None
-        ),
+        optimizer=_optimizer(config),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=UNCOUNTED),
         metrics=[ExampleAccuracy(), LabelAccuracy()],
         steps_per_execution=1 if config.steps_per_test % STEPS_PER_CALL else STEPS_PER_CALL,
@@ -220,6 +257,8 @@ def _fit(directory: str, task: Task, net: Net, config: FitConfig) -> Outcome:
                 verbose=0,
             )
     files.rmtree(folder)
+    if config.keep_weights:
+        model.save_weights(os.path.join(directory, WEIGHTS))
     last = tests.rows[-1]
     properties = FittingProperties(**last, parameters=model.count_params())
     return Outcome(
@@ -229,11 +268,28 @@ def _fit(directory: str, task: Task, net: Net, config: FitConfig) -> Outcome:
 
 def _hyperparameters(task: Task, net: Net, config: FitConfig) -> dict[str, Any]:
     """Returns the hyperparameters for TensorBoard's HParams view."""
-    parts = (dataclasses.asdict(part) for part in (task, net, config))
+    parts = (_parameters(task), dataclasses.asdict(net), dataclasses.asdict(config))
     return {"task": type(task).__name__, **{k: v for part in parts for k, v in part.items()}}
 
 
-def _learning_rate(config: FitConfig) -> "float | Cooldown":
+def _parameters(task: Task) -> dict[str, Any]:
+    """Returns the fields of a task that decide its examples: those that are compared."""
+    fields = dataclasses.fields(task)
+    return {field.name: getattr(task, field.name) for field in fields if field.compare}
+
+
+def _optimizer(config: FitConfig) -> keras.optimizers.Optimizer:
+    clip_norm = config.clip_norm or None
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(_learning_rate(config), global_clipnorm=clip_norm)
+    return keras.optimizers.SGD(_learning_rate(config), config.momentum, global_clipnorm=clip_norm)
+
+
+def _learning_rate(config: FitConfig) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    if config.decay != 1:
+        return keras.optimizers.schedules.ExponentialDecay(
+            config.learning_rate, config.steps, config.decay
+        )
     if not config.cooldown:
         return config.learning_rate
     return Cooldown(config.learning_rate, config.steps, round(config.cooldown * config.steps))
@@ -269,38 +325,7 @@ def _batches(task: Task, config: FitConfig, first: int) -> tf.data.Dataset:
         seed = tf.stack([config.seed, tf.cast(number, tf.int32)])
         return tuple(task.draw(seed, config.batch_size))
 
-    return untuned(tf.data.Dataset.counter(first).map(draw).prefetch(2))
-
-
-class LabelAccuracy(keras.metrics.Mean):
-    """The share of counted labels that are predicted correctly."""
-
-    def __init__(self, name: str = "labels", **kwargs: Any):
-        super().__init__(name=name, **kwargs)
-
-    def update_state(
-        self, labels: tf.Tensor, logits: tf.Tensor, sample_weight: tf.Tensor | None = None
-    ) -> None:
-        """Adds a batch of labels `[batch, ...]` and logits `[batch, ..., classes]`."""
-        super().update_state(_correct(labels, logits), labels != UNCOUNTED)
-
-
-class ExampleAccuracy(keras.metrics.Mean):
-    """The share of examples that are predicted correctly in every counted label."""
-
-    def __init__(self, name: str = "exact", **kwargs: Any):
-        super().__init__(name=name, **kwargs)
-
-    def update_state(
-        self, labels: tf.Tensor, logits: tf.Tensor, sample_weight: tf.Tensor | None = None
-    ) -> None:
-        """Adds a batch of labels `[batch, ...]` and logits `[batch, ..., classes]`."""
-        correct = _correct(labels, logits) | (labels == UNCOUNTED)
-        super().update_state(tf.reduce_all(correct, axis=range(1, labels.shape.rank)))
-
-
-def _correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
+    return without_autotune(tf.data.Dataset.counter(first).map(draw).prefetch(2))
 
 
 class _Tests(keras.callbacks.Callback):
@@ -327,13 +352,14 @@ class _Tests(keras.callbacks.Callback):
 
     @property
     def done(self) -> bool:
-        """True if the task was learned at the last test, or no examples are left."""
+        """True if the task was learned at the last test, no examples are left, or it diverged."""
         if not self.rows:
             return False
         last = self.rows[-1]
         examples = self._config.steps * self._config.batch_size
         learned = self._config.until_learned and last["exact"] >= LEARNED
-        return learned or last["examples"] >= examples
+        diverged = not math.isfinite(last["training_loss"])
+        return learned or diverged or last["examples"] >= examples
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch_start = time.monotonic()
@@ -341,7 +367,8 @@ class _Tests(keras.callbacks.Callback):
     def on_test_begin(self, logs: dict | None = None) -> None:
         self._seconds += time.monotonic() - self._epoch_start
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        assert logs is not None  # `fit` always has metrics to pass
         row = {
             "examples": (epoch + 1) * self._config.steps_per_test * self._config.batch_size,
             "seconds": round(self._seconds, 3),

@@ -11,17 +11,16 @@ import numpy as np
 import tensorflow as tf
 
 from common import files
-from experiments.experiment import Measured, Row, Tables
+from experiments.experiment import Measurement, Row, Tables
 from model.errors import InputError
-from pipeline.data.corpus import Mixture
+from pipeline.corpora.corpus import Mixture
 from pipeline.data.records import read_records, shard_paths
 from pipeline.settings import DataConfig, Settings
 from pipeline.stages import example_gen, schema_gen, statistics_gen, trainer
 from pipeline.store.artifacts import Artifact, Store, copy_tree
 from pipeline.training.exports import saved_models
 from pipeline.training.training_log import LAYER_GRADIENT, LOSS, SPEED, read_scalars
-from serving.graph.batching import set_batching
-from serving.graph.export import read_text_vocabulary
+from serving.graph.export import read_text_vocabulary, set_batching
 
 PIECE = 1000
 """Number of characters of a piece of text, which an export reads at once."""
@@ -55,7 +54,7 @@ def train(store: Store, text: Mixture, settings: Settings) -> tuple[Artifact, Ar
     return examples, trainer.run(store, examples, schema, settings)
 
 
-def measure(store: Store, text: Mixture, settings: Settings, pieces: int = 64) -> Measured:
+def measure(store: Store, text: Mixture, settings: Settings, pieces: int = 64) -> Measurement:
     """Trains a model and measures it.
 
     Args:
@@ -71,7 +70,7 @@ def measure(store: Store, text: Mixture, settings: Settings, pieces: int = 64) -
     """
     examples, model = train(store, text, settings)
     export = Export.load(saved_models(model)["float32"])
-    return Measured(
+    return Measurement(
         {
             **_logged_curves(model, settings),
             "classes": list(losses_by_class(export, text_of(examples, "eval"), pieces)),

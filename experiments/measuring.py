@@ -16,7 +16,7 @@ from common import code_version
 from common.machine import machine
 from common.progress import progress_bar
 from experiments import worker
-from experiments.experiment import Experiment, Inputs, Measured, Point, Tables
+from experiments.experiment import Experiment, Inputs, Measurement, Point, Tables
 from experiments.results import Results
 from experiments.scale import Scale
 from model.errors import InputError
@@ -46,11 +46,17 @@ class Workers:
         self._cores = cores[:jobs]
         self._pool: Executor | None = None
         self._largest = 0
+        self._others = set(multiprocessing.active_children())
 
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, error_type: type | None, *_: Any) -> None:
+        # Who interrupts a run does not want to wait for points that take minutes. What fits and
+        # trainings have written resumes; an error of one point lets its neighbours end.
+        if error_type is not None and not issubclass(error_type, Exception):
+            for process in set(multiprocessing.active_children()) - self._others:
+                process.kill()
         self._end(cancel=error_type is not None)
 
     def run(
@@ -154,7 +160,7 @@ def measure_points(
       The tables of all points, with the labels of a point as columns of its rows, and the sum of
       the seconds that the points took.
     """
-    measured: dict[int, Measured] = {}
+    measured: dict[int, Measurement] = {}
     done = 0
     with progress_bar(title, "points") as progress:
         progress(0, len(points))
@@ -184,7 +190,7 @@ class SweepResult(NamedTuple):
     """
 
     difficulty_sweep: DifficultySweep
-    measured: dict[int, Measured]
+    measured: dict[int, Measurement]
     memory: int
 
 

@@ -1,19 +1,26 @@
 """Nets for the tasks of experiments, built from the project's own layers."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, get_args
 
 import keras
 
 from experiments.task import Task
-from model.config import require_one_of, require_range
+from model.config import DenseConnection, Execution, Tied, require_one_of, require_range
 from model.execution.plan import PLAIN, Plan
 from model.execution.planner import choose, visible_device
 from model.layers.grid_lstm import GridLSTM
 from model.layers.grid_lstm_nd import GridLSTMND
+from model.layers.stacked_dense import StackedDense
 from model.layers.stacked_lstm import StackedLSTM
 
-Architecture = Literal["grid", "stacked", "tanh", "relu", "highway"]
+Architecture = Literal[
+    "grid", "stacked", "tanh", "relu", "highway", "highway_layerwise", "residual", "plain"
+]
+
+
+MAX_COMPILED_LAYERS = 8
+"""Largest number of layers of a feed-forward net whose training step is one XLA program."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +29,17 @@ class Net:
 
     Attributes:
       architecture: "grid" for a grid over the dimensions of the input and depth, "stacked" for a
-        stacked LSTM over a sequence, "tanh" or "relu" for a plain feed-forward net, or "highway"
-        for a highway network over vectors.
+        stacked LSTM over a sequence, "tanh" or "relu" for a grid of plain layers, or a connection
+        of `StackedDense` for a feed-forward net over vectors.
       layers: Number of layers along depth.
       units: Width of each layer.
       tied: Whether the layers share all their weights. Default False.
       input_signs: Magnitude of the random signs that initialise the input projection; 0 for
         Glorot's uniform initialisation. Default 0.
       forget_bias: Initial bias of the forget gates of LSTMs. Default 1.
+      activation: Activation of the layers of a `StackedDense`. Default "tanh".
+      transform_bias: Initial bias of the transform gates of a highway network. Default -2.
+      input_activation: Activation of the input projection. Default "linear".
     """
 
     architecture: Architecture
@@ -38,6 +48,9 @@ class Net:
     tied: bool = False
     input_signs: float = 0.0
     forget_bias: float = 1.0
+    activation: str = "tanh"
+    transform_bias: float = -2.0
+    input_activation: str = "linear"
 
     def __post_init__(self) -> None:
         require_one_of("architecture", self.architecture, Architecture)
@@ -66,19 +79,27 @@ def build(net: Net, task: Task, batch: int, compiled: bool) -> keras.Model:
     return keras.Model(entering, keras.layers.Dense(task.classes, dtype="float32")(hidden))
 
 
+class _GridOptions(TypedDict):
+    """Arguments that grids of any number of dimensions share; see `grid_layer.GridLayer`."""
+
+    cells: str
+    tied: Tied
+    recurrent_initializer: str | None
+    project_inputs: bool
+    forget_bias: float
+
+
 def _layers(net: Net, across: int, plan: Plan) -> tuple[list[keras.layers.Layer], int]:
     """Returns the layers in order, and the width of the input that the first expects."""
-    if net.architecture == "highway":
-        layers = [Highway() for _ in range(1 if net.tied else net.layers)]
-        layers *= net.layers if net.tied else 1
-        width = net.units
-    elif net.architecture == "stacked":
+    if net.architecture in get_args(DenseConnection):
+        return _feed_forward(net), net.units
+    if net.architecture == "stacked":
         layers = [
             StackedLSTM(net.units, net.layers, return_sequences=True, forget_bias=net.forget_bias)
         ]
         width = net.units
     else:
-        options = {
+        options: _GridOptions = {
             "cells": net.architecture if net.architecture in ("tanh", "relu") else "lstm",
             "tied": "all" if net.tied else "none",
             "recurrent_initializer": None if net.architecture == "grid" else "glorot_uniform",
@@ -90,17 +111,38 @@ def _layers(net: Net, across: int, plan: Plan) -> tuple[list[keras.layers.Layer]
         else:
             layers = [GridLSTMND(net.units, net.layers, **options)]
         width = net.units * (2 if net.architecture == "grid" else 1)
-    if net.architecture != "highway":
-        layers[0].plan = plan
-        # Keras compiles a step as one program if all layers support it.
-        layers[0].supports_jit = plan.compilation.jits_step
+    layers[0].plan = plan
+    # Keras compiles a step as one program if all layers support it.
+    layers[0].supports_jit = plan.compilation.jits_step
     return layers, width
+
+
+def _feed_forward(net: Net) -> list[keras.layers.Layer]:
+    """Returns the layers of a feed-forward net, whose initial kernels preserve the variance."""
+    # A residual connection adds a variance at each layer, all of which sum to that of the input.
+    scale = 1 / net.layers if net.architecture == "residual" else 1.0
+    connection: Any = net.architecture
+    initializer: str | keras.initializers.Initializer = "glorot_uniform"
+    if net.activation == "relu" or scale < 1:
+        by_activation = 2.0 if net.activation == "relu" else 1.0
+        initializer = keras.initializers.VarianceScaling(by_activation * scale)
+    layer = StackedDense(
+        net.units,
+        1 if net.tied else net.layers,
+        connection=connection,
+        activation=net.activation,
+        transform_bias=net.transform_bias,
+        kernel_initializer=initializer,
+    )
+    # XLA takes minutes to compile a step of many layers.
+    layer.supports_jit = net.layers <= MAX_COMPILED_LAYERS
+    return [layer] * (net.layers if net.tied else 1)
 
 
 def _plan(net: Net, across: int, batch: int) -> Plan:
     """Returns the fastest plan on one core: one XLA program for small products and accelerators."""
     # In a grid of depth alone, each diagonal is one cell.
-    execution = "wavefront" if across else "reference"
+    execution: Execution = "wavefront" if across else "reference"
     small = across == 1 and (net.architecture == "stacked" or net.layers <= 2)
     jits_step = small or visible_device() == "accelerator"
     architecture = "stacked" if net.architecture == "stacked" else "grid"
@@ -117,61 +159,14 @@ def _plan(net: Net, across: int, batch: int) -> Plan:
 
 def _projection(net: Net, width: int) -> keras.layers.Layer:
     if not net.input_signs:
-        return keras.layers.Dense(width)
+        return keras.layers.Dense(width, net.input_activation)
     bias = 2 * net.input_signs
     return keras.layers.Dense(
         width,
+        net.input_activation,
         kernel_initializer=RandomSigns(net.input_signs),
         bias_initializer=keras.initializers.RandomUniform(-bias, bias),
     )
-
-
-@keras.saving.register_keras_serializable(package="grid_lstm")
-class Highway(keras.layers.Layer):
-    """A highway layer, which gates between a transform of its input and the input itself.
-
-        t = sigmoid(x W_t + b_t);  y = t * tanh(x W + b) + (1 - t) * x
-
-    Srivastava, Greff, Schmidhuber, "Highway Networks", arXiv 1505.00387, section 2.
-
-    Args:
-      kernel_initializer: Initializer of both kernels. Default "glorot_uniform".
-      transform_bias: Initial b_t. Default -2: negative, so that a deep net initially passes its
-        input on.
-
-    Attributes:
-      kernel: W_t and W, `[units, 2 * units]`.
-      bias: The biases b_t and b, `[2 * units]`.
-    """
-
-    def __init__(
-        self,
-        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
-        transform_bias: float = -2.0,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.transform_bias = transform_bias
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        units = input_shape[-1]
-        start = keras.ops.repeat(keras.ops.array([self.transform_bias, 0.0]), units)
-        self.kernel = self.add_weight(
-            name="kernel", shape=(units, 2 * units), initializer=self.kernel_initializer
-        )
-        self.bias = self.add_weight(
-            name="bias",
-            shape=(2 * units,),
-            initializer=lambda _, dtype: keras.ops.cast(start, dtype),
-        )
-
-    def call(self, inputs: Any) -> Any:
-        """Returns the output `[batch, units]` for an input of the same shape."""
-        product = keras.ops.matmul(inputs, self.kernel) + self.bias
-        transform, candidate = keras.ops.split(product, 2, axis=-1)
-        transform = keras.ops.sigmoid(transform)
-        return transform * keras.ops.tanh(candidate) + (1 - transform) * inputs
 
 
 @keras.saving.register_keras_serializable(package="grid_lstm")

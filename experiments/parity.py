@@ -1,6 +1,7 @@
 """Parity: whether the number of ones is odd in a string of bits that a net reads at once."""
 
 from statistics import median
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
@@ -8,13 +9,16 @@ from matplotlib.ticker import EngFormatter, NullLocator
 from experiments import plots
 from experiments.algorithmic_tasks import Parity
 from experiments.depth_sweep import DepthSweep, difficulty_sweeps
-from experiments.experiment import Experiment, Inputs, Plot, Point, Summary, Tables
+from experiments.experiment import Experiment, Inputs, Plot, Point, Row, Summary, Tables
 from experiments.fitting import LEARNED, FitConfig
 from experiments.nets import Architecture
 from experiments.scale import Scale
 
 PAPER = 250
 """Number of bits that the paper's 1-D Grid LSTM learns."""
+
+TICKS = (2, 4, 8, 16, 32, 64, 128, 256)
+"""Numbers of bits that are written along an axis."""
 
 MODELS: dict[str, tuple[Architecture, bool]] = {
     "grid, tied": ("grid", True),
@@ -80,7 +84,7 @@ def summarize(tables: Tables) -> Summary:
     best = {model: max(longest(tables, model)) for model in MODELS}
     grid = max(bits for model, bits in best.items() if model.startswith("grid"))
     plain = {model: bits for model, bits in best.items() if model.startswith(("tanh", "relu"))}
-    name = max(plain, key=plain.get)
+    name = max(plain, key=lambda model: plain[model])
     sentences = [
         f"The 1-D Grid LSTM learned the parity of {grid} bits (the paper's: {PAPER}), the best "
         f"plain net ({name}) that of {plain[name]}, and the highway net that of {best['highway']}."
@@ -121,21 +125,54 @@ def draw_longest(tables: Tables) -> Figure:
 
 
 def draw_examples(tables: Tables) -> Figure:
-    """Draws the number of training examples that each length takes."""
-    figure, (axis,) = plots.panels(1, width=7)
+    """Draws the training examples that each length takes, in a panel per architecture.
+
+    The lines of other architectures are in grey: in one panel for all they would hide each other.
+    """
     solved = [row for row in tables["nets"] if row["exact"] >= LEARNED]
-    for model in MODELS:
-        rows = [row for row in solved if row["model"] == model]
-        bits = sorted({row["bits"] for row in rows})
-        fewest = [min(row["examples"] for row in rows if row["bits"] == count) for count in bits]
-        axis.plot(bits, fewest, marker="o", label=model, color=plots.color(model, 0), markersize=4)
-    axis.set(xscale="log", yscale="log", xlabel="bits", ylabel="examples until 99% are correct")
-    ticks = sorted({row["bits"] for row in solved})
-    axis.set_xticks(ticks, ticks)
-    axis.xaxis.set_minor_locator(NullLocator())
-    plots.log_ticks(axis.yaxis, EngFormatter(sep=""))
-    axis.legend()
+    fewest = {model: _fewest_examples(solved, model) for model in MODELS}
+    architectures = list(dict.fromkeys(architecture for architecture, _ in MODELS.values()))
+    figure, axes = plots.panels(len(architectures), height=2.5, width=2.7, most=2)
+    for axis, architecture in zip(axes, architectures, strict=True):
+        for model, curve in fewest.items():
+            if MODELS[model][0] != architecture:
+                axis.plot(*curve, color="#d3d8dd", linewidth=0.9, zorder=1)
+            else:
+                axis.plot(*curve, label=model.partition(", ")[2] or model, **_style(model))
+        if len(axis.get_legend_handles_labels()[0]) > 1:
+            axis.legend(loc="upper left", handlelength=3)
+        axis.set(xscale="log", yscale="log", title=architecture)
+        axis.set_xticks(TICKS, list(map(str, TICKS)))
+        axis.set_xlim(1.6, 1.5 * max(row["bits"] for row in solved) if solved else None)
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.margins(y=0.15)
+        plots.log_ticks(axis.yaxis, EngFormatter(sep=""))
+    for axis in axes[-2:]:
+        axis.set_xlabel("bits")
+    figure.supylabel("examples until 99% are correct", fontsize=9)
     return figure
+
+
+def _fewest_examples(solved: list[Row], model: str) -> tuple[list[int], list[int]]:
+    """Returns the numbers of bits that a model learned, and the fewest examples for each."""
+    rows = [row for row in solved if row["model"] == model]
+    bits = sorted({row["bits"] for row in rows})
+    return bits, [min(row["examples"] for row in rows if row["bits"] == count) for count in bits]
+
+
+def _style(model: str) -> dict[str, Any]:
+    """Returns what tells tied from untied weights without a colour, even where both meet."""
+    architecture, tied = MODELS[model]
+    color = plots.COLORS[architecture]
+    if tied:
+        return {"color": color, "marker": "o", "markersize": 4}
+    return {
+        "color": color,
+        "linestyle": "--",
+        "marker": "o",
+        "markersize": 8,
+        "markerfacecolor": "none",
+    }
 
 
 EXPERIMENT = Experiment(
@@ -156,7 +193,7 @@ EXPERIMENT = Experiment(
         Plot(
             name="examples",
             caption="Training examples until the parity is learned, of the fit that took the "
-            "fewest.",
+            "fewest; the lines of the other panels are in grey.",
             draw=draw_examples,
         ),
     ),

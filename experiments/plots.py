@@ -3,10 +3,12 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, Formatter, LogLocator, NullFormatter
 
@@ -14,8 +16,6 @@ from experiments.experiment import Row
 
 matplotlib.rcParams.update(
     {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "grid-lstm",
         "font.size": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -39,25 +39,39 @@ COLORS = {
     "relu, tied": "#3f8f4f",
     "relu, untied": "#8fcf9b",
     "highway": "#a04fb0",
+    "residual_lstm": "#b8901f",
+    "highway_lstm": "#c2416b",
+    "rhn": "#3f8f4f",
+    "highway, layerwise": "#c08a1e",
+    "residual": "#2f9e9e",
+    "plain": "#6b7580",
 }
 OTHERS = ("#1a6fb5", "#d9662b", "#3f8f4f", "#a04fb0", "#b8901f", "#2f9e9e", "#6b7580", "#c2416b")
 
 
-def panels(count: int, height: float = 3.0, width: float = 4.2) -> tuple[Figure, list[Axes]]:
-    """Returns a figure of panels, at most three in a row, with a common y axis.
+def panels(
+    count: int,
+    height: float = 3.0,
+    width: float = 4.2,
+    most: int = 3,
+    shares_y: bool = True,
+) -> tuple[Figure, list[Axes]]:
+    """Returns a figure of panels.
 
     Args:
       count: Number of panels.
       height: Height of a panel in inches.
       width: Width of a panel in inches.
+      most: Largest number of panels in a row. Default 3.
+      shares_y: Whether the panels have a common y axis. Default True.
 
     Returns:
       The figure and its panels.
     """
-    columns = min(count, 3)
+    columns = min(count, most)
     rows = -(-count // columns)
     figure = Figure(figsize=(max(width * columns, 5), height * rows))
-    axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, sharey=shares_y, squeeze=False).ravel()
     for unused in axes[count:]:
         unused.set_visible(False)
     return figure, list(axes[:count])
@@ -134,7 +148,7 @@ def log_ticks(axis: Axis, form: str | Formatter) -> None:
 
 def side_by_side(
     axes: Axes, groups: Sequence[str], heights: Mapping[str, Sequence[float]], colors: Sequence[str]
-) -> None:
+) -> list[BarContainer]:
     """Draws a bar per group and series, those of a group beside each other.
 
     Args:
@@ -142,14 +156,45 @@ def side_by_side(
       groups: Names of the groups.
       heights: Height of each group's bar, by the name of the series.
       colors: Colour of each series.
+
+    Returns:
+      The bars of each series.
     """
     width = 0.8 / len(heights)
+    drawn = []
     for number, (label, values) in enumerate(heights.items()):
         offset = width * (number - (len(heights) - 1) / 2)
         places = [place + offset for place in range(len(groups))]
-        axes.bar(places, values, width=0.95 * width, color=colors[number], label=label)
+        drawn.append(
+            axes.bar(places, values, width=0.95 * width, color=colors[number], label=label)
+        )
     axes.set_xticks(range(len(groups)), groups)
     axes.legend()
+    return drawn
+
+
+def percentages(
+    axes: Axes, rows: Sequence[str], columns: Sequence[Any], shares: Sequence[Sequence[float]]
+) -> None:
+    """Draws a table of shares as percentages, the larger the darker.
+
+    Args:
+      axes: Panel to draw on.
+      rows: Names of the rows.
+      columns: Names of the columns.
+      shares: Share from 0 to 1 of each column, by row.
+    """
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1.2, edgecolors="white", linewidth=1.5)
+    for y, row in enumerate(shares):
+        for x, share in enumerate(row):
+            ink = "white" if share > 0.6 else "black"
+            text = f"{100 * share:.0f}"
+            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=ink)
+    axes.invert_yaxis()
+    axes.set_xticks([x + 0.5 for x in range(len(columns))], columns)
+    axes.set_yticks([y + 0.5 for y in range(len(rows))], rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
 
 
 def bars(axes: Axes, heights: dict[str, Sequence[float]], form: str) -> None:

@@ -11,8 +11,10 @@ from typing import NamedTuple
 import jinja2
 import markupsafe
 
+from common.pictures import save_svg
 from experiments.experiment import Experiment, Summary
 from experiments.results import Results
+from experiments.scale import Scale
 
 PAGES = ("report.html", "report.md")
 LARGE = 1 << 18
@@ -62,7 +64,7 @@ def make_story(experiment: Experiment, results: Results, folder: pathlib.Path) -
         figure = plot.draw(results.tables)
         figure.savefig(folder / f"{plot.name}.png", dpi=130)
         path = folder / f"{plot.name}.svg"
-        figure.savefig(path, metadata={"Date": None})
+        save_svg(figure, path, plot.caption)
         svg = path.read_text(encoding="utf-8")
         # Ids must be unique on the page, and the prolog belongs to a file only.
         prefix = f"{experiment.name}-{plot.name}-"
@@ -75,7 +77,7 @@ def make_story(experiment: Experiment, results: Results, folder: pathlib.Path) -
     return Story(experiment=experiment, results=results, summary=summary, pictures=pictures)
 
 
-def write(stories: Sequence[Story], scale: str, folder: pathlib.Path) -> None:
+def write(stories: Sequence[Story], scale: Scale, folder: pathlib.Path) -> None:
     """Writes the pages of a report.
 
     Args:
@@ -85,7 +87,7 @@ def write(stories: Sequence[Story], scale: str, folder: pathlib.Path) -> None:
     """
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
-        autoescape=lambda name: ".html" in name,
+        autoescape=lambda name: name is not None and ".html" in name,
         trim_blocks=True,
     )
     for name in PAGES:

@@ -20,7 +20,8 @@ from experiments.stacked_vs_grid_report import (
     draw_gradients,
     summarize,
 )
-from pipeline.settings import DataConfig, Settings, load_preset
+from pipeline.preset_files import load_preset
+from pipeline.settings import DataConfig, Settings
 from pipeline.store.artifacts import Store
 
 
@@ -188,7 +189,7 @@ EXPERIMENT = Experiment(
     title="Character models: stacked against grid",
     claim="On 100 million characters of Wikipedia a 6-layer Grid LSTM of 1000 units ends 4.61% "
     "lower in validation loss than the best stacked LSTM; without dropout a 6-layer stacked LSTM "
-    "stays at 3.53 nats, and a 6-layer grid trains (the Torch7 Grid LSTM on top of char-rnn).",
+    "stays at 3.53 nats, and a 6-layer grid trains (https://github.com/coreylynch/grid-lstm).",
     points=points,
     summarize=summarize,
     plots=(

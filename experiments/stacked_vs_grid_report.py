@@ -8,10 +8,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments import plots
-from experiments.experiment import Row, Summary, Tables, distinct
+from experiments.experiment import Row, Summary, Tables, difference, distinct
 
 PRESETS = {"grid": "enwik8-grid3", "stacked": "enwik8-stacked3"}
 """Presets of the models, of which a scale changes some settings."""
+
+MARKERS = {"grid": ("o", None), "stacked": ("s", "white")}
+"""Marker of each architecture and its filling, None for that of the line."""
 
 MAIN, WIDE, SWEEP = "equal width", "equal parameters", "depth"
 
@@ -64,9 +67,9 @@ def summarize(tables: Tables) -> Summary:
     """Summarizes the differences to the best stacked models at equal updates, weights and time."""
     losses = means(select(tables["models"], MAIN), "loss")
     wide = means(select(tables["models"], WIDE), "loss")
-    grid = min((m for m in losses if m.startswith("grid")), key=losses.get)
-    stacked = min((m for m in losses if m.startswith("stacked")), key=losses.get)
-    widest = min(wide, key=wide.get)
+    grid = min((m for m in losses if m.startswith("grid")), key=lambda m: losses[m])
+    stacked = min((m for m in losses if m.startswith("stacked")), key=lambda m: losses[m])
+    widest = min(wide, key=lambda m: wide[m])
     deepest = max(row["layers"] for row in select(tables["models"], MAIN))
     plain = select(tables["models"], MAIN, layers=deepest, dropout=0.0)
     deep = {
@@ -74,10 +77,6 @@ def summarize(tables: Tables) -> Summary:
         for architecture in PRESETS
     }
     ours, theirs, seconds = best_at_equal_time(tables, grid, stacked)
-
-    def difference(loss: float, reference: float) -> str:
-        percent = 100 * (1 - loss / reference)
-        return f"{abs(percent):.2f}% {'lower' if percent > 0 else 'higher'}"
 
     sentences = [
         f"The best grid, {grid}, ends at {losses[grid]:.4f} nats per character, "
@@ -135,19 +134,31 @@ def draw_curves(tables: Tables) -> Figure:
     """Draws validation curves, in a panel per depth."""
     rows = select(tables["curves"], MAIN, WIDE)
     depths = sorted({row["layers"] for row in rows})
-    figure, axes = plots.panels(len(depths), height=4.0, width=5.5)
+    figure, axes = plots.panels(len(depths), height=3.9, width=5.4, most=1)
     for axis, depth in zip(axes, depths, strict=True):
         at_depth = [row for row in rows if row["layers"] == depth]
         plots.curves(axis, at_depth, "characters", "loss", model_name, _style)
-        axis.set(title=f"{depth} layers", xlabel="training characters")
-        axis.legend(fontsize=7)
-    axes[0].set_ylabel("validation loss, nats per character")
+        axis.set_title(f"{depth} layers")
+        axis.set_ylabel("validation loss, nats per character")
+        # Below the panel there is room for it whatever the curves are.
+        axis.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.16), handlelength=3.5)
+        axis.set_xlabel("training characters", labelpad=1)
     return figure
 
 
-def _style(label: str) -> dict[str, str]:
+def _style(label: str) -> dict[str, Any]:
+    """Returns a colour and a marker per architecture, and a line per kind of net."""
+    architecture = label.split()[0]
     line = "--" if "widened" in label else ":" if "dropout" in label else "-"
-    return {"color": plots.COLORS[label.split()[0]], "linestyle": line}
+    marker, face = MARKERS[architecture]
+    return {
+        "color": plots.COLORS[architecture],
+        "linestyle": line,
+        "marker": marker,
+        "markerfacecolor": face,
+        "markersize": 5,
+        "markevery": 3,
+    }
 
 
 def draw_gradients(tables: Tables) -> Figure:

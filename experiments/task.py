@@ -1,6 +1,7 @@
 """The protocol of tasks, from whose examples nets learn."""
 
-from typing import NamedTuple, Protocol
+import dataclasses
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -21,13 +22,14 @@ class Examples(NamedTuple):
 
 
 class Task(Protocol):
-    """A task to learn from examples; a dataclass whose fields are its parameters.
+    """A task to learn from examples; a dataclass whose fields are its parameters."""
 
-    Attributes:
-      classes: Number of classes.
-    """
+    # `dataclasses.asdict` takes only what has these.
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
-    classes: int
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
 
     def draw(self, seed: tf.Tensor, size: int) -> Examples:
         """Draws examples to train on.

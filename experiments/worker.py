@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import threading
 
-from common import command_line
+from common import command_line  # noqa: F401  silences the logs of Beam
 from common.progress import console
+from common.quiet_tensorflow import import_tensorflow
 
 
 def start(free_cores: multiprocessing.Queue) -> None:
@@ -17,10 +18,12 @@ def start(free_cores: multiprocessing.Queue) -> None:
     os.sched_setaffinity(0, {free_cores.get()})
     console.quiet = True  # its progress would mix with that of the other processes
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    command_line.import_tensorflow()
+    import_tensorflow()
 
 
 def _end_with_parent() -> None:
     """Ends this process with its parent, as the next run writes the same artifacts."""
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # only processes that another one started get here
+    parent.join()
     os._exit(1)
