@@ -13,14 +13,18 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from typing import NotRequired, TypedDict
 
 import click
 import rich.table
 
 from benchmarks.flink_cluster import flink_cluster
 from common import command_line
+from common.commands import Command
 from common.machine import machine
-from common.progress import console, progress_bar
+from common.pictures import save_svg
+from common.progress import output as printed
+from common.progress import progress_bar
 from model.errors import InputError
 
 REPEATED_UP_TO = 10**8
@@ -31,6 +35,8 @@ OFFSET = 1_000_003
 """Offset between the starts of two repetitions in characters, a prime."""
 WINDOWS = ((32, 32), (50, 50), (64, 1000))
 """Streams and lengths of the windows that are timed."""
+TITLE = "Seconds and memory that the data stages take, over the size of the corpus."
+"""What the plot shows, for those that do not see it."""
 DISK_FACTOR = 3
 """Free disk space that a corpus requires, as a multiple of its size."""
 
@@ -112,6 +118,24 @@ def measure_size(scratch: pathlib.Path, size: int, rounds: int) -> dict:
     return {"characters": size, **{name: median_of(rows) for name, rows in measured.items()}}
 
 
+class Results(TypedDict):
+    """The content of data.json.
+
+    Attributes:
+      machine: Description of the machine.
+      date: Date of the measurement, ISO 8601.
+      sizes: What `measure_size` returns, for each size.
+      windows: Characters per second of each kind of window, with its streams and its length.
+      flink: Measurements on a Flink cluster; absent without one.
+    """
+
+    machine: str
+    date: str
+    sizes: list[dict]
+    windows: list[dict]
+    flink: NotRequired[dict]
+
+
 def as_table(sizes: list[dict]) -> rich.table.Table:
     """Returns a table with a row per size."""
     columns = ("characters", "stages", "start-up", "bare loop", "ratio", "ns/character", "memory")
@@ -132,7 +156,7 @@ def as_table(sizes: list[dict]) -> rich.table.Table:
     return table
 
 
-def plot(results: dict, path: pathlib.Path) -> None:
+def plot(results: Results, path: pathlib.Path) -> None:
     """Plots time and memory over size, on logarithmic axes, without times below their spread.
 
     Args:
@@ -142,7 +166,6 @@ def plot(results: dict, path: pathlib.Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
 
     figure, (above, below) = pyplot.subplots(
@@ -164,7 +187,7 @@ def plot(results: dict, path: pathlib.Path) -> None:
     for panel in (above, below):
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(color="#e4e7eb", linewidth=0.6)
-    figure.savefig(path)
+    save_svg(figure, path, TITLE)
     pyplot.close(figure)
 
 
@@ -178,7 +201,7 @@ def _require_free_disk(scratch: pathlib.Path, largest: int) -> None:
         )
 
 
-@click.command(context_settings=command_line.CONTEXT)
+@click.command(cls=Command, example="python -m benchmarks.data --largest 1e7 --rounds 3")
 @click.option(
     "--largest",
     type=click.FloatRange(1e6),
@@ -216,7 +239,7 @@ def main(
     with tempfile.TemporaryDirectory(dir=scratch) as name:
         directory = pathlib.Path(name)
         _require_free_disk(directory, int(largest))
-        results = {
+        results: Results = {
             "machine": machine(),
             "date": datetime.date.today().isoformat(),
             "sizes": [],
@@ -233,13 +256,13 @@ def main(
             shutil.rmtree(directory / "stages")
         if flink:
             results["flink"] = _on_flink(directory, flink, min(REPEATED_UP_TO, sizes[-1]))
-    console.print(as_table(results["sizes"]))
+    printed.print(as_table(results["sizes"]))
     for row in results["windows"]:
         speed = row["characters_per_second"] / 1e6
-        console.print(f"windows of {row['streams']} x {row['window']}: {speed:.1f} million/s")
+        printed.print(f"windows of {row['streams']} x {row['window']}: {speed:.1f} million/s")
     if "flink" in results:
         seconds, direct = results["flink"]["seconds"], results["flink"]["direct"]["seconds"]
-        console.print(
+        printed.print(
             f"on Flink: {seconds:.1f} s, by DirectRunner: {direct:.1f} s, start-up included"
         )
     output.mkdir(parents=True, exist_ok=True)

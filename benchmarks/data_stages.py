@@ -1,10 +1,6 @@
-"""Measures the data stages, or a peer of them, once, in a process of its own.
+"""Measures the data stages, or a peer of them, once: `python -m benchmarks.data_stages`.
 
-    python -m benchmarks.data_stages stages CORPUS DIRECTORY [BEAM OPTION ...]
-    python -m benchmarks.data_stages bare CORPUS DIRECTORY
-    python -m benchmarks.data_stages windows ROOT STREAMS WINDOW SECONDS
-
-Prints seconds and the peak resident memory in MiB as JSON.
+`benchmarks.data` runs it in a process of its own for each measurement.
 """
 
 import itertools
@@ -13,8 +9,12 @@ import os
 import pathlib
 import re
 import shutil
-import sys
 import time
+
+import click
+
+from common import command_line
+from common.commands import Group
 
 BLOCK = 1 << 16
 """Bytes of a record."""
@@ -30,7 +30,7 @@ def stages(corpus: str, directory: str, *beam_options: str) -> dict:
       directory: Directory for the artifacts.
       *beam_options: Options of Beam.
     """
-    from pipeline.data import corpus as corpora
+    from pipeline.corpora import corpus as corpora
     from pipeline.settings import DataConfig
     from pipeline.stages import example_gen, schema_gen, statistics_gen
     from pipeline.store.artifacts import Store
@@ -72,15 +72,16 @@ def bare(corpus: str, directory: str) -> dict:
     import google_crc32c
     import tensorflow as tf
 
+    def open_shard(number: int) -> tf.io.TFRecordWriter:
+        return tf.io.TFRecordWriter(os.path.join(directory, f"data_tfrecord-{number:05d}"))
+
     start = time.perf_counter()
     with open(corpus, "rb") as file:
-        offset, writer = 0, None
+        offset, writer = 0, open_shard(0)
         while text := file.read(BLOCK):
-            if offset % BARE_SHARD == 0:
-                if writer:
-                    writer.close()
-                path = os.path.join(directory, f"data_tfrecord-{offset // BARE_SHARD:05d}")
-                writer = tf.io.TFRecordWriter(path)
+            if offset and offset % BARE_SHARD == 0:
+                writer.close()
+                writer = open_shard(offset // BARE_SHARD)
             example = tf.train.Example()
             feature = example.features.feature
             feature["text"].bytes_list.value.append(text)
@@ -94,7 +95,7 @@ def bare(corpus: str, directory: str) -> dict:
     return {"seconds": time.perf_counter() - start}
 
 
-def windows(root: str, streams: str, window: str, seconds: str) -> dict:
+def windows(root: str, streams: int, window: int, seconds: float) -> dict:
     """Measures the characters per second that tf.data delivers in windows, as to a training.
 
     Args:
@@ -110,27 +111,64 @@ def windows(root: str, streams: str, window: str, seconds: str) -> dict:
     store = Store(root)
     vocabulary = trainer.read_text_vocabulary(store.latest(schema_gen.NAME))
     split = StreamedSplit.open(store.latest(example_gen.NAME).path, "train", vocabulary)
-    read = read_ahead(split.training_windows(int(streams), int(window)).repeat())
+    read = read_ahead(split.training_windows(streams, window).repeat())
     next(read)
     start, elapsed, count = time.perf_counter(), 0.0, 0
-    while elapsed < float(seconds):
+    while elapsed < seconds:
         count += next(read).size
         elapsed = time.perf_counter() - start
     return {"seconds": elapsed, "characters_per_second": count / elapsed}
 
 
-def main() -> None:
-    """Runs the measurement that the command line names."""
-    name, *arguments = sys.argv[1:]
-    if name != "windows":
-        shutil.rmtree(arguments[1], ignore_errors=True)
-        os.makedirs(arguments[1])
-    measured = {"stages": stages, "bare": bare, "windows": windows}[name](*arguments)
+@click.group(cls=Group, example="python -m benchmarks.data_stages bare README.md records")
+def commands() -> None:
+    """Measure once, and print seconds and the peak resident memory in MiB as JSON."""
+
+
+@commands.command(
+    "stages",
+    context_settings={"ignore_unknown_options": True},
+    example="python -m benchmarks.data_stages stages README.md artifacts --direct_num_workers=1",
+)
+@click.argument("corpus")
+@click.argument("directory")
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
+def _stages(corpus: str, directory: str, beam_options: tuple[str, ...]) -> None:
+    """Time ExampleGen, StatisticsGen and SchemaGen on CORPUS, in a DIRECTORY that is emptied."""
+    _empty(directory)
+    _print(stages(corpus, directory, *beam_options))
+
+
+@commands.command("bare", example="python -m benchmarks.data_stages bare README.md records")
+@click.argument("corpus")
+@click.argument("directory")
+def _bare(corpus: str, directory: str) -> None:
+    """Time a loop that writes the records of CORPUS into a DIRECTORY that is emptied."""
+    _empty(directory)
+    _print(bare(corpus, directory))
+
+
+@commands.command("windows", example="python -m benchmarks.data_stages windows runs 32 32 5")
+@click.argument("root")
+@click.argument("streams", type=int)
+@click.argument("window", type=int)
+@click.argument("seconds", type=float)
+def _windows(root: str, streams: int, window: int, seconds: float) -> None:
+    """Measure how fast the examples of ROOT are delivered in STREAMS of WINDOW characters."""
+    _print(windows(root, streams, window, seconds))
+
+
+def _empty(directory: str) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    os.makedirs(directory)
+
+
+def _print(measured: dict) -> None:
     # ru_maxrss would include the process that started this one.
     status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
-    measured["memory"] = int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
-    print(json.dumps(measured))
+    (peak,) = re.findall(r"VmHWM:\s*(\d+) kB", status)
+    print(json.dumps({**measured, "memory": int(peak) / 1024}))
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(commands)

@@ -5,12 +5,13 @@ import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.problem import VOCABULARY
-from serving.client import launch
-from serving.client.client import Address
-from serving.server.config_files import METRICS_PATH
+from model.config import Precision
+
+if TYPE_CHECKING:  # client and server import TensorFlow, which is not for the help of a benchmark
+    from serving.client.client import Address
 
 MODEL = "bench"
 """Name of the model on the server."""
@@ -22,22 +23,31 @@ class Server(NamedTuple):
     Attributes:
       address: Address of the model over gRPC.
       rest_port: Port of REST.
+      gateway_port: Port of the gateway; 0 for none.
       process: Process of the server.
     """
 
-    address: Address
+    address: "Address"
     rest_port: int
+    gateway_port: int
     process: subprocess.Popen
+
+    @property
+    def gateway(self) -> str:
+        """The URL of the gateway."""
+        return f"http://127.0.0.1:{self.gateway_port}"
 
     def metrics(self) -> str:
         """Returns the metrics in Prometheus's text format."""
+        from serving.server.config_files import METRICS_PATH
+
         url = f"http://127.0.0.1:{self.rest_port}{METRICS_PATH}"
         with urllib.request.urlopen(url, timeout=30) as response:
             return response.read().decode()
 
 
 @contextlib.contextmanager
-def exported(layers: int, units: int, precision: str) -> Iterator[str]:
+def exported(layers: int, units: int, precision: Precision) -> Iterator[str]:
     """Exports a network of random weights as version 1, and yields its base path.
 
     Args:
@@ -62,15 +72,25 @@ def exported(layers: int, units: int, precision: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def serving(base_path: str, port: int = 0) -> Iterator[Server]:
+def serving(base_path: str, port: int = 0, with_gateway: bool = False) -> Iterator[Server]:
     """Runs the embedded server while the context lasts, once it is available.
 
     Args:
       base_path: Base path of the model.
       port: Port for gRPC; 0 for any free port.
+      with_gateway: Whether a gateway runs beside it. Default False.
     """
-    rest_port = launch.free_port()
-    flags = [f"--rest_api_port={rest_port}", "--grpc_max_threads=256"]
+    from serving.client import launch
+
+    rest_port, gateway_port = launch.free_port(), launch.free_port() if with_gateway else 0
+    port = port or launch.free_port()
+    flags = [f"--rest_api_port={rest_port}", f"--gateway_port={gateway_port}"]
+    flags += ["--grpc_max_threads=256"]
     started = launch.server_process(launch.EMBEDDED, MODEL, base_path, *flags, port=port)
     with started as (client, process):
-        yield Server(address=client.address, rest_port=rest_port, process=process)
+        yield Server(
+            address=client.address,
+            rest_port=rest_port,
+            gateway_port=gateway_port,
+            process=process,
+        )

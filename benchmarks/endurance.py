@@ -1,7 +1,7 @@
 """Endurance test of a server: `python -m benchmarks.endurance`.
 
-Clients send requests without a break for a given time while its memory is watched, while new
-versions are rolled out, and while it is killed and restarted.
+Clients send requests without a break for a given time while its memory is watched, beside hostile
+clients, while new versions are rolled out, and while it is killed and restarted.
 """
 
 import contextlib
@@ -13,16 +13,24 @@ import subprocess
 import threading
 import time
 from concurrent import futures
+from typing import Any, NamedTuple
 
 import click
+import numpy as np
 import rich.console
 import rich.progress
 import rich.table
 
 from benchmarks.embedded_server import Server, exported, serving
+from benchmarks.hostile import Hostility
 from benchmarks.load import Load, run
 from common import command_line
+from common.commands import TensorFlowCommand
 from common.machine import machine
+from common.progress import task_bars
+
+HONEST = 8
+"""Number of honest clients beside hostile ones."""
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -123,6 +131,43 @@ def under_kills(
     }
 
 
+class Soak(NamedTuple):
+    """What a load of some minutes showed.
+
+    Attributes:
+      requests: Number of requests that were answered.
+      failures: Number of failed requests.
+      memory: Memory of the server in MiB at seconds since the start, in order.
+    """
+
+    requests: int
+    failures: int
+    memory: list[tuple[float, float]]
+
+
+def soak(
+    server: Server, load: Load, minutes: float, name: str, progress: rich.progress.Progress
+) -> Soak:
+    """Repeats a load for some minutes, and watches the memory of the server.
+
+    Args:
+      server: The server.
+      load: Load of the clients.
+      minutes: Minutes of load.
+      name: Name of the task in the progress bar.
+      progress: Progress bar.
+    """
+    task = progress.add_task(name, total=minutes * 60)
+    start = time.perf_counter()
+    measured, answered, failures = [], 0, 0
+    while (now := time.perf_counter() - start) < minutes * 60:
+        served = run(server.address, load)
+        answered, failures = answered + len(served.latencies), failures + served.failures
+        measured.append((now, memory(server.process)))
+        progress.update(task, completed=now)
+    return Soak(requests=answered, failures=failures, memory=measured)
+
+
 def under_full_load(
     server: Server, load: Load, minutes: float, progress: rich.progress.Progress
 ) -> dict:
@@ -134,25 +179,52 @@ def under_full_load(
       minutes: Minutes of load.
       progress: Progress bar.
     """
-    task = progress.add_task("Soaking", total=minutes * 60)
-    start = time.perf_counter()
-    measured, answered, failures = [], 0, 0
-    while (now := time.perf_counter() - start) < minutes * 60:
-        served = run(server.address, load)
-        answered, failures = answered + len(served.latencies), failures + served.failures
-        measured.append((now, memory(server.process)))
-        progress.update(task, completed=now)
-    settled = next(mib for now, mib in measured if now >= minutes * 6)
+    found = soak(server, load, minutes, "Soaking", progress)
+    settled = next(mib for now, mib in found.memory if now >= minutes * 6)
+    last = found.memory[-1][1]
     return {
         "minutes": minutes,
-        "requests": answered,
-        "failed_requests": failures,
-        "memory_mib": [round(settled, 1), round(measured[-1][1], 1)],
-        "memory_growth": measured[-1][1] / settled - 1,
+        "requests": found.requests,
+        "failed_requests": found.failures,
+        "memory_mib": [round(settled, 1), round(last, 1)],
+        "memory_growth": last / settled - 1,
     }
 
 
-@click.command(context_settings=command_line.CONTEXT)
+def under_hostile_load(
+    base_path: str, server: Server, load: Load, minutes: float, progress: rich.progress.Progress
+) -> dict:
+    """Counts what honest clients lose beside hostile ones, and what memory the server keeps.
+
+    Args:
+      base_path: Base path of the model.
+      server: The server.
+      load: Load of the honest clients.
+      minutes: Minutes of load.
+      progress: Progress bar.
+    """
+    with Hostility(server, base_path).running() as hostility:
+        found = soak(server, load, minutes, "Hostile clients", progress)
+    # The peaks of the second fifth and of the last, or of a load too short for that the ends.
+    settled = [mib for now, mib in found.memory if minutes * 12 <= now < minutes * 24]
+    settled = settled or [found.memory[0][1]]
+    last = [mib for now, mib in found.memory if now >= minutes * 48] or [found.memory[-1][1]]
+    return {
+        "minutes": minutes,
+        "honest_requests": found.requests,
+        "failed_honest_requests": found.failures,
+        "hostile_acts": dict(hostility.sent),
+        "status_p99_ms": round(1e3 * float(np.quantile(hostility.status_seconds, 0.99)), 1),
+        "status_calls": len(hostility.status_seconds),
+        "memory_mib": [round(max(settled), 1), round(max(last), 1)],
+        "memory_growth": max(last) / max(settled) - 1,
+        "restarts": int(server.process.poll() is not None),
+    }
+
+
+@click.command(
+    cls=TensorFlowCommand, example="python -m benchmarks.endurance --minutes 5 --kills 1"
+)
 @click.option("--layers", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--units", type=click.IntRange(1), default=128, show_default=True)
 @click.option("--clients", type=click.IntRange(1), default=16, show_default=True)
@@ -172,6 +244,13 @@ def under_full_load(
     help="Minutes of full load; 0 for none.",
 )
 @click.option(
+    "--hostile_minutes",
+    type=click.FloatRange(0),
+    default=20.0,
+    show_default=True,
+    help="Minutes of hostile clients beside eight honest ones; 0 for none.",
+)
+@click.option(
     "--seconds",
     type=click.FloatRange(1),
     default=10.0,
@@ -186,32 +265,38 @@ def main(
     requests: int,
     kills: int,
     minutes: float,
+    hostile_minutes: float,
     seconds: float,
     output: str,
 ) -> None:
     """Send requests without a break through new versions and kills, and watch the memory."""
     load = Load(clients=clients, piece=4, seconds=seconds)
-    bar = rich.progress.Progress(
-        *rich.progress.Progress.get_default_columns(),
-        console=rich.console.Console(stderr=True),
-    )
-    summary = {"network": f"{layers}x{units}", "clients": clients, "machine": machine()}
-    with exported(layers, units, "float32") as base_path, bar as progress:
+    network, here = f"{layers}x{units}", machine()
+    parts: dict[str, dict[str, Any]] = {}
+    with exported(layers, units, "float32") as base_path, task_bars() as progress:
         if minutes:
             with serving(base_path) as server:
-                summary["full_load"] = under_full_load(server, load, minutes, progress)
+                parts["full_load"] = under_full_load(server, load, minutes, progress)
+        if hostile_minutes:
+            with serving(base_path) as server:
+                parts["hostile_clients"] = under_hostile_load(
+                    base_path, server, load._replace(clients=HONEST), hostile_minutes, progress
+                )
+            for version in set(pathlib.Path(base_path).iterdir()) - {pathlib.Path(base_path, "1")}:
+                shutil.rmtree(version)
         with serving(base_path) as server:
-            summary["rolling_versions"] = under_rolling_versions(
+            parts["rolling_versions"] = under_rolling_versions(
                 base_path, server, load._replace(piece=1), requests, progress
             )
         with serving(base_path) as server:
-            summary["kills"] = under_kills(base_path, server, load, kills, progress)
+            parts["kills"] = under_kills(base_path, server, load, kills, progress)
+    summary = {"network": network, "clients": clients, "machine": here, **parts}
     path = pathlib.Path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    table = rich.table.Table("", "", "", title=f"{summary['network']}; {summary['machine']}")
-    for part in ("full_load", "rolling_versions", "kills"):
-        for name, value in summary.get(part, {}).items():
+    table = rich.table.Table("", "", "", title=f"{network}; {here}")
+    for part, measured in parts.items():
+        for name, value in measured.items():
             shown = f"{value:.2%}" if name == "memory_growth" else f"{value}"
             table.add_row(part, name, shown)
     rich.console.Console(width=120).print(table)

@@ -4,7 +4,7 @@ Replaces the rows of this machine's instruction set in `model/execution/table.js
 """
 
 import json
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -12,8 +12,12 @@ from benchmarks.contenders import THIS, Contender
 from benchmarks.problem import Size
 from benchmarks.train_step import measure
 from common import command_line
-from model.execution import planner
+from common.commands import TensorFlowCommand
 from model.language_model.config import Architecture
+
+if TYPE_CHECKING:
+    from model.execution.compilation import Jit
+    from model.execution.planner import Measured, Variant
 
 SIZES = [
     Size(model="grid", layers=2, units=32, batch=16, window=64),
@@ -27,7 +31,7 @@ SIZES = [
 ]
 
 
-@click.command(context_settings=command_line.CONTEXT)
+@click.command(cls=TensorFlowCommand, example="python -m benchmarks.execution_table --only 3x256")
 @click.option("--steps", type=click.IntRange(1), default=30, show_default=True)
 @click.option(
     "--turn", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Seconds of a turn."
@@ -40,8 +44,10 @@ SIZES = [
 )
 def main(steps: int, turn: float, only: str | None, architecture: str | None) -> None:
     """Measure all variants at all sizes on this processor."""
+    from model.execution import planner
+
     here = planner.instruction_set()
-    choices = [("float32", "step"), ("float32", "gates")]
+    choices: list[tuple[str, Jit]] = [("float32", "step"), ("float32", "gates")]
     if here in ("amx", "avx512_bf16"):
         choices.append(("bfloat16", "gates"))
     variants = [
@@ -55,21 +61,19 @@ def main(steps: int, turn: float, only: str | None, architecture: str | None) ->
             size.model,
         ):
             continue
-        chosen = [
+        chosen = {
             Contender(
                 name=THIS,
                 dtype=str(variant),
                 module="this_project",
                 function="make_variant_step",
                 variant=tuple(variant),
-            )
+            ): variant
             for variant in variants
-        ]
-        speeds = {
-            planner.Variant(*result.contender.variant): round(
-                size.batch * size.window / result.median
-            )
-            for result in measure(size, chosen, steps, turn)
+        }
+        speeds: dict[Variant, float] = {
+            chosen[result.contender]: round(size.batch * size.window / result.median)
+            for result in measure(size, list(chosen), steps, turn)
         }
         _replace(
             planner.Measured(
@@ -83,8 +87,10 @@ def main(steps: int, turn: float, only: str | None, architecture: str | None) ->
         )
 
 
-def _replace(row: planner.Measured) -> None:
+def _replace(row: "Measured") -> None:
     """Replaces a row of the table."""
+    from model.execution import planner
+
     planner.measurements.cache_clear()
     rows = {old[:-1]: old for old in planner.measurements()}
     rows[row[:-1]] = row

@@ -62,7 +62,6 @@ class FlinkCluster:
         (directory / "config.yaml").write_text(yaml.safe_dump(configuration))
         self._job_manager = self._java("job-manager", JOB_MANAGER, ["-Xmx512m"], [])
         self.task_managers: list[subprocess.Popen] = []
-        self.workers: subprocess.Popen | None = None
         self.start_workers()
 
     def start_task_manager(self) -> None:

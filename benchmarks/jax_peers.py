@@ -2,11 +2,17 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size
+
+Vectors = tuple[jax.Array, jax.Array]
+"""Hidden and memory vectors."""
+Weights = list[Any]
+"""The first five entries of a `Problem`, as arrays of JAX."""
 
 
 def make_scan(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
@@ -21,14 +27,16 @@ def make_scan(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     units, layers = size.units, size.layers
     ids = jnp.asarray(problem.ids)
 
-    def lstm(inputs, memory, kernel, bias):
+    def lstm(inputs: jax.Array, memory: jax.Array, kernel: jax.Array, bias: jax.Array) -> Vectors:
         product = inputs.astype(compute) @ kernel.astype(compute)
         gates = product.astype(jnp.float32) + bias
         i, f, o = jnp.split(jax.nn.sigmoid(gates[:, : 3 * units]), 3, axis=1)
         memory = f * memory + i * jnp.tanh(gates[:, 3 * units :])
         return o * jnp.tanh(memory), memory
 
-    def grid_step(weights, state, read):
+    def grid_step(
+        weights: Weights, state: list[Vectors], read: jax.Array
+    ) -> tuple[list[Vectors], jax.Array]:
         (time_kernel, depth_kernel), (time_bias, depth_bias) = weights[:2]
         hidden, memory = jnp.split(read, 2, axis=1)
         new = []
@@ -39,7 +47,9 @@ def make_scan(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
             hidden, memory = lstm(h_concat, memory, depth_kernel, depth_bias)
         return new, hidden
 
-    def stacked_step(weights, state, read):
+    def stacked_step(
+        weights: Weights, state: list[Vectors], read: jax.Array
+    ) -> tuple[list[Vectors], jax.Array]:
         new = []
         for (hidden, memory), kernel, bias in zip(state, *weights[:2], strict=True):
             h_concat = jnp.concatenate([read, hidden], axis=1)
@@ -49,7 +59,7 @@ def make_scan(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
 
     decode_step = grid_step if size.model == "grid" else stacked_step
 
-    def loss_of(weights):
+    def loss_of(weights: Weights) -> jax.Array:
         _, _, embedding, output_kernel, output_bias = weights
         zeros = [(jnp.zeros((size.batch, units)),) * 2] * layers
         read = embedding[ids[:, :-1].T]
@@ -59,7 +69,7 @@ def make_scan(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
         return -jnp.take_along_axis(likelihood, ids[:, 1:].T[..., None], axis=2).mean()
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def step(weights, squares):
+    def step(weights: Weights, squares: Weights) -> tuple[Weights, Weights, jax.Array]:
         loss, gradients = jax.value_and_grad(loss_of)(weights)
         gradients = jax.tree.map(lambda g: jnp.clip(g, -CLIP_VALUE, CLIP_VALUE), gradients)
         squares = jax.tree.map(lambda s, g: RHO * s + (1 - RHO) * g * g, squares, gradients)

@@ -5,19 +5,27 @@ import pathlib
 
 import click
 import numpy as np
-import tensorflow as tf
 
 from common import command_line
+from common.commands import TensorFlowCommand
+from common.pictures import save_svg
 from common.progress import progress_bar
-from pipeline.settings import Settings, load_preset
-from pipeline.training.learner import Learner
+from model.config import ComputeType, Execution
+from pipeline.preset_files import load_preset
+from pipeline.settings import Settings
 
-EXECUTIONS = (("reference", "float32"), ("wavefront", "float32"), ("wavefront", "bfloat16"))
+EXECUTIONS: tuple[tuple[Execution, ComputeType], ...] = (
+    ("reference", "float32"),
+    ("wavefront", "float32"),
+    ("wavefront", "bfloat16"),
+)
 SMOOTHED = 20
 """Number of steps of the moving average."""
 
 
-def learn(text: bytes, preset: Settings, execution: str, dtype: str, steps: int) -> np.ndarray:
+def learn(
+    text: bytes, preset: Settings, execution: Execution, dtype: ComputeType, steps: int
+) -> np.ndarray:
     """Returns the loss of every step in nats per character, from the same initial weights.
 
     Args:
@@ -27,6 +35,10 @@ def learn(text: bytes, preset: Settings, execution: str, dtype: str, steps: int)
       dtype: Dtype of the products.
       steps: Number of steps.
     """
+    import tensorflow as tf
+
+    from pipeline.training.learner import Learner
+
     characters, ids = np.unique(np.frombuffer(text, np.uint8), return_inverse=True)
     config = preset.training
     streams = ids[: len(ids) // config.batch_size * config.batch_size]
@@ -57,7 +69,6 @@ def plot(curves: dict[str, np.ndarray], title: str, path: pathlib.Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
 
     figure, (above, below) = pyplot.subplots(
@@ -79,11 +90,13 @@ def plot(curves: dict[str, np.ndarray], title: str, path: pathlib.Path) -> None:
     below.set_xlabel("step")
     for panel in (above, below):
         panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    save_svg(figure, path, f"Learning curves of {title}, in each execution.")
     pyplot.close(figure)
 
 
-@click.command(context_settings=command_line.CONTEXT)
+@click.command(
+    cls=TensorFlowCommand, example="python -m benchmarks.learning_curves README.md --steps 200"
+)
 @click.argument("corpus", type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
 @click.option(
     "--preset", default="demo", show_default=True, help="Preset of the model and its training."

@@ -1,8 +1,11 @@
 """The network, the initial weights and the text that all contenders train on."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:  # the process of a peer imports nothing of this project's model
+    from model.language_model.config import Architecture
 
 VOCABULARY = 205
 """Number of distinct characters in the first 10^8 bytes of Wikipedia, as the Torch7 code counts."""
@@ -25,7 +28,7 @@ class Size(NamedTuple):
       window: Number of steps of a window.
     """
 
-    model: str
+    model: "Architecture"
     layers: int
     units: int
     batch: int

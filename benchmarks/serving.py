@@ -17,18 +17,21 @@ from collections import defaultdict
 import click
 import numpy as np
 import rich.console
-import rich.progress
 import rich.table
 
 from benchmarks.embedded_server import MODEL, exported, serving
 from benchmarks.load import Load, Served, run
 from benchmarks.problem import VOCABULARY
 from common import command_line
+from common.commands import TensorFlowCommand
 from common.machine import machine
+from common.progress import task_bars
+from model.config import Precision
 from serving.generate_inputs import GENERATE_INPUTS
 
 PIECE = 16
-"""Number of characters per request of the model in process."""
+"""Number of characters per request of the model in process, and of the gateway."""
+
 METRIC = re.compile(r":tensorflow:serving:(request|runtime)_latency_sum\{[^}]*\} (\S+)")
 
 
@@ -51,6 +54,7 @@ class Torch:
         self._read_answer()
 
     def _read_answer(self) -> float:
+        assert self._process.stdout is not None  # it is a pipe
         line = self._process.stdout.readline()
         if not line:
             raise click.ClickException("PyTorch does not run; install benchmarks/requirements.txt")
@@ -112,7 +116,7 @@ def share_in_python(before: str, after: str) -> float:
       before: Metrics before the requests.
       after: Metrics after the requests.
     """
-    spent = defaultdict(float)
+    spent: defaultdict[str, float] = defaultdict(float)
     for page, sign in ((before, -1), (after, 1)):
         for metric, value in METRIC.findall(page):
             spent[metric] += sign * float(value)
@@ -121,10 +125,15 @@ def share_in_python(before: str, after: str) -> float:
 
 def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> list[int]:
     """Parses numbers that are separated by commas, each at least 1."""
-    return [click.IntRange(1).convert(number, parameter, context) for number in text.split(",")]
+    # As any type of parameter it converts strings, though its own signature has integers alone.
+    positive: click.ParamType[int] = click.IntRange(1)
+    return [positive.convert(number, parameter, context) for number in text.split(",")]
 
 
-@click.command(context_settings=command_line.CONTEXT)
+@click.command(
+    cls=TensorFlowCommand,
+    example="python -m benchmarks.serving --clients 1,16 --pieces 16 --no_torch",
+)
 @click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
 @click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--precision", default="bfloat16", type=click.Choice(["float32", "bfloat16", "int8"]))
@@ -157,17 +166,21 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> l
 )
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--torch/--no_torch", default=True, help="Whether PyTorch takes part.")
+@click.option(
+    "--gateway/--no_gateway", default=True, help="Whether clients of the OpenAI API take part."
+)
 @click.option("--output", default="runs/benchmarks/serving.json", show_default=True)
 def main(
     layers: int,
     units: int,
-    precision: str,
+    precision: Precision,
     clients: list[int],
     pieces: list[int],
     arrivals: float,
     seconds: float,
     rounds: int,
     torch: bool,
+    gateway: bool,
     output: str,
 ) -> None:
     """Measure a server under load, against PyTorch's sampling and the model in process."""
@@ -180,12 +193,17 @@ def main(
     loads = [
         Load(clients=number, piece=piece, seconds=seconds) for piece in pieces for number in clients
     ]
+    if gateway:
+        loads += [
+            Load(clients=number, piece=PIECE, seconds=seconds, over_gateway=True)
+            for number in clients
+        ]
     if arrivals:
         loads.append(Load(clients=256, piece=PIECE, seconds=seconds, arrivals=arrivals))
     speeds, tables = defaultdict(list), defaultdict(list)
     with contextlib.ExitStack() as stack:
         base_path = stack.enter_context(exported(layers, units, precision))
-        server = stack.enter_context(serving(base_path))
+        server = stack.enter_context(serving(base_path, with_gateway=gateway))
         in_process = InProcess(f"{base_path}/1")
         peers = {}
         for dtype in ("float32", "bfloat16") if torch else ():
@@ -193,10 +211,8 @@ def main(
         characters = min(1024, int(64 * (1000 / units) ** 2) // PIECE * PIECE)
         steps = rounds * (len(loads) + 2 * (1 + len(peers)))
         for load in loads:  # warm-up of graphs and connections
-            run(server.address, load._replace(seconds=1.0))
-        progress = stack.enter_context(
-            rich.progress.Progress(console=rich.console.Console(stderr=True))
-        )
+            run(server.address, load._replace(seconds=1.0), server.gateway)
+        progress = stack.enter_context(task_bars())
         task = progress.add_task("Serving", total=steps)
         for _ in range(rounds):
             for batch in (1, 64):
@@ -208,7 +224,7 @@ def main(
                     progress.advance(task)
             for load in loads:
                 before = server.metrics()
-                served = run(server.address, load)
+                served = run(server.address, load, server.gateway)
                 tables[load].append((served, share_in_python(before, server.metrics())))
                 progress.advance(task)
     summary = {
@@ -261,13 +277,25 @@ def _print(summary: dict) -> None:
     for row in summary["in_process"]:
         table.add_row(row["who"], str(row["batch"]), _spread(row["characters_per_second"]))
     console.print(table)
-    table = rich.table.Table(title="over gRPC")
-    columns = ("clients", "piece", "char/s", "p50 ms", "p95", "p99", "first p50", "p99", "Python")
+    table = rich.table.Table(title="over gRPC, and through the gateway")
+    columns = (
+        "",
+        "clients",
+        "piece",
+        "char/s",
+        "p50 ms",
+        "p95",
+        "p99",
+        "first p50",
+        "p99",
+        "Python",
+    )
     for column in columns:
         table.add_column(column, justify="right")
     for row in summary["loads"]:
         latency, first = row["latency_ms"], row["first_character_ms"]
         table.add_row(
+            "gateway" if row["over_gateway"] else "gRPC",
             f"{row['arrivals']:g}/s" if row["arrivals"] else str(row["clients"]),
             str(row["piece"]),
             _spread(row["characters_per_second"]),

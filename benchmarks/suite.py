@@ -13,6 +13,8 @@ from benchmarks.contenders import CEILING, THIS, contenders
 from benchmarks.problem import Size
 from benchmarks.train_step import as_table, check_losses, measure, summary
 from common import command_line
+from common.commands import Command
+from common.pictures import save_svg
 
 SIZES = [
     Size(model="grid", layers=6, units=1000, batch=50, window=50),
@@ -22,6 +24,8 @@ SIZES = [
     Size(model="stacked", layers=3, units=256, batch=64, window=64),
     Size(model="grid", layers=6, units=1000, batch=100, window=1000),
 ]
+TITLE = "Characters per second of this project and its peers, in a panel per size of the net."
+"""What the plot shows, for those that do not see it."""
 LONG = 10**5
 """Number of characters of a step from which on only `LONG_CONTENDERS` take part."""
 LONG_CONTENDERS = (f"{THIS}, auto", "PyTorch wavefront, bfloat16", f"{CEILING}, bfloat16")
@@ -37,7 +41,6 @@ def plot(summaries: list[dict], path: pathlib.Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(
@@ -62,11 +65,11 @@ def plot(summaries: list[dict], path: pathlib.Path) -> None:
     panels[-1, 0].set_xlabel(
         f"characters per second; {summaries[0]['machine']}, {summaries[0]['date']}"
     )
-    figure.savefig(path)
+    save_svg(figure, path, TITLE)
     pyplot.close(figure)
 
 
-@click.command(context_settings=command_line.CONTEXT)
+@click.command(cls=Command, example="python -m benchmarks.suite --steps 5 --no_long")
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True)
 @click.option(
     "--output",

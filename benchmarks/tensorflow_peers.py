@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size
@@ -21,13 +22,15 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     variables = [tf.Variable(value) for value in (*problem.kernels, *problem.biases)]
     variables += [tf.Variable(value) for value in problem[2:5]]
 
-    def lstm(hidden, memory, kernel, bias):
+    def lstm(
+        hidden: tf.Tensor, memory: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         gates, candidate = tf.split(tf.matmul(hidden, kernel) + bias, [3 * units, units], axis=1)
         i, f, o = tf.split(tf.sigmoid(gates), 3, axis=1)
         memory = f * memory + i * tf.tanh(candidate)
         return o * tf.tanh(memory), memory
 
-    def loss_of(ids):
+    def loss_of(ids: tf.Tensor) -> tf.Tensor:
         # Reading a variable within the loop would store it for the gradient at every step.
         weights = [tf.convert_to_tensor(variable) for variable in variables]
         time_kernel, depth_kernel, time_bias, depth_bias, *rest = weights
@@ -36,7 +39,12 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
         zeros = [tf.zeros([size.batch, units])] * layers
         outputs = tf.TensorArray(tf.float32, size.window, element_shape=[size.batch, units])
 
-        def decode_step(step, hiddens, memories, outputs):
+        def decode_step(
+            step: tf.Tensor,
+            hiddens: list[tf.Tensor],
+            memories: list[tf.Tensor],
+            outputs: tf.TensorArray,
+        ) -> tuple:
             hidden, memory = tf.split(read[step], 2, axis=1)
             new = []
             for old_hidden, old_memory in zip(hiddens, memories, strict=True):
@@ -64,7 +72,7 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     ids = tf.constant(problem.ids)
 
     @tf.function(autograph=False, jit_compile=True)
-    def step():
+    def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = loss_of(ids)
         optimizer.apply(tape.gradient(loss, variables), variables)
@@ -95,7 +103,7 @@ def make_keras_lstm(size: Size, problem: Problem, dtype: str) -> Callable[[], fl
         model.layers[1:-2], problem.kernels, problem.biases, strict=True
     ):
 
-        def order(values):  # i, f, o, g to i, f, g, o
+        def order(values: np.ndarray) -> tf.Tensor:  # i, f, o, g to i, f, g, o
             i, f, o, g = (values[..., at * units : (at + 1) * units] for at in range(4))
             return tf.concat([i, f, g, o], axis=-1)
 

@@ -6,15 +6,18 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size, pieces
+from model.config import ComputeType
 from model.execution.plan import Plan
 from model.execution.planner import Variant, plan_of
 from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
+from model.layers.grid_lstm import GridLSTM
+from model.layers.stacked_lstm import StackedLSTM
 from pipeline.settings import TrainingConfig
 from pipeline.training.learner import Learner
 
 
-def make_step(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
+def make_step(size: Size, problem: Problem, dtype: ComputeType) -> Callable[[], float]:
     """Returns a function that trains on the window once and returns the loss.
 
     Args:
@@ -30,7 +33,9 @@ def make_variant_step(size: Size, problem: Problem, variant: Variant) -> Callabl
     return _make_step(size, problem, "auto", plan_of(variant, size.batch))
 
 
-def _make_step(size: Size, problem: Problem, dtype: str, plan: Plan | None) -> Callable[[], float]:
+def _make_step(
+    size: Size, problem: Problem, dtype: ComputeType, plan: Plan | None
+) -> Callable[[], float]:
     count = pieces(size)
     model = ModelConfig(architecture=size.model, layers=size.layers, units=size.units, tied="all")
     training = TrainingConfig(
@@ -47,7 +52,7 @@ def _make_step(size: Size, problem: Problem, dtype: str, plan: Plan | None) -> C
     vocabulary = len(problem.embedding)
     strategy = tf.distribute.MirroredStrategy(["cpu:0"])
     learner = Learner(strategy, model, vocabulary, training, 1, 1, plan)
-    _assign(learner.model, size, problem)
+    _assign(learner.model, problem)
     ids = tf.constant(problem.ids[:, 1:])
     state = learner.initial_state()._replace(previous=tf.constant(problem.ids[:, 0]))
     number = tf.constant(0, tf.int64)
@@ -60,14 +65,15 @@ def _make_step(size: Size, problem: Problem, dtype: str, plan: Plan | None) -> C
     return step
 
 
-def _assign(model: CharacterModel, size: Size, problem: Problem) -> None:
+def _assign(model: CharacterModel, problem: Problem) -> None:
     """Sets the weights of a model."""
     net = model.core
-    if size.model == "grid":
+    if isinstance(net, GridLSTM):
         for weights, kernel, bias in zip(net.grid, problem.kernels, problem.biases, strict=True):
             weights.kernel.assign(kernel[None])
             weights.bias.assign(bias[None])
     else:
+        assert isinstance(net, StackedLSTM)
         net.kernel.assign(np.stack(problem.kernels))
         net.bias.assign(np.stack(problem.biases))
     unknown = np.zeros_like(problem.embedding[:1])

@@ -1,6 +1,7 @@
 """The networks in PyTorch: as most users would write them, and hand-optimised."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +16,19 @@ def _parameters(problem: Problem) -> list[torch.nn.Parameter]:
 
 
 def _training_step(
-    parameters: list[torch.nn.Parameter], loss_of: Callable, ids: np.ndarray, dtype: str
+    parameters: list[torch.nn.Parameter],
+    loss_of: Callable[[torch.Tensor], torch.Tensor],
+    ids: np.ndarray,
+    dtype: str,
 ) -> Callable[[], float]:
     """Returns a function that takes one step of RMSprop and returns the loss."""
     optimizer = torch.optim.RMSprop(parameters, lr=LEARNING_RATE, alpha=RHO, foreach=True)
-    ids = torch.from_numpy(ids).long()
+    characters = torch.from_numpy(ids).long()
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-            loss = loss_of(ids)
+            loss = loss_of(characters)
         loss.backward()
         torch.nn.utils.clip_grad_value_(parameters, CLIP_VALUE, foreach=True)
         optimizer.step()
@@ -54,13 +58,15 @@ def make_cells(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     )
     units = size.units
 
-    def lstm(hidden, memory, kernel, bias):
+    def lstm(
+        hidden: torch.Tensor, memory: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         gates = torch.addmm(bias, hidden, kernel)
         i, f, o = gates[:, : 3 * units].sigmoid().chunk(3, 1)
         memory = f * memory + i * gates[:, 3 * units :].tanh()
         return o * memory.tanh(), memory
 
-    def loss_of(ids):
+    def loss_of(ids: torch.Tensor) -> torch.Tensor:
         read = embedding[ids[:, :-1].t()]
         hiddens = [torch.zeros(size.batch, units)] * size.layers
         memories = list(hiddens)
@@ -96,13 +102,13 @@ def make_wavefront(size: Size, problem: Problem, dtype: str) -> Callable[[], flo
     compute = getattr(torch, dtype)
     piece = size.window // pieces(size)
 
-    def run(read, *state):
+    def run(read: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
         hidden, memory = read.chunk(2, 1)
         return _Wavefront.apply(size.batch, hidden.to(compute), memory, *state, *weights)
 
-    def loss_of(ids):
+    def loss_of(ids: torch.Tensor) -> torch.Tensor:
         rows = size.layers * size.batch
-        state = torch.zeros(rows, size.units, dtype=compute), torch.zeros(rows, size.units)
+        state = [torch.zeros(rows, size.units, dtype=compute), torch.zeros(rows, size.units)]
         with torch.autocast("cpu", enabled=False):
             read = embedding[ids[:, :-1].t().reshape(-1)].split(piece * size.batch)
             outputs = []
@@ -127,17 +133,17 @@ class _Wavefront(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx,
-        batch,
-        hidden,
-        memory,
-        time_hidden,
-        time_memory,
-        time_kernel,
-        depth_kernel,
-        time_bias,
-        depth_bias,
-    ):
+        ctx: Any,
+        batch: int,
+        hidden: torch.Tensor,
+        memory: torch.Tensor,
+        time_hidden: torch.Tensor,
+        time_memory: torch.Tensor,
+        time_kernel: torch.Tensor,
+        depth_kernel: torch.Tensor,
+        time_bias: torch.Tensor,
+        depth_bias: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         layers, steps = len(time_hidden) // batch, len(hidden) // batch
         dtype = hidden.dtype
         kernels = time_kernel.to(dtype), depth_kernel.to(dtype)
@@ -170,7 +176,12 @@ class _Wavefront(torch.autograd.Function):
         return torch.cat(outputs), time_hidden, time_memory
 
     @staticmethod
-    def backward(ctx, gradient, d_time_hidden, d_time_memory):
+    def backward(
+        ctx: Any,
+        gradient: torch.Tensor,
+        d_time_hidden: torch.Tensor,
+        d_time_memory: torch.Tensor,
+    ) -> tuple[torch.Tensor | None, ...]:
         (layers, batch, steps), (time_kernel, depth_kernel) = ctx.extents, ctx.kernels
         units = gradient.shape[1]
         d_time_hidden, d_time_memory = d_time_hidden.clone(), d_time_memory.clone()
@@ -259,7 +270,7 @@ def make_lstm(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     net = torch.nn.LSTM(size.units, size.units, size.layers)
     units = size.units
 
-    def order(values):  # i, f, o, g to i, f, g, o, and transposed
+    def order(values: np.ndarray) -> torch.Tensor:  # i, f, o, g to i, f, g, o, and transposed
         i, f, o, g = torch.from_numpy(values).t().reshape(4, units, -1)
         return torch.cat([i, f, g, o])
 
@@ -272,7 +283,7 @@ def make_lstm(size: Size, problem: Problem, dtype: str) -> Callable[[], float]:
     rest = [torch.nn.Parameter(torch.from_numpy(value)) for value in problem[2:5]]
     embedding, output_kernel, output_bias = rest
 
-    def loss_of(ids):
+    def loss_of(ids: torch.Tensor) -> torch.Tensor:
         outputs, _ = net(embedding[ids[:, :-1].t()])
         return _cross_entropy(outputs.reshape(-1, units), output_kernel, output_bias, ids)
 

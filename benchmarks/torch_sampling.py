@@ -1,90 +1,41 @@
-"""A process that samples the same network in PyTorch, as users of PyTorch would write it.
+"""A process that samples the network of the load test in PyTorch.
 
 It reads `batch characters` per line from standard input, generates, and answers each line with the
 seconds that it took, as JSON.
 """
 
+import argparse
 import json
 import sys
 import time
 
-import torch
-import torch.nn.functional as F  # noqa: N812  its usual name
 
-
-class GridLSTM(torch.nn.Module):
-    """A 2-D grid with depth prioritised and all weights tied.
-
-    Characters enter the hidden and the memory vectors.
-    """
-
-    def __init__(self, layers: int, units: int, vocabulary: int):
-        """Initialises the weights at random.
-
-        Args:
-          layers: Number of layers.
-          units: Width of the layers.
-          vocabulary: Number of characters.
-        """
-        super().__init__()
-        self.layers, self.units = layers, units
-        self.embedding = torch.nn.Embedding(vocabulary + 1, 2 * units)
-        self.time, self.depth = (torch.nn.Linear(2 * units, 4 * units) for _ in range(2))
-        self.output = torch.nn.Linear(units, vocabulary)
-
-    def lstm(
-        self, linear: torch.nn.Linear, hidden: torch.Tensor, memory: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Computes one LSTM; memories are float32.
-
-        Args:
-          linear: Kernel and bias of the gates.
-          hidden: Concatenated hidden vectors `[batch, 2 * units]`.
-          memory: Memory vectors `[batch, units]`.
-
-        Returns:
-          New hidden and memory vectors `[batch, units]`.
-        """
-        i, f, o, g = linear(hidden).float().chunk(4, dim=-1)
-        memory = torch.sigmoid(f) * memory + torch.sigmoid(i) * torch.tanh(g)
-        return (torch.sigmoid(o) * torch.tanh(memory)).to(hidden.dtype), memory
-
-    @torch.inference_mode()
-    def generate(self, batch: int, characters: int) -> torch.Tensor:
-        """Samples characters.
-
-        Args:
-          batch: Number of rows.
-          characters: Number of characters per row.
-
-        Returns:
-          Ids `[batch, characters]`.
-        """
-        dtype = self.time.weight.dtype
-        hidden = [torch.zeros(batch, self.units, dtype=dtype)] * self.layers
-        memory = [torch.zeros(batch, self.units)] * self.layers
-        ids = torch.full([batch], self.output.out_features)
-        drawn = []
-        for _ in range(characters):
-            below, below_memory = self.embedding(ids).chunk(2, dim=-1)
-            below_memory = below_memory.float()
-            for layer in range(self.layers):
-                hidden[layer], memory[layer] = self.lstm(
-                    self.time, torch.cat([hidden[layer], below], dim=-1), memory[layer]
-                )
-                below, below_memory = self.lstm(
-                    self.depth, torch.cat([hidden[layer], below], dim=-1), below_memory
-                )
-            probabilities = F.softmax(self.output(below).float(), dim=-1)
-            ids = torch.multinomial(probabilities, 1)[:, 0]
-            drawn.append(ids)
-        return torch.stack(drawn, dim=1)
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    program = "python -m benchmarks.torch_sampling"
+    made = argparse.ArgumentParser(
+        prog=program,
+        description="Sample in PyTorch, as many rows and characters as each line of the input "
+        "says.",
+        epilog=f"example:\n  echo 1 100 | {program} 2 128 205 float32",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("layers", type=int, help="Number of layers.")
+    made.add_argument("units", type=int, help="Width of the layers.")
+    made.add_argument("vocabulary", type=int, help="Number of characters.")
+    made.add_argument("dtype", choices=["float32", "bfloat16"], help="Dtype of the weights.")
+    return made
 
 
 def main() -> None:
-    """Runs the process; its arguments are layers, units, vocabulary size and dtype."""
-    *sizes, dtype = sys.argv[1:]
-    net = GridLSTM(*map(int, sizes)).to(getattr(torch, dtype)).eval()
+    """Runs the process."""
+    arguments = parser().parse_args()
+    import torch
+
+    from benchmarks.torch_network import GridLSTM
+
+    net = GridLSTM(arguments.layers, arguments.units, arguments.vocabulary)
+    net = net.to(getattr(torch, arguments.dtype)).eval()
     net.generate(1, 2)
     print(json.dumps(0.0), flush=True)
     for line in sys.stdin:

@@ -15,14 +15,16 @@ import sys
 
 import click
 import rich.console
-import rich.progress
 import rich.table
 
 from benchmarks.contenders import CEILING, THIS, Contender, contenders
 from benchmarks.problem import Size
 from benchmarks.worker import LONG_STEP
 from common import command_line
+from common.commands import Command, json_option
 from common.machine import machine
+from common.progress import task_bars
+from model.language_model.config import Architecture
 
 
 @dataclasses.dataclass
@@ -89,6 +91,7 @@ class Worker:
         )
 
     def _read_answer(self) -> dict:
+        assert self._process.stdout is not None  # it is a pipe
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"a worker ended with status {self._process.wait()}")
@@ -122,12 +125,7 @@ def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> lis
     """
     with contextlib.ExitStack() as stack:
         results, workers = [], []
-        progress = stack.enter_context(
-            rich.progress.Progress(
-                *rich.progress.Progress.get_default_columns(),
-                console=rich.console.Console(stderr=True),
-            )
-        )
+        progress = stack.enter_context(task_bars())
         task = progress.add_task(size.name, total=None)
         for contender in chosen:
             progress.update(task, description=f"{size.name}: {contender.label} compiles")
@@ -176,7 +174,7 @@ def summary(size: Size, results: list[Result]) -> dict:
         for result in results
         if _is_ceiling(result)
     }
-    best = max(ceilings.values(), default=None)
+    best = max(ceilings.values(), default=math.nan)
     ours = next((result.median for result in results if result.contender.name == THIS), math.nan)
     rows = []
     for result in results:
@@ -192,8 +190,7 @@ def summary(size: Size, results: list[Result]) -> dict:
                 "steps": len(result.times),
                 "this_project_is_faster_by": result.median / ours,
                 "gflops": rate / 1e9,
-                "share_of_ceiling": rate
-                / (ceilings.get(result.contender.dtype, best) if ceilings else math.nan),
+                "share_of_ceiling": rate / ceilings.get(result.contender.dtype, best),
                 "peak_bytes": result.peak,
                 "first_step_seconds": result.first,
                 "loss": result.loss,
@@ -262,7 +259,10 @@ def check_losses(results: list[Result]) -> None:
             )
 
 
-@click.command(context_settings=command_line.CONTEXT)
+@click.command(
+    cls=Command,
+    example="python -m benchmarks.train_step --layers 3 --units 256 --batch 64 --window 64",
+)
 @click.option("--model", type=click.Choice(["grid", "stacked"]), default="grid", show_default=True)
 @click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
 @click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
@@ -286,9 +286,9 @@ def check_losses(results: list[Result]) -> None:
     "--turn", type=click.FloatRange(0.01), default=2.0, show_default=True, help="Seconds of a turn."
 )
 @click.option("--only", multiple=True, help="Only contenders whose label contains this.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
+@json_option
 def main(
-    model: str,
+    model: Architecture,
     layers: int,
     units: int,
     batch: int,

@@ -4,6 +4,7 @@ It reads a number of steps per line from standard input and answers each line wi
 steps in seconds, as JSON.
 """
 
+import argparse
 import contextlib
 import ctypes
 import gc
@@ -21,15 +22,34 @@ LONG_STEP = 60
 """Seconds from which on a step counts as long, and runs without others in memory."""
 
 
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line.
+
+    It is not one of Click, whose commands import this project's model, which peers must not.
+    """
+    program = "python -m benchmarks.worker"
+    made = argparse.ArgumentParser(
+        prog=program,
+        description="Run training steps of one contender, as many as each line of the input says.",
+        epilog=f"example:\n  {program} "
+        """'["this project", "auto", "this_project", "make_step"]' '["grid", 2, 16, 4, 6]'""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("contender", type=json.loads, help="Fields of a Contender, as a JSON list.")
+    made.add_argument("size", type=json.loads, help="Fields of a Size, as a JSON list.")
+    return made
+
+
 def main() -> None:
-    """Runs the process; its arguments are a Contender and a Size, as JSON lists."""
+    """Runs the process."""
+    arguments = parser().parse_args()
     with contextlib.suppress(OSError):  # if memory runs out, the kernel kills a contender
         pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
     from benchmarks.contenders import Contender
     from benchmarks.problem import Size, make_problem
 
-    contender = Contender(*json.loads(sys.argv[1]))
-    size = Size(*json.loads(sys.argv[2]))
+    contender = Contender(*arguments.contender)
+    size = Size(*arguments.size)
     problem = make_problem(size)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # output of libraries must not mix with answers
