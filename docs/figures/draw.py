@@ -1,8 +1,9 @@
-"""Draws the figures of the documentation: `python docs/figures/draw.py` writes the SVG files."""
+"""Draws the figures of the documentation: `python -m docs.figures.draw` writes the SVG files."""
 
+import argparse
 import pathlib
 
-from svg import DEPTH, FILLS, INK, MUTED, PAPER, TIME, Drawing
+from docs.figures.svg import DEPTH, FILLS, INK, MUTED, PAPER, TIME, Drawing
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -88,9 +89,7 @@ def skewing(steps: int = 5, layers: int = 3) -> Drawing:
     width, height, left, top = 66, 40, 40, 74
     columns = steps + layers - 1
     drawing = Drawing(left * 2 + columns * (width + 8), 330, "Blocks as rows of hyperplanes")
-    drawing.text(
-        left, 34, "The rows of each hyperplane, one matrix product each", 16, anchor="start"
-    )
+    drawing.text(left, 34, "The rows of each hyperplane, computed at once", 16, anchor="start")
     for d in range(columns):
         x = left + d * (width + 8)
         members = [layer for layer in range(layers) if 0 <= d - layer < steps]
@@ -184,8 +183,20 @@ FIGURES = {
 }
 
 
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    program = "python -m docs.figures.draw"
+    return argparse.ArgumentParser(
+        prog=program,
+        description="Write the figures of the documentation.",
+        epilog=f"example:\n  {program}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def main() -> None:
     """Writes all figures beside this file."""
+    parser().parse_args()
     for name, figure in FIGURES.items():
         (FOLDER / f"{name}.svg").write_text(figure().to_svg(), encoding="utf-8")
 

@@ -5,6 +5,8 @@ Every drawing has a light background of its own, so that a dark page does not sw
 
 from html import escape
 
+from common.pictures import described
+
 INK = "#22303f"
 TIME = "#1f5fa8"
 DEPTH = "#b3541e"
@@ -24,11 +26,11 @@ class Drawing:
 
     def __init__(self, width: int, height: int, title: str):
         self._elements: list[str] = []
+        self._title = title
         self._head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-            f'width="{width}" height="{height}" role="img" '
+            f'width="{width}" height="{height}" '
             f'font-family="Helvetica, Arial, sans-serif">\n'
-            f"<title>{escape(title)}</title>\n"
             "<defs>" + "".join(map(_arrow_head, (INK, TIME, DEPTH, MUTED))) + "</defs>\n"
             f'<rect width="{width}" height="{height}" rx="10" fill="{PAPER}"/>\n'
         )
@@ -77,7 +79,7 @@ class Drawing:
 
     def to_svg(self) -> str:
         """Returns the drawing as the text of an SVG file."""
-        return self._head + "\n".join(self._elements) + "\n</svg>\n"
+        return described(self._head + "\n".join(self._elements) + "\n</svg>\n", self._title)
 
 
 def _arrow_head(color: str) -> str:
