@@ -21,7 +21,7 @@ FLINK  := .flink
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-flink lint format tensorboard serve bench docs clean
+.PHONY: help run install lock test test-slow test-all test-flink lint format tensorboard serve bench docs clean
 
 help: ## List the targets and the variables
 	@echo 'make TARGET [VARIABLE=VALUE ...]'
@@ -33,30 +33,40 @@ help: ## List the targets and the variables
 run: $(READY) ## Run every stage on CORPUS with PRESET, serve the model, print a text it wrote
 	@$(BIN)/python -m pipeline run $(if $(CORPUS),--corpus "$(CORPUS)") --preset "$(PRESET)" --root "$(ROOT)" $(ARGS)
 
-test: $(READY) ## Run the tests but those that are slow; ARGS="--seed N" replays a run
+install: $(VENV)/.tests ## Install what the commands, the experiments and the tests need
+
+lock: $(VENV)/.uv ## Renew requirements.lock, with hashes, after a change of the requirements
+	for folder in . pipeline/worker; do $(VENV)/uv/bin/uv pip compile --quiet --generate-hashes --no-annotate \
+	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock" \
+	  $$folder/requirements.txt -o $$folder/requirements.lock || exit; done
+
+test: $(VENV)/.tests ## Run the tests but those that are slow; ARGS="--seed N" replays a run
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-test-all: $(READY) ## Run all tests
+test-slow: $(VENV)/.tests ## Run the tests that are slow; ARGS="--minutes N" ends after N minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-all: $(VENV)/.tests ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-test-flink: $(READY) $(FLINK)/.installed ## Run the data stages on a Flink cluster, and kill parts of it
+test-flink: $(VENV)/.tests $(FLINK)/.installed ## Run the data stages on a Flink cluster, and kill parts of it
 	$(BIN)/python -m pytest tests/pipeline/data/test_flink.py --flink "$(FLINK)" $(ARGS)
 
-lint: $(READY) ## Check style, format and types
+lint: $(VENV)/.tests ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY) ## Fix style and format
+format: $(VENV)/.tests ## Fix style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 tensorboard: $(READY) ## Watch the trainings under ROOT at http://localhost:6006
 	$(BIN)/tensorboard --logdir "$(ROOT)"
 
-serve: $(READY) ## Serve the model of CORPUS at ports 8500 (gRPC) and 8501 (REST)
-	$(BIN)/python -m serving serve --port 8500 --rest_api_port 8501 --model_name "$(MODEL)" \
-	  --model_base_path "$(ROOT)/serving/$(MODEL)" $(ARGS)
+serve: $(READY) ## Serve the model of CORPUS at ports 8500 (gRPC), 8501 (REST) and 8502 (OpenAI API)
+	$(BIN)/python -m serving serve --port 8500 --rest_api_port 8501 --gateway_port 8502 \
+	  --model_name "$(MODEL)" --model_base_path "$(ROOT)/serving/$(MODEL)" $(ARGS)
 
 bench: $(VENV)/.benchmarks ## Time training steps of this project and of PyTorch, JAX and Keras
 	$(BIN)/python -m benchmarks.suite $(ARGS)
@@ -73,11 +83,25 @@ $(READY): requirements.txt constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.benchmarks: benchmarks/requirements.txt $(READY)
+# In an environment of its own, as the lock must not depend on what is installed here.
+$(VENV)/.uv: $(READY)
+	$(PYTHON) -m venv $(VENV)/uv
+	$(VENV)/uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	@touch $@
+
+$(VENV)/.experiments: experiments/requirements.txt $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r experiments/requirements.txt
+	@touch $@
+
+$(VENV)/.tests: tests/requirements.txt $(VENV)/.experiments
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+$(VENV)/.benchmarks: benchmarks/requirements.txt $(VENV)/.experiments
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
-$(VENV)/.docs: docs/requirements.txt $(READY)
+$(VENV)/.docs: docs/requirements.txt $(VENV)/.experiments
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	@touch $@
 

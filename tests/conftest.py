@@ -2,11 +2,14 @@
 
 from model import errors  # noqa: F401 # isort: skip  before TensorFlow, which reads what it sets
 
+import contextlib
+import os
 import pathlib
 import random
 import shutil
-import signal
 
+import commands
+import fasteners
 import numpy as np
 import pytest
 import servers
@@ -17,16 +20,16 @@ from model.decoding.packed_kernels import has_integer_products
 from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
 from model.text.code_points import TextVocabulary
-from pipeline.data import corpus
+from pipeline.corpora import corpus
 from pipeline.data.records import Record, shard_paths
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, schema_gen, statistics_gen
 from pipeline.store.artifacts import Store
 from serving.graph.export import export
 
-pytest_plugins = ("seeds",)
+pytest_plugins = ("seeds", "gateways", "time_limit")
 
-PROJECT = servers.PROJECT
+PROJECT = commands.PROJECT
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WORDS = ("the", "grid", "lstm", "reads", "one", "letter", "after", "another", "and", "writes")
 
@@ -62,6 +65,14 @@ def corpus_file(tmp_path_factory):
 def store(tmp_path_factory):
     """A pipeline root that the tests share for artifacts that nobody changes."""
     return Store(str(tmp_path_factory.mktemp("root")))
+
+
+@pytest.fixture
+def private_store(tmp_path):
+    """A pipeline root of one test, locked for writing."""
+    store = Store(str(tmp_path / "root"))
+    with store.writing():
+        yield store
 
 
 @pytest.fixture(scope="session")
@@ -144,32 +155,50 @@ def model(vocabulary):
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory):
-    """Where the model is exported once for all tests, by what a character is."""
-    return tmp_path_factory.mktemp("served")
+def shared_folder(tmp_path_factory):
+    """A folder that the workers of pytest-xdist share; what is made in it once needs a lock."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    shared = folder / "shared"
+    shared.mkdir(exist_ok=True)
+    return shared
 
 
 @pytest.fixture(scope="module")
-def base_path(model, vocabulary, character_unit, served):
-    """The model as version 1."""
-    path = servers.base_path() or served / character_unit
-    if not (path / "1").exists():
-        export(model, vocabulary, str(path / "1"))
+def base_path(model, vocabulary, character_unit, shared_folder):
+    """The model as version 1, exported once for all tests."""
+    if servers.base_path():
+        return servers.base_path()
+    path = shared_folder / character_unit
+    with fasteners.InterProcessLock(f"{path}.lock"):
+        if not (path / "1").exists():
+            export(model, vocabulary, str(path / "1"))
     return path
 
 
+@pytest.fixture(scope="session")
+def running_servers():
+    """The servers that test modules share, by base path; they end well when they are told to."""
+    with contextlib.ExitStack() as stack:
+        running = {}
+        yield stack, running
+        for each in running.values():
+            servers.end(each.process)
+
+
 @pytest.fixture(scope="module")
-def server(base_path):
-    """The model behind a server, which ends well when it is told to."""
+def server(base_path, running_servers):
+    """The model behind a server, which other test modules use as well."""
     if servers.is_elsewhere():
         found = servers.elsewhere()
         servers.wait_until(lambda: servers.AVAILABLE in servers.states(found.channel).values())
-        yield found
-        return
-    with servers.running(*servers.of(base_path)) as running:
-        yield running
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(servers.PATIENCE) == 0
+        return found
+    stack, running = running_servers
+    if base_path not in running:
+        started = servers.running(*servers.of(base_path), fresh=True)
+        running[base_path] = stack.enter_context(started)
+    return running[base_path]
 
 
 def inputs(prompts, length=8, temperature=1.0, top_k=0, top_p=1.0, seed=7, alternatives=0):
@@ -200,6 +229,9 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """The longest files go first, so that the workers end together; each file stays in order."""
-    longest = ("readme", "pipeline", "training", "benchmarks", "workers", "versions", "experiments")
+    longest = (
+        "readme", "pipeline", "training", "benchmarks", "export", "grid", "experiments", "layers",
+        "workers", "versions",
+    )  # fmt: skip
     names = [f"test_{name}.py" for name in longest]
     items.sort(key=lambda item: [*names, item.path.name].index(item.path.name))

@@ -6,6 +6,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from seeds import example, generator
 
+from model.cells.registry import MEMORY_CELLS, PLAIN_CELLS, find_cell
 from model.grid.equations import GridEquations
 from model.grid.reference import DimensionWeights, Sides
 
@@ -61,13 +62,11 @@ def make_grid(
     for i in range(count):
         copies, width = 1 if i in shared else layers, equations.gates(i) * units
         gain = normal(copies, width, dtype=dtype) if equations.layer_normalization else None
-        weights.append(
-            DimensionWeights(
-                normal(copies, count * units, width, dtype=dtype, scale=scale),
-                normal(copies, width, dtype=dtype),
-                gain,
-            )
-        )
+        kernel = normal(copies, count * units, width, dtype=dtype, scale=scale)
+        bias = normal(copies, width, dtype=dtype)
+        shapes = equations.cell(i).parameter_shapes(units).values()
+        parameters = tuple(normal(copies, *shape, dtype=dtype, scale=scale) for shape in shapes)
+        weights.append(DimensionWeights(kernel, bias, gain, parameters))
         others = (*extents[:i], *extents[i + 1 :], batch)
         hidden.append(normal(*others, units, dtype=hidden_dtype))
         memory.append(normal(*others, equations.memory_width(i, units), dtype=dtype))
@@ -89,13 +88,20 @@ def grids(draw, dimensions=(1, 2, 3)):
     """Any small grid with any options."""
     count = draw(st.sampled_from(dimensions))
     extents = tuple(draw(st.integers(1, 4)) for _ in range(count))
-    kinds = st.sampled_from(["lstm", "lstm", "lstm", "tanh", "relu", "identity"])
+    kinds = st.one_of(st.just("lstm"), st.sampled_from([*MEMORY_CELLS, *PLAIN_CELLS]))
     order = draw(st.permutations(range(count)))
+    cells, owners = [draw(kinds) for _ in range(count)], list(range(count))
+    if count > 1 and draw(st.booleans()):
+        first, second = sorted(draw(st.permutations(range(count)))[:2])
+        cells[second] = cells[first]
+        if find_cell(cells[first]).split_gate is None:
+            owners[second] = first
     equations = GridEquations(
-        cells=tuple(draw(kinds) for _ in range(count)),
+        cells=tuple(cells),
         priority=tuple(order[: draw(st.integers(0, count))]),
         output_equation=draw(st.sampled_from(["o*tanh(m)", "tanh(o*m)"])),
         layer_normalization=draw(st.booleans()),
+        owners=tuple(owners),
     )
     some = st.sets(st.integers(0, count - 1))
     with example(draw(st.integers(0, 2**32 - 1))):

@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -80,12 +80,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Draws the seed; pytest-xdist passes it on to its workers, as it does all options."""
+    """Draws the seed; a worker of pytest-xdist has that of the process that started it."""
     if config.option.seed is None:
-        config.option.seed = secrets.randbits(32)
+        of_run = getattr(config, "workerinput", {})
+        config.option.seed = of_run.get("seed", secrets.randbits(32))
     _run["seed"] = config.option.seed
     if getattr(config.option, "hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(derived_seed("Hypothesis"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Passes the seed on to a worker of pytest-xdist, which gets no more than the command line."""
+    node.workerinput["seed"] = _run["seed"]
 
 
 @pytest.hookimpl(trylast=True)

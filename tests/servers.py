@@ -6,7 +6,9 @@ host:port of a server of the model "letters" from `--server_base_path`, with RES
 
 import contextlib
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from typing import NamedTuple
 import grpc
 import pytest
 import tensorflow as tf
+from commands import PATIENCE, PROJECT, ForkedCommand
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_service_pb2_grpc,
@@ -28,10 +31,7 @@ from tensorflow_serving.apis import (
 
 from serving.client.launch import free_port
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
 EMBEDDED = "embedded"
-PATIENCE = 300.0
-"""Seconds after which a test gives up waiting, even on a slow and busy machine."""
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 _chosen = {"server": EMBEDDED, "base_path": None}
 
@@ -69,7 +69,7 @@ class Server(NamedTuple):
     port: int
     rest_port: int
     channel: grpc.Channel
-    process: subprocess.Popen | None
+    process: subprocess.Popen | ForkedCommand | None
     log_path: str = ""
 
     @property
@@ -92,10 +92,31 @@ class Server(NamedTuple):
         self.process.wait()
 
 
-def require_embedded() -> None:
-    """Skips a test of a feature that only the embedded server has."""
-    if _chosen["server"] != EMBEDDED:
-        pytest.skip("tests the embedded server only")
+def own_flags(*flags: str) -> tuple[str, ...]:
+    """Returns flags that only the embedded server has; none for another server."""
+    return flags if is_embedded() else ()
+
+
+def require_embedded(feature: str = "a feature of its own") -> None:
+    """Skips a test of a feature that only the embedded server has.
+
+    Args:
+      feature: What is tested, for the report.
+    """
+    if not is_embedded():
+        pytest.skip(f"tests the embedded server only: {feature}")
+
+
+def is_embedded() -> bool:
+    """Returns whether the selected server is the embedded one."""
+    return _chosen["server"] == EMBEDDED
+
+
+def end(process: subprocess.Popen | ForkedCommand) -> None:
+    """Tells a server to stop, and checks that it ends as servers of its kind do."""
+    process.send_signal(signal.SIGTERM)
+    # TensorFlow Serving does not handle the signal.
+    assert process.wait(PATIENCE) == (0 if is_embedded() else -signal.SIGTERM)
 
 
 def is_elsewhere() -> bool:
@@ -118,7 +139,11 @@ def elsewhere() -> Server:
 
 @contextlib.contextmanager
 def running(
-    *arguments: str, name: str = "letters", wait: bool = True, port: int = 0
+    *arguments: str,
+    name: str = "letters",
+    wait: bool = True,
+    port: int = 0,
+    fresh: bool = False,
 ) -> Iterator[Server]:
     """Runs a server while the context lasts, and kills it afterwards.
 
@@ -127,19 +152,26 @@ def running(
       name: Name of a model to wait for.
       wait: Whether to wait.
       port: Port for gRPC; 0 for any free port.
+      fresh: Whether the embedded server runs in a fresh interpreter, as users start it, which takes
+        longer than a fork.
     """
     if is_elsewhere():
         pytest.skip("needs a server of its own")
     port, rest_port = port or free_port(), free_port()
-    command = [_chosen["server"]]
-    if command == [EMBEDDED]:
-        command = [sys.executable, "-m", "serving", "serve"]
+    # As patient as the clients are, on machines of any speed.
+    timeout = f"--rest_api_timeout_in_ms={int(1000 * PATIENCE)}"
+    flags = [f"--port={port}", f"--rest_api_port={rest_port}", timeout, *arguments]
     channel = grpc.insecure_channel(f"127.0.0.1:{port}")
     with tempfile.NamedTemporaryFile() as log:
-        process = subprocess.Popen(
-            [*command, f"--port={port}", f"--rest_api_port={rest_port}", *arguments],
-            cwd=PROJECT, stdout=log, stderr=log,
-        )  # fmt: skip
+        process: subprocess.Popen | ForkedCommand
+        if is_embedded() and not fresh:
+            printed = {1: log.name, 2: log.name}
+            process = ForkedCommand(["serving", "serve", *flags], dict(os.environ), printed)
+        else:
+            command = [_chosen["server"]]
+            if command == [EMBEDDED]:
+                command = [sys.executable, "-m", "serving", "serve"]
+            process = subprocess.Popen([*command, *flags], cwd=PROJECT, stdout=log, stderr=log)
         server = Server(
             host="127.0.0.1",
             port=port,

@@ -90,6 +90,7 @@ def test_the_wheel_needs_tensorflow_keras_and_numpy_alone():
     assert names == ["tensorflow", "keras", "numpy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saved,loaded", [("grid_lstm", "model"), ("model", "grid_lstm")])
 def test_a_model_saved_under_one_name_loads_under_the_other(target, tmp_path, saved, loaded):
     paths = {"grid_lstm": target, "model": PROJECT}

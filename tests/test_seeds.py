@@ -33,7 +33,7 @@ def test_second(shared):
     (FOLDER / "second").write_text(f"{shared} {generator().random()}")
 
 
-@settings(database=None, max_examples=5)
+@settings(database=None, deadline=None, max_examples=5)
 @given(strategies.integers(0, 2**32 - 1))
 def test_hypothesis(number):
     with example(number):
@@ -80,7 +80,8 @@ def test_the_seed_decides_over_all_numbers(project, tmp_path):
 
 
 def test_a_run_without_a_seed_prints_the_one_that_replays_it(project, tmp_path):
-    printed, expected = drawn(project, tmp_path / "drawn")
-    (line,) = (line for line in printed.splitlines() if line.startswith("seed: "))
-    again, numbers = drawn(project, tmp_path / "again", "--seed", line.split()[1])
-    assert line in again and numbers == expected
+    for name, workers in (("alone", ()), ("in-workers", ("-n2", "--dist=load"))):
+        printed, expected = drawn(project, tmp_path / name, *workers)
+        (line,) = (line for line in printed.splitlines() if line.startswith("seed: "))
+        again, numbers = drawn(project, tmp_path / f"{name}-again", "--seed", line.split()[1])
+        assert line in again and numbers == expected

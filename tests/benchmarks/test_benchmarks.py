@@ -1,6 +1,7 @@
 """The benchmarks run, and what they compare is the same network."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -32,6 +33,7 @@ def test_mistakes_end_in_one_line(arguments, phrase):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model,peer", [("grid", "TensorFlow"), ("stacked", "keras")])
 def test_train_step_compares_the_same_network(model, peer):
     done = run(
@@ -48,6 +50,17 @@ def test_train_step_compares_the_same_network(model, peer):
         assert row["steps"] >= 3
 
 
+@pytest.mark.slow
+def test_cells_are_compared_per_multiplication():
+    done = run("cells", *TINY, "--rounds", "2", "--grids")
+    assert done.returncode == 0, done.stderr
+    rows = [re.split(r"\s*│\s*", line.strip("│ ")) for line in done.stdout.splitlines()]
+    shares = {row[0]: row[3] for row in rows if len(row) == 5}
+    assert shares["stacked lstm"] == "1.00" and shares["stacked lstm_coupled_gates"] == "0.75"
+    assert shares["grid lstm"] == "2.00" and shares["grid gru"] == "1.50"
+    assert shares["rhn"] == "0.38", "2 micro-layers of 2 matrices, and 2 matrices of inputs"
+
+
 def test_the_step_can_be_had_as_stablehlo(tmp_path):
     done = run("pjrt", "export", str(tmp_path), *TINY)
     assert done.returncode == 0, done.stderr
@@ -58,6 +71,25 @@ def test_the_step_can_be_had_as_stablehlo(tmp_path):
     assert timed["losses"][1] < timed["losses"][0]
 
 
+@pytest.mark.parametrize("cell,backward", [("tanh", False), ("lstm", True)])
+def test_a_deep_grid_can_be_had_as_stablehlo(tmp_path, cell, backward):
+    size = ["--extent", "3", "--depth", "2", "--units", "4", "--batch", "2", "--cell", cell]
+    done = run("pjrt", "export-grid", str(tmp_path), *size, *["--backward"] * backward)
+    assert done.returncode == 0, done.stderr
+    about = json.loads((tmp_path / "grid.json").read_text())
+    gates = {"tanh": 1, "lstm": 4}[cell]
+    assert about["flops"] == 2 * 9 * gates * 4**2 * (3 * 3 * 2 * 2) * (3 if backward else 1)
+    pytest.importorskip("jax", reason="JAX comes with benchmarks/requirements.txt")
+    timed = json.loads(run("pjrt", "time", str(tmp_path), "--steps", "2").stdout)
+    assert timed["largest"] > 0 and timed["gflops"] > 0
+
+
+def test_nothing_is_timed_that_was_not_exported(tmp_path):
+    done = run("pjrt", "time", str(tmp_path))
+    assert done.returncode == 2 and "run `export` first" in done.stderr
+
+
+@pytest.mark.slow
 def test_learning_curves_are_drawn(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib comes with benchmarks/requirements.txt")
     corpus, output = tmp_path / "corpus.txt", tmp_path / "plots" / "curves.svg"
@@ -77,10 +109,13 @@ def test_serving_measures_a_server_under_load(tmp_path):
     assert finished.returncode == 0, finished.stderr
     found = json.loads(output.read_text())
     assert {row["batch"] for row in found["in_process"]} == {1, 64}
-    assert [(row["clients"], row["arrivals"]) for row in found["loads"]] == [
-        (1, 0),
-        (3, 0),
-        (256, 20),
+    loads = [(row["clients"], row["arrivals"], row["over_gateway"]) for row in found["loads"]]
+    assert loads == [
+        (1, 0, False),
+        (3, 0, False),
+        (1, 0, True),
+        (3, 0, True),
+        (256, 20, False),
     ]
     for row in found["loads"]:
         assert min(row["characters_per_second"]) > 0 and row["failures"] == 0
@@ -92,7 +127,8 @@ def test_endurance_counts_what_fails_and_what_memory_grows(tmp_path):
     output = tmp_path / "endurance.json"
     finished = run_module(
         "benchmarks.endurance", "--layers", 1, "--units", 16, "--clients", 2, "--requests", 300,
-        "--kills", 1, "--minutes", 0.1, "--seconds", 2, "--output", output,
+        "--kills", 1, "--minutes", 0.1, "--hostile_minutes", 0.2, "--seconds", 2,
+        "--output", output,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     found = json.loads(output.read_text())
@@ -100,8 +136,12 @@ def test_endurance_counts_what_fails_and_what_memory_grows(tmp_path):
     assert found["kills"]["longest_outage_s"] > 1
     assert all(found[part]["failed_requests"] == 0 for part in ("rolling_versions", "kills"))
     assert found["full_load"]["memory_mib"][0] > 100
+    hostile = found["hostile_clients"]
+    assert hostile["failed_honest_requests"] == hostile["restarts"] == 0
+    assert hostile["honest_requests"] > 0 and hostile["status_calls"] > 0
 
 
+@pytest.mark.slow
 def test_the_data_stages_are_compared_with_a_bare_loop(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib comes with benchmarks/requirements.txt")
     done = run("data", "--largest", "1e6", "--rounds", "1", "--output", str(tmp_path))

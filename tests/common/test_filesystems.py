@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from conftest import words
 
-from pipeline.data import corpus
-from pipeline.settings import DataConfig, load_preset
+from pipeline.corpora import corpus
+from pipeline.preset_files import load_preset
+from pipeline.settings import DataConfig
 from pipeline.stages import (
     evaluator,
     example_gen,
@@ -79,6 +80,7 @@ def run_stages(events):
         pusher.run(store, model, evaluation, evaluation, "ram://served/words")
 
 
+@pytest.mark.slow
 def test_stages_on_an_object_store(remote):
     events = []
     run_stages(events)

@@ -28,6 +28,7 @@ from benchmarks import (
     endurance,
     execution_table,
     learning_curves,
+    pjrt,
     skewed_wavefront,
     suite,
     train_step,
@@ -37,7 +38,7 @@ from experiments.__main__ import ALL
 from experiments.__main__ import commands as experiments_commands
 from experiments.catalog import EXPERIMENTS
 from pipeline.__main__ import commands as pipeline_commands
-from pipeline.settings import preset_names
+from pipeline.preset_files import preset_names
 from pipeline.training.workers import this_worker
 from serving.__main__ import commands as serving_commands
 
@@ -85,20 +86,22 @@ PARSED = dict.fromkeys(
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     """A copy of the tracked files, with this environment in place of the one make would install."""
-    if not os.path.exists(f"{sys.prefix}/.installed") or lacking_requirements():
+    if not os.path.exists(f"{sys.prefix}/.tests") or lacking_requirements():
         pytest.skip("the environment is not the one that make installs")
     folder = copy_project(tmp_path_factory.mktemp("checkout"))
     (folder / ".venv").symlink_to(sys.prefix)
-    for name in ("requirements.txt", "constraints.txt"):
-        os.utime(folder / name, (0, 0))  # installed already, whenever they were checked out
+    for path in (*folder.glob("*.txt"), *folder.glob("*/requirements.txt")):
+        os.utime(path, (0, 0))  # installed already, whenever they were checked out
     (folder / "my-texts").mkdir()
     (folder / "my-texts" / "text.txt").write_text(words(8, 60_000))
     return folder
 
 
 def lacking_requirements():
-    """Returns the pins of requirements.txt that this environment does not fulfil."""
-    pins = re.findall(r"^([\w-]+)==(\S+)", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
+    """Returns the pins of all requirements that this environment does not fulfil."""
+    names = ("requirements.txt", "experiments/requirements.txt", "tests/requirements.txt")
+    text = "\n".join((PROJECT / name).read_text() for name in names)
+    pins = re.findall(r"^([\w-]+)==(\S+)", text, re.MULTILINE)
     installed = {
         distribution.name.lower().replace("_", "-"): distribution.version
         for distribution in importlib.metadata.distributions()
@@ -193,12 +196,15 @@ def test_every_command_of_a_page_works(trained, already_run, page):
 
 @pytest.mark.parametrize("command", PARSED)
 def test_the_other_commands_have_options_that_exist(command, tmp_path, monkeypatch):
+    (tmp_path / "my-data").mkdir()
+    (tmp_path / "exported").mkdir()
     (tmp_path / "my-texts").mkdir()
     (tmp_path / "my-texts" / "text.txt").touch()
     monkeypatch.chdir(tmp_path)
     arguments = shlex.split(command.split("#")[0])
     while "=" in arguments[0]:
-        assert this_worker_of(arguments.pop(0)).count == 2
+        setting = arguments.pop(0)
+        assert not setting.startswith("TF_CONFIG=") or this_worker_of(setting).count == 2
     if arguments[:3] == ["python", "-m", "pipeline"]:
         own, _, beam_options = " ".join(arguments[3:]).partition(" -- ")
         parse(pipeline_commands, shlex.split(own))
@@ -209,6 +215,8 @@ def test_the_other_commands_have_options_that_exist(command, tmp_path, monkeypat
     elif arguments[:3] == ["python", "-m", "experiments"]:
         parse(experiments_commands, arguments[3:])
         assert arguments[3] != "run" or arguments[4] in (ALL, *EXPERIMENTS)
+    elif arguments[:3] == ["python", "-m", "benchmarks.pjrt"]:
+        parse(pjrt.main, arguments[3:])
     elif arguments[:2] == ["python", "-m"]:
         BENCHMARKS[arguments[2]].make_context(arguments[2], arguments[3:])
     elif arguments[0] == "make":

@@ -18,17 +18,17 @@ from model import GridLSTM
 
 keras.utils.set_random_seed(1)
 x = np.random.normal(size=(4, 6, 3)).astype("float32")
-layer = GridLSTM(5, layers=2, cells=("coupled", "lstm"), execution="wavefront")
+layer = GridLSTM(5, layers=2, cells=("ugrnn", "lstm"), execution="wavefront")
 model = keras.Sequential([keras.Input((6, 3)), layer, keras.layers.Dense(1)])
 model.compile("adam", "mse")
 before = [weight.numpy() for weight in layer.trainable_variables]
-assert layer.grid[0].kernel.shape == (2, 10, 3 * 5), "three gates"
+assert layer.grid[0].kernel.shape == (2, 10, 2 * 5), "a gate and a candidate"
 history = model.fit(x, x.sum(axis=(1, 2)), verbose=0)
 assert np.isfinite(history.history["loss"]).all()
 changed = zip(before, layer.trainable_variables, strict=True)
 assert all(np.abs(old - new.numpy()).max() > 0 for old, new in changed)
 
-reference = GridLSTM(5, layers=2, cells=("coupled", "lstm"), execution="reference")
+reference = GridLSTM(5, layers=2, cells=("ugrnn", "lstm"), execution="reference")
 reference.build(x.shape)
 reference.set_weights(layer.get_weights())
 np.testing.assert_allclose(layer(x), reference(x), atol=2e-2)  # bfloat16 where that is faster
@@ -111,6 +111,7 @@ def test_what_a_recipe_adds_passes_the_linter(patched, name):
     run_python("-m", "ruff", "format", "--check", *files, folder=folder)
 
 
+@pytest.mark.slow
 def test_the_cell_trains_a_step(patched):
     run_python("-c", TRAIN_A_STEP, folder=patched("cell"))
 
@@ -124,10 +125,12 @@ def test_the_stage_is_a_command_and_a_part_of_the_graph(patched):
     run_python("-c", RUN_THE_STAGE, folder=folder)
 
 
+@pytest.mark.slow
 def test_the_signature_is_exported_and_answers(patched):
     run_python("-c", CALL_THE_SIGNATURE, folder=patched("signature"))
 
 
+@pytest.mark.slow
 def test_the_experiment_is_listed_and_runs(patched):
     folder = patched("experiment")
     listed = run_python("-m", "experiments", "list", folder=folder).stdout

@@ -17,7 +17,7 @@ from conftest import PROJECT
 from servers import PATIENCE
 
 from experiments import language_models, measuring, memorisation, plots, results
-from experiments.experiment import Inputs, Measured, Point
+from experiments.experiment import Inputs, Measurement, Point
 from experiments.stacked_vs_grid import MAIN, WIDE
 from model.errors import InputError
 from pipeline.store.artifacts import Store
@@ -31,7 +31,7 @@ def test_one_layer_is_not_tied():
 
 
 @pytest.mark.parametrize("extend,means", [(True, [0.5, 0.75, 0.5]), (False, [0.5, 0.75, 0.0])])
-def test_what_a_seed_lacks_is_its_last_value_or_none(extend, means):
+def test_curves_extend_or_leave_out_seeds_that_ended_early(extend, means):
     first = [{"seed": 0, "at": at, "share": share} for at, share in ((1, 0.5), (2, 0.5), (6, 0.0))]
     second = [{"seed": 1, "at": at, "share": share} for at, share in ((1, 0.5), (2, 1.0))]
     _, (axis,) = plots.panels(1)
@@ -49,6 +49,7 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_results_are_tidy(root):
     folder = root / "tiny" / "parity"
     found = results.read(folder)
@@ -64,6 +65,7 @@ def test_results_are_tidy(root):
         assert "<svg" in (folder / f"{name}.svg").read_text()
 
 
+@pytest.mark.slow
 def test_a_second_run_measures_nothing(root):
     before = results.read(root / "tiny" / "parity")
     finished = run_module("experiments", "run", "parity", "--root", root, "--jobs", 1)
@@ -72,6 +74,7 @@ def test_a_second_run_measures_nothing(root):
     assert after.tables == before.tables and after.seconds == before.seconds
 
 
+@pytest.mark.slow
 def test_a_point_is_measured_with_another_seed(root):
     before = (root / "tiny" / "parity" / "results.json").read_bytes()
     finished = run_module(
@@ -97,6 +100,7 @@ def compared(tmp_path_factory, corpus_file):
     return results.read(root / "tiny" / "stacked-vs-grid").tables
 
 
+@pytest.mark.slow
 def test_models_are_compared_on_equal_terms(compared):
     grid, stacked = (
         next(r for r in compared["models"] if (r["comparison"], r["model"]) == (MAIN, kind))
@@ -118,7 +122,7 @@ def test_models_are_compared_on_equal_terms(compared):
     assert {row["layer"] for row in compared["gradients"] if row["layers"] == 3} == {1, 2, 3}
 
 
-def test_losses_by_class_are_those_of_the_characters(base_path):
+def test_losses_by_class_are_means_over_the_characters_of_a_class(base_path):
     export = language_models.Export.load(str(base_path / "1"))
     text = (b"abc a\n b" * 1000)[: 5 * language_models.PIECE]
     rows = {row["class"]: row for row in language_models.losses_by_class(export, text, 3)}
@@ -134,6 +138,7 @@ def test_losses_by_class_are_those_of_the_characters(base_path):
     assert rows["space"]["loss"] == pytest.approx(np.mean(expected), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_report_opens_offline(root, browser):
     page = browser.new_page()
     problems = []
@@ -151,6 +156,7 @@ def test_the_report_opens_offline(root, browser):
     assert not problems
 
 
+@pytest.mark.slow
 def test_the_report_is_markdown_too(root):
     folder = root / "tiny"
     lines = (folder / "report.md").read_text().splitlines()
@@ -161,10 +167,12 @@ def test_the_report_is_markdown_too(root):
     assert all(line.endswith("|") for line in tables)
 
 
-def test_killed_measurements_leave_no_process_behind(tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "status"), [("SIGKILL", -9), ("SIGTERM", 143)])
+def test_measurements_that_are_ended_leave_no_process_behind(tmp_path, sent, status):
     command = [sys.executable, "-m", "experiments", "run", "parity", "--jobs", "2"]
     process = subprocess.Popen(
-        [*command, "--root", tmp_path], cwd=PROJECT, stderr=subprocess.DEVNULL, text=True
+        [*command, "--root", tmp_path], cwd=PROJECT, stderr=subprocess.PIPE, text=True
     )
 
     def workers():
@@ -176,8 +184,11 @@ def test_killed_measurements_leave_no_process_behind(tmp_path):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     children = workers()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(signal.Signals[sent])
+    errors = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == status
+    assert "Traceback" not in errors
+    assert ("terminated; the same command resumes from here" in errors) == (sent == "SIGTERM")
     assert len(children) >= 2
     while any(os.path.exists(f"/proc/{child}") for child in children):
         assert time.monotonic() < deadline
@@ -185,9 +196,10 @@ def test_killed_measurements_leave_no_process_behind(tmp_path):
 
 
 def measure_process(_):
-    return Measured({"processes": [{"process": os.getpid()}]}, 0.0)
+    return Measurement({"processes": [{"process": os.getpid()}]}, 0.0)
 
 
+@pytest.mark.slow
 def test_processes_that_have_grown_large_are_replaced(tmp_path, monkeypatch):
     points, store = [Point({}, measure_process)] * 3, Store(str(tmp_path))
     seen = []
@@ -205,6 +217,8 @@ def test_processes_that_have_grown_large_are_replaced(tmp_path, monkeypatch):
     ("arguments", "problem"),
     [
         (["run", "paritty"], "there is no experiment paritty; did you mean parity?"),
+        (["run", "all", "paritty"], "there is no experiment paritty; did you mean parity?"),
+        (["run", "parity", "memorization"], "memorization; did you mean memorisation?"),
         (["point", "parity", "bits=3"], "no point is labelled bits=3; there are model="),
         (["run", "parity", "--scale", "huge"], "'huge' is not one of 'tiny', 'small', 'full'"),
         (["run", "parity", "--corpus", "no-such-text"], "no-such-text"),
@@ -226,6 +240,7 @@ def test_a_root_in_use_is_refused(tmp_path):
     assert "another run is writing" in finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "problem"),
     [({"format": 99}, "is of another version"), (None, "is damaged"), ({"extra": 1}, "is damaged")],

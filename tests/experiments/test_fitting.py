@@ -12,7 +12,7 @@ import tensorflow as tf
 from conftest import PROJECT
 from servers import PATIENCE
 
-from experiments import fitting
+from experiments import fitting, metrics
 from experiments.algorithmic_tasks import Parity
 from experiments.fitting import FitConfig
 from experiments.nets import Net
@@ -28,7 +28,7 @@ def test_the_learning_rate_falls_at_the_end():
 def test_a_share_is_of_examples_and_of_labels():
     labels = tf.constant([[1, 0, UNCOUNTED], [2, 2, 1]])
     logits = tf.one_hot([[1, 0, 2], [2, 1, 1]], 3)
-    for metric, share in ((fitting.ExampleAccuracy(), 1 / 2), (fitting.LabelAccuracy(), 4 / 5)):
+    for metric, share in ((metrics.ExampleAccuracy(), 1 / 2), (metrics.LabelAccuracy(), 4 / 5)):
         metric.update_state(labels, logits)
         assert float(metric.result()) == pytest.approx(share)
 
@@ -53,7 +53,7 @@ def test_a_fit_learns_and_then_stops(tmp_path):
 def test_a_fit_that_was_killed_goes_on_to_the_same_weights(tmp_path):
     program = """
 import sys
-from experiments import fitting
+from experiments import fitting, metrics
 from experiments.algorithmic_tasks import Memorisation
 from experiments.nets import Net
 from pipeline.store.artifacts import Store

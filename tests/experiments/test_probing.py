@@ -48,6 +48,7 @@ def test_characters_are_of_the_kind_that_stands_before_them():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_models_that_have_answered_take_no_more_time(base_path):
     script = f"""
 import resource, time
@@ -64,6 +65,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before)
     assert int(finished.stdout) < 100  # times that a thread was woken
 
 
+@pytest.mark.slow
 def test_an_export_is_looked_into(base_path):
     text = b"abc \n ab c\n" * 400
     tables = probing.probe(str(base_path / "1"), text, 2)
@@ -93,6 +95,7 @@ def letters(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_any_export_can_be_named(base_path, letters, tmp_path):
     options = ("--root", tmp_path, "--corpus", letters, "--saved_model", base_path / "1")
     finished = run_module("experiments", "run", "cells", *options)
@@ -103,6 +106,7 @@ def test_any_export_can_be_named(base_path, letters, tmp_path):
     assert (folder / "cells.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_looked_into_is_named(base_path, corpus_file, letters, tmp_path):
     for corpus, model, problem in (
         (letters, tmp_path, f"{tmp_path} is not an exported model"),

@@ -38,7 +38,7 @@ def test_parity_is_that_of_the_ones():
 
 
 @pytest.mark.parametrize("digits", [1, 3, 15])
-def test_sums_are_written_after_their_terms(digits):
+def test_sums_follow_their_terms(digits):
     inputs, labels = drawn(Addition(digits))
     lengths = set()
     for row, said in zip(symbols(inputs), labels, strict=True):
@@ -86,6 +86,7 @@ def test_patches_are_squares_of_the_image():
         np.testing.assert_array_equal(given[number, row, column], square.ravel())
 
 
+@pytest.mark.slow
 def test_lines_are_of_one_project_and_either_trained_on_or_tested():
     task = CodeAttribution(length=40, lines=300)
     parts = [
@@ -106,7 +107,7 @@ def test_lines_are_of_one_project_and_either_trained_on_or_tested():
     np.testing.assert_array_equal(codes, task.arrays()[1].inputs)
 
 
-def test_examples_to_train_on_come_back_and_others_do_not():
+def test_training_examples_repeat_and_test_examples_do_not():
     task = DigitImages("digits", 4)
     tested = {row.tobytes() for row in task.held_out().inputs.numpy()}
     inputs, labels = drawn(task, 3000)
@@ -117,11 +118,11 @@ def test_examples_to_train_on_come_back_and_others_do_not():
 
 def highway(inputs, weights, layers):
     """A highway net in float64, by its formula."""
-    project, start, *blocks, out, end = [np.asarray(w, np.float64) for w in weights]
+    project, start, kernel, bias, out, end = [np.asarray(w, np.float64) for w in weights]
     hidden = inputs @ project + start
     for layer in range(layers):
-        kernel, bias = blocks[2 * layer % len(blocks) :][:2]
-        transform, candidate = np.split(hidden @ kernel + bias, 2, axis=-1)
+        product = hidden @ kernel[layer % len(kernel)] + bias[layer % len(bias)]
+        transform, candidate = np.split(product, 2, axis=-1)
         transform = 1 / (1 + np.exp(-transform))
         hidden = transform * np.tanh(candidate) + (1 - transform) * hidden
     return hidden @ out + end
@@ -184,7 +185,7 @@ def test_a_grid_of_three_dimensions_reads_its_last_cell():
 
 
 @pytest.mark.parametrize("architecture,dimensions", [("grid", 2), ("stacked", 1)])
-def test_forget_gates_begin_as_open_as_asked(architecture, dimensions):
+def test_forget_biases_start_at_the_given_value(architecture, dimensions):
     net, task = Net(architecture, 3, 8, forget_bias=4.0), Memorisation(3, symbols=5)
     model = nets.build(net, task, 16, compiled=True)
     found = sum((weight.numpy() == 4).sum() for weight in model.weights)

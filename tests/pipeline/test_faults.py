@@ -17,7 +17,8 @@ from seeds import generator
 
 from common import checksums, files
 from model.errors import InputError
-from pipeline.data import corpus, layout, sharding
+from pipeline.corpora import corpus
+from pipeline.data import layout, sharding
 from pipeline.data.records import read_index
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, schema_gen, statistics_gen
@@ -277,6 +278,7 @@ DAMAGES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_later_damage_is_named_and_repaired(text, undisturbed, tmp_path, damage):
     inflict, stage, message = DAMAGES[damage]

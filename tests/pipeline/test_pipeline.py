@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 from commands import run_module
 from conftest import PROJECT, words
-from servers import PATIENCE, running
+from servers import AVAILABLE, PATIENCE, running, states, wait_until
 from tensorflow.core.protobuf import saved_model_pb2
 
 from model.decoding.packed_kernels import has_integer_products
-from pipeline.settings import load_preset
+from pipeline.preset_files import load_preset
 from pipeline.stages import evaluator, graph
 from pipeline.store.artifacts import Store
 from serving.client.client import Address, Client
@@ -24,7 +24,7 @@ from serving.server.config_files import read_models
 
 OPTIONS = (
     "--train_fraction 0.9 --layers 1 --units 16 --batch_size 8 --window 20 --steps 60 "
-    "--warmup_steps 0 --validate_every 20 --validation_characters 1000 --eval_streams 4 "
+    "--warmup_steps 0 --validate_every 20 --validation_characters 1000 --eval_batch_size 4 "
     "--sample_characters 40"
 )
 
@@ -124,6 +124,35 @@ def require_payloads(root):
     assert "# A character model of words" in card
 
 
+@pytest.mark.parametrize(
+    "option,problem",
+    [
+        ("--sample_characters=20000", "sample_characters asks for 20,000 characters"),
+        ("--prompt=" + "a" * 10_001, "prompt asks for 10,001 characters"),
+        ("--model_name=a/b", "must be the name of a directory"),
+        ("--devices=gpu:7", "there is no device gpu:7"),
+        ("--init_from=nowhere", "there is no checkpoint in nowhere"),
+        ("--max_bytes=0", "must be at least 1"),
+    ],
+)
+def test_mistakes_are_found_before_the_first_stage(corpus_file, tmp_path, option, problem):
+    root = tmp_path / "root"
+    finished = run_module("pipeline", *command_of(corpus_file, root), option)
+    assert finished.returncode == 2
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("error: ") and problem in line
+    assert {path.name for path in root.glob("*")} <= {".partial"}
+
+
+def test_a_prompt_that_cannot_be_continued_is_found_before_the_training(corpus_file, tmp_path):
+    root = tmp_path / "root"
+    finished = run_module("pipeline", *command_of(corpus_file, root), "--prompt", "Zürich")
+    assert finished.returncode == 2
+    assert "the vocabulary lacks the character 0x5A" in finished.stderr
+    assert (root / "SchemaGen").exists() and not (root / "Trainer").exists()
+
+
+@pytest.mark.slow
 def test_a_second_run_is_cached(finished_run):
     _, first, command = finished_run
     require_cached(command, first)
@@ -146,6 +175,7 @@ def test_status_and_lineage(finished_run):
         assert fact in lineage
 
 
+@pytest.mark.slow
 def test_a_worse_model_is_not_pushed(finished_run):
     root, _, command = finished_run
     worse = run_module("pipeline", *command, "--steps", "21", "--sample_characters", "0")
@@ -156,6 +186,7 @@ def test_a_worse_model_is_not_pushed(finished_run):
     assert os.listdir(root / "serving" / "words") == ["1"]
 
 
+@pytest.mark.slow
 def test_stages_run_by_themselves(finished_run, tmp_path):
     root, *_ = finished_run
     for stage in ("statistics_gen", "schema_gen", "infra_validator"):
@@ -169,12 +200,12 @@ def test_stages_run_by_themselves(finished_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_quantized_models_are_versions_with_labels(finished_run, tmp_path):
+def test_quantized_and_compiled_models_are_versions_with_labels(finished_run, tmp_path):
     root, _, command = finished_run
     quantized = ["bfloat16", "int8"] if has_integer_products() else ["bfloat16"]
-    labels = {label: number for number, label in enumerate([*quantized, "float32"], 1)}
+    labels = {label: number for number, label in enumerate([*quantized, "xla", "float32"], 1)}
     push = "--serving_dir", tmp_path, "--max_batch_size", "8", "--batch_timeout_micros", "100"
-    finished = run_module("pipeline", *command, "--quantize", *push)
+    finished = run_module("pipeline", *command, "--quantize", "--xla", *push)
     assert finished.returncode == 0, finished.stderr
     assert "over gRPC" in finished.stdout and f"words, version {len(labels)}" in finished.stdout
     evaluation = Store(str(root)).latest(graph.EVALUATOR)
@@ -197,17 +228,24 @@ def test_quantized_models_are_versions_with_labels(finished_run, tmp_path):
         ]
         sizes = {(n.attr["max_batch_size"].i, n.attr["batch_timeout_micros"].i) for n in nodes}
         assert sizes == {(8, 100)}
+        padded = {tuple(node.attr["allowed_batch_sizes"].list.i) for node in nodes}
+        assert padded == ({(), (1, 4, 8)} if version == labels["xla"] else {()})
     flags = (
         f"--model_config_file={tmp_path}/words.config",
         "--model_config_file_poll_wait_seconds=1",
         "--allow_version_labels_for_unavailable_models",
     )
     with running(*flags, name="words") as server:
-        bits = []
+        all_available = dict.fromkeys(labels.values(), AVAILABLE)
+        wait_until(lambda: states(server.channel, "words") == all_available)
+        bits, texts = {}, {}
         for label in labels:
             with Client(Address(server.address, "words", version=label)) as client:
-                bits.append(client.score(["the grid reads one letter"])[0].bits_per_character)
-    assert len(set(bits)) == len(labels) and max(bits) - min(bits) < 0.02 * bits[-1]
+                bits[label] = client.score(["the grid reads one letter"])[0].bits_per_character
+                texts[label] = [text.text for text in client.generate(["the ", "grid"], 40)]
+    assert bits.pop("xla") == bits["float32"] and texts["xla"] == texts["float32"]
+    assert len(set(bits.values())) == len(bits)
+    assert max(bits.values()) - min(bits.values()) < 0.02 * bits["float32"]
 
 
 @pytest.mark.slow
@@ -231,6 +269,7 @@ def test_text_is_transformed_in_training_and_serving(tmp_path):
     assert "Transform         complete" in run_module("pipeline", *command).stdout
 
 
+@pytest.mark.slow
 def test_damage_is_found_named_and_repaired(finished_run, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(finished_run[0], root)
@@ -261,6 +300,49 @@ def test_damage_is_found_named_and_repaired(finished_run, tmp_path):
         again = run_module("pipeline", stage, "--root", root, *options)
         assert again.returncode == 0, again.stderr
     assert run_module("pipeline", "verify", "--root", root).stdout.endswith("0 damaged\n")
+
+
+def flip(path):
+    """Changes a byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_a_served_version_is_verified_and_pushed_again(finished_run, tmp_path):
+    root = tmp_path / "root[1]"
+    shutil.copytree(finished_run[0], root)
+    command = (*command_of(finished_run[2][2], root), "--sample_characters", "0")
+    versions = root / "serving" / "words"
+    verify = ("verify", "--root", root)
+    assert (
+        "1 served versions and 0 checkpoints of interrupted trainings, 0 damaged"
+        in run_module("pipeline", *verify).stdout
+    )
+    (variables,) = versions.glob("1/variables/*data*")
+    flip(variables)
+    found = run_module("pipeline", *verify)
+    assert found.returncode == 2 and f"{variables} is not what was written" in found.stdout
+    for damage, version in (
+        (lambda: None, 2),
+        (lambda: shutil.rmtree(versions / "2"), 3),
+        (lambda: (versions / "3" / "lineage.json").write_text("{"), 4),
+    ):
+        damage()
+        run = run_module("pipeline", *command)
+        assert run.returncode == 0 and f"version {version} in" in run.stdout, run.stderr
+        assert os.listdir(versions) == [str(version)]
+    assert run_module("pipeline", *verify).returncode == 0
+    exports = list(root.glob("Trainer/*/Format-Serving/variables/*data*"))
+    for export in exports:
+        flip(export)
+    shutil.rmtree(versions)
+    refused = run_module("pipeline", "pusher", "--root", root, "--model_name", "words")
+    assert refused.returncode == 2
+    told = [f"{export} is not what was written; `verify --remove`" for export in exports]
+    assert any(one in refused.stderr for one in told)
+    assert not list(versions.glob("[0-9]*"))
 
 
 def test_a_manifest_of_a_later_version_is_refused(finished_run, tmp_path):

@@ -5,18 +5,18 @@ import re
 import click
 import pytest
 
-from common import command_line
+from common.commands import CONTEXT
 from model.errors import InputError
 from model.language_model.character_model import CharacterModel
 from pipeline import options
-from pipeline.settings import load_preset, preset_names
+from pipeline.preset_files import load_preset, preset_names
 from pipeline.stages import graph
 from pipeline.training.learner import make_optimizer
 
 
 @pytest.mark.parametrize("kind,layers", [("stacked", 3), ("stacked", 6), ("grid", 3), ("grid", 6)])
 def test_torch7_presets(kind, layers):
-    data, model, training, run, _ = load_preset(f"enwik8-{kind}{layers}")
+    data, model, training, run, *_ = load_preset(f"enwik8-{kind}{layers}")
     assert run.corpus == ("enwik8",)
     assert (model.architecture, model.layers, model.units, model.dropout) == (
         kind,
@@ -57,7 +57,7 @@ def test_every_preset_loads():
         ("[run]\ncorpsu = 'a'\n", "unknown parameter corpsu in [run]; did you mean corpus?"),
         ("[serving]\nmax_batch = 1\n", "unknown parameter max_batch in [serving]; did you mean"),
         ("[serving]\nmax_batch_size = 0\n", "max_batch_size is 0; it must be at least 1"),
-        ("[run]\neval_streams = 0\n", "eval_streams is 0; it must be at least 1"),
+        ("[run]\neval_batch_size = 0\n", "eval_batch_size is 0; it must be at least 1"),
         ("[model]\nlayers = 'two'\n", "layers in [model] is 'two'; it must be int"),
         ("[model]\narchitecture = 'gird'\n", "it must be 'grid' or 'stacked'"),
         ("[data]\nnormalize = 1\n", "normalize in [data] is 1; it must be bool"),
@@ -108,11 +108,11 @@ def test_presets_that_are_based_on_each_other_are_refused(tmp_path):
 def test_sections_of_a_run_and_of_serving_are_read(tmp_path):
     path = write_presets(
         tmp_path,
-        mine="[run]\ncorpus = ['a', 'b']\nweights = [1, 2.5]\nmodel_name = 'm'\n"
+        mine="[run]\ncorpus = ['a', 'b']\nmixture_weights = [1, 2.5]\nmodel_name = 'm'\n"
         "[serving]\nbatch_timeout_micros = 0\n",
     )
     settings = load_preset(path)
-    assert settings.run.corpus == ("a", "b") and settings.run.weights == (1, 2.5)
+    assert settings.run.corpus == ("a", "b") and settings.run.mixture_weights == (1, 2.5)
     assert settings.serving.batching == {"batch_timeout_micros": 0}
 
 
@@ -121,7 +121,7 @@ def context_of(*arguments):
     found = []
     options_of_run = options.all_options(graph.STAGES)
     command = options.context_of(options_of_run, takes_corpus=True, lock=False)(found.append)
-    click.command(context_settings=command_line.CONTEXT)(command).main(
+    click.command(context_settings=CONTEXT)(command).main(
         list(map(str, arguments)), standalone_mode=False
     )
     return found[0]
@@ -130,18 +130,20 @@ def context_of(*arguments):
 def test_options_take_precedence_over_a_preset(tmp_path):
     path = write_presets(
         tmp_path,
-        mine="[run]\ncorpus = ['a', 'b']\nweights = [1, 2]\nsample_characters = 9\n"
+        mine="[run]\ncorpus = ['a', 'b']\nmixture_weights = [1, 2]\nsample_characters = 9\n"
         "[serving]\nmax_batch_size = 8\n",
     )
     run = context_of("--preset", path).settings.run
-    assert (run.corpus, run.weights, run.sample_characters) == (("a", "b"), (1, 2), 9)
+    assert (run.corpus, run.mixture_weights, run.sample_characters) == (("a", "b"), (1, 2), 9)
     context = context_of(
         "--preset", path, "--corpus", "c", "--sample_characters", 0, "--max-batch-size", 4,
         "--devices", "cpu:0,cpu:1",
     )  # fmt: skip
     run = context.settings.run
-    assert (run.corpus, run.weights, run.sample_characters) == (("c",), (), 0)
+    assert (run.corpus, run.mixture_weights, run.sample_characters) == (("c",), (), 0)
     assert context.settings.serving.batching == {"max_batch_size": 4}
     assert context.devices == ("cpu:0", "cpu:1")
-    context = context_of("--corpus", "a", "--weights", 3, "--corpus", "b", "--weights", 1)
-    assert context.settings.run.weights == (3.0, 1.0) and context.devices == ()
+    context = context_of(
+        "--corpus", "a", "--mixture_weights", 3, "--corpus", "b", "--mixture_weights", 1
+    )
+    assert context.settings.run.mixture_weights == (3.0, 1.0) and context.devices == ()

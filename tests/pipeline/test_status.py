@@ -9,7 +9,7 @@ from commands import run_module
 from conftest import PROJECT, words
 
 from pipeline import orchestration
-from pipeline.settings import load_preset
+from pipeline.preset_files import load_preset
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing
 from pipeline.store.artifacts import Outcome, Store

@@ -12,10 +12,17 @@ from servers import page, predict, require_embedded
 from tensorflow_serving.apis import predict_pb2
 
 from model.language_model import sampling
-from serving import limits
+from serving import generate_inputs, limits
 from serving.__main__ import sample
-from serving.generate_inputs import DEFAULTS, GENERATE_INPUTS, SAMPLING_INPUTS, GenerateInput
+from serving.generate_inputs import (
+    DEFAULTS,
+    GENERATE_INPUTS,
+    SAMPLING_INPUTS,
+    SMALLER_SIGNATURES,
+    GenerateInput,
+)
 from serving.graph import input_specs
+from serving.messages import plain
 from serving.protocol import SamplingParams, generate_request, read_outputs
 
 ROWS = {row.name: row for row in GENERATE_INPUTS}
@@ -38,7 +45,10 @@ def signatures(base_path):
     "signature,rows",
     [
         ("generate", GENERATE_INPUTS),
-        ("serving_default", [row for row in GENERATE_INPUTS if row.in_default_signature]),
+        *(
+            (name, [ROWS[each] for each in smaller.inputs])
+            for name, smaller in SMALLER_SIGNATURES.items()
+        ),
     ],
 )
 def test_signatures_have_the_inputs_of_the_table(signatures, signature, rows):
@@ -72,7 +82,7 @@ def invalid_values():
         step = 1 if row.dtype.startswith("int") else 0.25
         for bound in row.bounds:
             if bound.minimum is not None:
-                below = bound.minimum if bound.above_minimum else bound.minimum - step
+                below = bound.minimum - step
                 yield pytest.param(row, below, bound.message, id=f"{row.name} {below}")
             if bound.maximum is not None:
                 above = bound.maximum + step
@@ -86,8 +96,35 @@ def test_values_out_of_bounds_are_refused(server, row, value, message):
     with pytest.raises(grpc.RpcError) as caught:
         predict(server.channel, "generate", {**inputs(["a"]), row.name: array(row, value)})
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert caught.value.details().startswith(f"assertion failed: [{row.name} ")
-    assert caught.value.details().endswith(f" {message}]")
+    told = plain(caught.value.details())
+    assert told.startswith(f"{row.name} ") and told.endswith(f" {message}")
+
+
+def test_subnormal_numbers_are_out_of_bounds(server):
+    for share in (1e-45, 1e-39, 0.0):
+        with pytest.raises(grpc.RpcError, match=r"must be above 0, from 1\.2e-38 on"):
+            predict(server.channel, "generate", inputs(["a"], top_p=share))
+    first, _ = predict(server.channel, "generate", inputs(["a"], top_p=generate_inputs.SMALLEST))
+    greedy, _ = predict(server.channel, "generate", inputs(["a"], temperature=0))
+    assert first["text"] == greedy["text"]
+
+
+@pytest.mark.parametrize("temperature", [1e-45, 1e-39, 1.1754944e-38, 2e-38, 1e-35, 1e-31, 1e-25])
+def test_cold_texts_are_the_likeliest(server, temperature):
+    rows = ["ab", "abc", "é a"]  # after nothing all characters are equally likely
+    greedy, _ = predict(server.channel, "generate", inputs(rows, 30, temperature=0))
+    for changes in ({}, {"top_k": 3}, {"top_p": 0.9}):
+        values = inputs(rows, 30, temperature=temperature, **changes)
+        cold, _ = predict(server.channel, "generate", values)
+        assert cold["text"].tolist() == greedy["text"].tolist()
+
+
+@pytest.mark.parametrize("seed", [-(2**63), -1, 2**53 + 1, 2**63 - 1])
+def test_every_seed_gives_a_text_of_its_own(server, seed):
+    first, _ = predict(server.channel, "generate", inputs(["a"], 40, seed=seed))
+    again, _ = predict(server.channel, "generate", inputs(["a"], 40, seed=seed))
+    beside, _ = predict(server.channel, "generate", inputs(["a"], 40, seed=seed ^ 1))
+    assert first["text"] == again["text"] != beside["text"]
 
 
 @pytest.mark.parametrize("row", [row for row in GENERATE_INPUTS if row.max_characters], ids=str)
@@ -147,7 +184,7 @@ def test_the_playground_gets_the_fields_of_the_table(server):
     rows = [row for row in GENERATE_INPUTS if row.field]
     assert [field["name"] for field in form["fields"]] == [row.name for row in rows]
     for row, field in zip(rows, form["fields"], strict=True):
-        assert field["sampling"] == row.in_sampling_params
+        assert (field["dtype"], field["sampling"]) == (row.dtype, row.in_sampling_params)
         assert field["attributes"] == row.field.attributes
         for value in [field["attributes"].get(name) for name in ("min", "max", "value")]:
             for bound in row.bounds if value is not None else ():

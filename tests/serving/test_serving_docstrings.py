@@ -25,6 +25,7 @@ def places(server, base_path, monkeypatch):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("documented", DOCUMENTED, ids=lambda documented: documented.__name__)
 def test_examples_of_docstrings_run(documented, places):
     if documented is running_server and is_elsewhere():

@@ -77,7 +77,7 @@ def test_rows_of_any_size_have_a_product(precision, size):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_kernels_of_as_many_layers_are_joined(precision):
+def test_kernels_with_the_same_number_of_layers_are_concatenated(precision):
     rows, first = rows_and_kernel(1, 64)
     _, second = rows_and_kernel(1, 64)
     _, per_layer = rows_and_kernel(LAYERS, 64)
@@ -102,7 +102,7 @@ def test_integers_are_the_nearest():
 
 
 @needs_integer_products
-def test_what_becomes_of_a_row_does_not_depend_on_the_others():
+def test_an_integer_product_of_a_row_does_not_depend_on_other_rows():
     rows, kernel = rows_and_kernel(1, 70)
     packed, _ = packed_kernel(kernel, "int8")
     of_any = tf.function(lambda rows: product_of_unbounded(packed, rows))

@@ -1,5 +1,6 @@
 """Which execution is chosen, and what `explain` says of it."""
 
+import json
 import os
 import platform
 import subprocess
@@ -64,12 +65,12 @@ def test_a_processor_without_bfloat16_products_gets_float32(processor):
         ("avx512f avx512_bf16 amx_bf16", "amx"),
     ],
 )
-def test_a_processor_is_told_by_its_flags(monkeypatch, flags, told):
+def test_the_instruction_set_is_read_from_the_flags_of_the_processor(monkeypatch, flags, told):
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: f"flags\t: {flags}\n")
     assert planner.instruction_set.__wrapped__() == told
 
 
-def test_stacked_nets_go_by_grids_where_none_was_measured():
+def test_stacked_nets_take_the_plan_of_a_grid_where_none_was_measured():
     measured = {row.instruction_set for row in measurements() if row.architecture == "stacked"}
     for processor in {row.instruction_set for row in measurements()}:
         plan = choose(128, 2, 16, device="cpu", processor=processor, architecture="stacked")
@@ -77,7 +78,7 @@ def test_stacked_nets_go_by_grids_where_none_was_measured():
         assert f"at {'stacked' if processor in measured else 'grid'} " in why
 
 
-def test_the_caller_has_the_last_word():
+def test_explicit_arguments_override_auto():
     assert choose(1000, 6, 50, dtype="float32", device="cpu", processor="amx").dtype == "float32"
     assert choose(8, 1, 1, dtype="bfloat16", device="cpu", processor="other").dtype == "bfloat16"
     assert choose(1000, 6, 50, "reference", device="cpu").execution == "reference"
@@ -100,7 +101,8 @@ def explain(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_explain_says_what_and_why():
+@pytest.mark.slow
+def test_explain_prints_the_plan_and_its_reasons():
     done = explain("--instruction_set", "amx", "--device", "cpu", "--window", "100")
     shown = done.stdout
     assert not done.stderr
@@ -111,12 +113,19 @@ def test_explain_says_what_and_why():
     assert "remat_steps=10" in shown
 
 
+@pytest.mark.slow
 def test_explain_knows_stacked_nets():
     shown = explain(
         "--architecture", "stacked", "--layers", "3", "--instruction_set", "other"
     ).stdout
     assert "at stacked 3x1000" in shown
     assert "180 MB" in shown  # 24 bytes * 1000 units * 3 layers * 50 steps * 50 rows
+
+
+def test_explain_prints_json():
+    told = json.loads(explain("--device", "cpu", "--json").stdout)
+    assert told["memories, weights"] == ["float32"]
+    assert len(told["saved for the backward pass"]) == 2
 
 
 def test_explain_names_a_mistake_and_nothing_else():
@@ -126,6 +135,7 @@ def test_explain_names_a_mistake_and_nothing_else():
     assert "--units" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="TensorFlow has oneDNN on x86 only")
 @pytest.mark.parametrize("said,heard", [(None, "True"), ("0", "False")])
 def test_products_are_left_to_onednn_unless_the_user_says_otherwise(said, heard):

@@ -16,10 +16,12 @@ from model.grid.checkpointing import grid_checkpointed, square_root_segment
 from model.grid.equations import GridEquations
 from model.grid.reference import grid_reference
 from model.grid.wavefront.residuals import residual_size
-from model.grid.wavefront.wavefront import _Wavefront, grid_inference, grid_wavefront
+from model.grid.wavefront.wavefront import _Wavefront, grid_wavefront
 
-OPERATIONS = Compilation(jit="none")
-GATES = Compilation(jit="gates")
+# As trainings are planned; what Keras layers do may be vectorised.
+OPERATIONS = Compilation(jit="none", vectorizes=False)
+GATES = Compilation(jit="gates", vectorizes=False)
+VECTORIZED = Compilation(jit="gates")
 WHOLE = Compilation(jit="step")
 AHEAD = Compilation(jit="step", prefetch=True)
 
@@ -39,17 +41,18 @@ def both(grid, function, *arguments, **options):
         )
 
     compilation = options.get("compilation")
-    if compilation not in (None, OPERATIONS):
+    if compilation is not None and compilation.jit != "none":
         run = tf.function(run, autograph=False, jit_compile=compilation.jits_step)
     return run(), expected
 
 
 @relaxed
-@given(grids())
-def test_wavefront_equals_reference(grid):
-    assert error(*both(grid, grid_wavefront, compilation=OPERATIONS)) < 1e-10
+@given(grids(), sampled_from([OPERATIONS, OPERATIONS._replace(vectorizes=True)]))
+def test_wavefront_equals_reference(grid, compilation):
+    assert error(*both(grid, grid_wavefront, compilation=compilation)) < 1e-10
 
 
+@pytest.mark.slow
 @relaxed
 @given(grids(), sampled_from([WHOLE, AHEAD]))
 def test_padded_wavefront_equals_reference(grid, compilation):
@@ -60,7 +63,8 @@ def test_padded_wavefront_equals_reference(grid, compilation):
     assert error(actual, expected) < 1e-10
 
 
-@pytest.mark.parametrize("compilation", [GATES, WHOLE, AHEAD])
+@pytest.mark.slow
+@pytest.mark.parametrize("compilation", [GATES, VECTORIZED, WHOLE, AHEAD])
 @pytest.mark.parametrize(
     "extents,transforms,priority,shared,normalized",
     [
@@ -75,6 +79,7 @@ def test_xla_agrees(compilation, extents, transforms, priority, shared, normaliz
     assert error(*both(grid, grid_wavefront, compilation=compilation)) < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hidden,memory,tolerance,compared",
     [
@@ -82,7 +87,7 @@ def test_xla_agrees(compilation, extents, transforms, priority, shared, normaliz
         (tf.bfloat16, tf.float32, 2e-2, norm_error),
     ],
 )
-@pytest.mark.parametrize("compilation", [GATES, WHOLE, AHEAD])
+@pytest.mark.parametrize("compilation", [GATES, VECTORIZED, WHOLE, AHEAD])
 def test_low_precision_is_near_float64(hidden, memory, tolerance, compared, compilation):
     grid = make_grid((9, 3), shared=(0, 1), batch=4, units=32, hidden_dtype=hidden, dtype=memory)
     wide = tf.nest.map_structure(
@@ -100,6 +105,7 @@ def test_low_precision_is_near_float64(hidden, memory, tolerance, compared, comp
     assert compared(run(), expected) < tolerance
 
 
+@pytest.mark.slow
 @relaxed
 @given(grids(dimensions=(2,)))
 def test_checkpointed_equals_reference(grid):
@@ -107,7 +113,15 @@ def test_checkpointed_equals_reference(grid):
     assert error(*both(grid, grid_checkpointed, piece, compilation=OPERATIONS)) < 1e-10
 
 
-@pytest.mark.parametrize("compilation,piece", [(GATES, 3), (WHOLE, 4), (AHEAD, 4)])
+@pytest.mark.parametrize("piece", [2, 4, 9])
+def test_checkpointed_grids_of_three_dimensions_equal_reference(piece):
+    equations = GridEquations(("lstm",) * 3, (2,), owners=(0, 0, 2))
+    grid = make_grid((4, 3, 2), equations, shared=(0,), dropout=(0, 2), keep=(False, False, True))
+    assert error(*both(grid, grid_checkpointed, piece, compilation=OPERATIONS)) < 1e-10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compilation,piece", [(GATES, 3), (VECTORIZED, 3), (WHOLE, 4), (AHEAD, 4)])
 def test_checkpointed_equals_reference_in_xla(compilation, piece):
     grid = make_grid((8, 3), shared=(1,), dropout=(0, 1), keep=(False, True))
     assert error(*both(grid, grid_checkpointed, piece, compilation=compilation)) < 1e-10
@@ -120,7 +134,7 @@ def test_gradients_are_those_of_finite_differences():
 
     def loss(changed):
         sides, weights = tf.nest.pack_sequence_as([grid.sides, list(grid.weights)], changed)
-        outputs = tf.nest.flatten(grid_inference(sides, weights, *grid[2:]))
+        outputs = tf.nest.flatten(grid_wavefront(sides, weights, *grid[2:], training=False))
         return sum(
             float(
                 tf.reduce_sum(o * tf.reshape(tf.cos(tf.range(tf.size(o), dtype=o.dtype)), o.shape))
@@ -168,6 +182,7 @@ def test_reference_is_the_papers_block():
     assert error(leaving.memory[0], np.stack([memory["time", at] for at in range(3)])) < 1e-12
 
 
+@pytest.mark.slow
 def test_priority_dimensions_see_what_was_computed_before():
     """Each order of priority has its own result, and each is the reference's."""
     grid = make_grid((2, 2, 2), GridEquations(("lstm",) * 3, ()))
@@ -254,11 +269,13 @@ def test_checkpointing_stores_the_square_root():
 @pytest.mark.parametrize(
     "make,said",
     [
-        (lambda: GridEquations(("lstm", "gru")), "cell is 'gru'"),
+        (lambda: GridEquations(("lstm", "grru")), "there is no cell 'grru'; did you mean gru?"),
         (lambda: GridEquations(priority=(2,)), "priority names dimension 2"),
         (lambda: GridEquations(priority=(1, 1)), "priority is (1, 1)"),
         (lambda: GridEquations(output_equation="tanh"), "output_equation is 'tanh'"),
         (lambda: GridEquations(()), "cells is empty"),
+        (lambda: GridEquations(owners=(1, 0)), "owners is (1, 0)"),
+        (lambda: GridEquations(("lstm", "gru"), owners=(0, 0)), "owners is (0, 0)"),
     ],
 )
 def test_equations_that_contradict_themselves(make, said):
@@ -271,5 +288,8 @@ def test_impossible_checkpointing_is_refused():
     grid = make_grid((7, 2))
     with pytest.raises(InputError, match="remat_steps is 3 and the sequence 7"):
         grid_checkpointed(*grid[:4], 3, compilation=WHOLE)
+    with pytest.raises(InputError, match="more than two dimensions"):
+        grid = make_grid((7, 2, 2), GridEquations(("lstm",) * 3))
+        grid_checkpointed(*grid[:4], 3, compilation=OPERATIONS)
     with pytest.raises(InputError, match="1-D"):
         grid_checkpointed(*make_grid((3,), GridEquations(("lstm",), (0,)))[:4], 1)

@@ -1,6 +1,8 @@
 """Sampling and scoring against plain Python."""
 
 import dataclasses
+import re
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,19 +12,20 @@ from seeds import generator
 
 from model.errors import InputError
 from model.execution.plan import PLAIN
+from model.language_model import sampling
 from model.language_model.character_model import CharacterModel
-from model.language_model.config import ModelConfig
+from model.language_model.config import Architecture, ModelConfig
+from model.language_model.drawing import sampler, uniform_numbers
 from model.language_model.forward import CharacterState
 from model.language_model.frozen import freeze
 from model.language_model.inspection import inspect
+from model.language_model.losses import character_losses
 from model.language_model.sampling import (
     MAX_STOP,
-    _uniform,
     embed,
     generate,
     initial_state,
     read,
-    sampler,
     score,
 )
 from model.text.code_points import TextVocabulary
@@ -37,7 +40,7 @@ def character_unit(request):
     return request.param
 
 
-@pytest.fixture(params=["grid", "stacked"], scope="module")
+@pytest.fixture(params=get_args(Architecture), scope="module")
 def model(request):
     return CharacterModel(ModelConfig(architecture=request.param, layers=2, units=8), 3)
 
@@ -103,14 +106,14 @@ def test_temperature_zero_takes_the_likeliest(model, vocabulary):
 
 def test_random_numbers_are_uniform_and_independent_of_the_cut():
     seeds = tf.constant([0, 1, 2, -1, 2**40], tf.int64)
-    whole = _uniform(seeds, tf.zeros([5], tf.int32), 40_000).numpy()
+    whole = uniform_numbers(seeds, tf.zeros([5], tf.int32), 40_000).numpy()
     assert whole.min() >= 0 and whole.max() < 1
     counts = np.stack([np.histogram(row, 50, (0, 1))[0] for row in whole])
     # Chi squared with 49 degrees of freedom is above 100 once in 10^5 times.
     assert (((counts - 800) ** 2 / 800).sum(axis=1) < 100).all()
     assert np.abs(np.corrcoef(whole) - np.eye(5)).max() < 0.03
     assert np.abs([np.corrcoef(row[1:], row[:-1])[0, 1] for row in whole]).max() < 0.03
-    part = _uniform(seeds, tf.constant([7, 0, 39_000, 5, 9]), 100).numpy()
+    part = uniform_numbers(seeds, tf.constant([7, 0, 39_000, 5, 9]), 100).numpy()
     for row, first in enumerate((7, 0, 39_000, 5, 9)):
         np.testing.assert_array_equal(part[row], whole[row, first : first + 100])
 
@@ -189,6 +192,15 @@ def assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary=1
     return frozen
 
 
+@pytest.mark.parametrize("precision,bound", [("float32", 1e-5), ("bfloat16", 0.02)])
+@pytest.mark.parametrize("architecture", ["residual_lstm", "highway_lstm", "rhn"])
+def test_steps_of_other_nets_equal_the_whole_sequence(architecture, precision, bound):
+    config = ModelConfig(architecture=architecture)
+    for vocabulary, kept in ((11, 1), (500, 0)):
+        net = assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary)
+        assert len(net.packed.table) == kept
+
+
 @pytest.mark.parametrize("architecture", ["grid", "stacked"])
 @pytest.mark.parametrize("tied", ["none", "depth", "all"])
 @pytest.mark.parametrize("depth_priority", [True, False])
@@ -200,16 +212,24 @@ def test_steps_equal_the_whole_sequence(architecture, tied, depth_priority, prec
 
 @pytest.mark.parametrize("architecture", ["grid", "stacked"])
 @PRECISIONS
-def test_products_are_kept_of_few_characters_only(architecture, precision, bound):
+def test_the_product_table_is_made_for_small_vocabularies_only(architecture, precision, bound):
     config = ModelConfig(architecture=architecture, tied="all")
     for vocabulary, kept in ((11, 1), (500, 0)):
         net = assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary)
         assert len(net.packed.table) == kept
 
 
+def test_nets_whose_vectors_are_not_bounded_refuse_integers(model):
+    """Trainings export 8-bit integers where the core says that its vectors are bounded."""
+    assert model.core.is_bounded == (model.config.architecture not in ("rhn", "residual_lstm"))
+    if not model.core.is_bounded:
+        with pytest.raises(InputError, match="within 1 of 0"):
+            freeze(model, "int8")
+
+
 @needs_integer_products
 @pytest.mark.parametrize("architecture", ["grid", "stacked"])
-def test_a_quantized_net_reads_as_it_writes(architecture):
+def test_a_quantized_net_scores_as_it_samples(architecture):
     model = CharacterModel(
         ModelConfig(architecture=architecture, layers=2, units=20, tied="all"), 3
     )
@@ -264,7 +284,7 @@ def generate_pieces(model, prompt, lengths, stop=None, seed=0, **arguments):
 
 
 @pytest.mark.parametrize("seed", [0, -5, 2**40])
-def test_a_text_in_pieces_is_the_text_at_once(model, seed):
+def test_a_text_generated_in_pieces_equals_one_generated_at_once(model, seed):
     prompt = tf.constant([[0, 1, 2], [PADDING] * 3, [2, PADDING, PADDING]])
     (whole,) = generate_pieces(model, prompt, [[12, 9, 0]], seed=seed)
     pieces = generate_pieces(model, prompt, [[4, 2, 0], [1, 0, 0], [7, 7, 0]], seed=seed)
@@ -309,13 +329,36 @@ def test_inspection_shows_what_the_net_remembers(model):
     state = read(model, ids, initial_state(model, 2)).characters
     _, after = model.decode_step()(state)
     for row, length in enumerate((4, 2)):
-        memory = found.memories[row, length - 1]
+        memory = found.memories[row, length - 1, -model.state_layers :]
         np.testing.assert_allclose(memory, after.state.memory[:, row], rtol=1e-4, atol=1e-6)
         assert not np.any(found.memories[row, length:])
-    assert_gates_make_memories(found)
+    if model.config.architecture == "rhn":
+        assert_gates_make_micro_layers(found)
+    elif model.config.architecture == "highway_lstm":
+        assert_gates_make_memories_of_layers(found)
+    else:
+        assert_gates_make_memories(found)
     gates = found.gates[0][..., :3, :].numpy()
     low, high = (gates < 0.1).mean(axis=(0, 4)), (gates > 0.9).mean(axis=(0, 4))
     np.testing.assert_allclose(found.saturation[0], np.stack([low, high], -1), rtol=1e-5)
+
+
+def assert_gates_make_micro_layers(found):
+    """Of the first text, from one micro-layer to the next: s' = t * h + (1 - t) * s."""
+    transform, candidate = np.moveaxis(found.gates[0, :, :, 0], 2, 0)
+    memories = found.memories[0].numpy()
+    before = np.stack([np.pad(memories[:-1, -1], ((1, 0), (0, 0))), memories[:, 0]], axis=1)
+    made = transform * candidate + (1 - transform) * before
+    np.testing.assert_allclose(memories, made, rtol=1e-4, atol=1e-6)
+
+
+def assert_gates_make_memories_of_layers(found):
+    """Of the first text: m' = d * m_below + f * m + i * g, without a layer below the first."""
+    i, f, _, g, d = np.moveaxis(found.gates[0, 1:, :, 0], 2, 0)
+    memories = found.memories[0].numpy()
+    below = np.stack([np.zeros_like(memories[1:, 0]), memories[1:, 0]], axis=1)
+    made = d * below + f * memories[:-1] + i * g
+    np.testing.assert_allclose(memories[1:], made, rtol=1e-4, atol=1e-6)
 
 
 @needs_integer_products
@@ -333,7 +376,7 @@ def assert_gates_make_memories(found):
     np.testing.assert_allclose(found.memories[0, 1:], made, rtol=1e-4, atol=1e-6)
 
 
-def test_one_layer_and_unit_of_an_inspection_are_those_of_the_whole(model):
+def test_inspection_selects_a_layer_and_a_unit(model):
     ids = tf.constant([[0, 1, 2, 1], [2, 0, PADDING, PADDING]])
     whole = inspect(model, ids)
     one = inspect(model, ids, 1, 5)
@@ -344,7 +387,7 @@ def test_one_layer_and_unit_of_an_inspection_are_those_of_the_whole(model):
     np.testing.assert_allclose(one.saturation[0, 0], shares, rtol=1e-5)
 
 
-def test_an_embedding_is_what_the_whole_text_has_left(model):
+def test_an_embedding_is_the_hidden_state_after_the_text(model):
     ids = tf.constant([[0, 1, 2], [2, PADDING, PADDING]])
     state = read(model, ids, initial_state(model, 2)).characters
     _, after = model.decode_step()(state)
@@ -373,15 +416,36 @@ def test_a_file_that_is_no_vocabulary_is_refused():
 
 @pytest.mark.parametrize(
     "character_unit,text,name",
-    [("bytes", "ab~", "0x7E"), ("unicode", "abé", "'é' (code point 233)")],
+    [("bytes", "ab~", "0x7E"), ("unicode", "abé", "é (U+00E9)"), ("unicode", "😀", "😀 (U+1F600)")],
 )
 def test_an_unknown_character_is_named(character_unit, text, name):
-    said = TextVocabulary.of(character_unit, b"ab").unknown_character(tf.constant([text, "a"]))
-    assert f"the vocabulary lacks the character {name}" in said.numpy().decode()
+    vocabulary = TextVocabulary.of(character_unit, b"ab")
+    said = vocabulary.unknown_character(tf.constant([text, "a"])).numpy().decode()
+    assert f"the vocabulary lacks the character {name};" in said
+    with pytest.raises(InputError, match=re.escape(said)):
+        vocabulary.require_known(text)
+    vocabulary.require_known("abba")
 
 
-def test_a_text_that_begins_has_nothing_before_it():
+def test_the_initial_state_has_no_character_before_it():
     """An embedding that training hardly ever moves must not push the net where it never was."""
     model = CharacterModel(ModelConfig(layers=1, units=4), 5)
     np.testing.assert_array_equal(model.embedding[-1], 0)
     assert np.abs(model.embedding[:-1]).min() > 0
+
+
+@pytest.mark.slow
+def test_long_texts_are_read_in_windows(model, vocabulary):
+    size = sampling.WINDOW
+    ids = generator().integers(0, vocabulary.size, [3, 2 * size + 7]).astype(np.int32)
+    ids[1, size + 3 :] = PADDING
+    ids[2] = PADDING
+    bits, scores = score(model, tf.constant(ids))
+    logits, _ = model(tf.maximum(ids, 0), model.initial_state(3))
+    losses, _ = character_losses(logits, tf.constant(ids))
+    np.testing.assert_allclose(scores, -tf.transpose(losses), rtol=1e-4, atol=1e-4)
+    assert scores.shape == ids.shape and float(bits[2]) == 0
+    whole = sampling.read(model, tf.constant(ids), sampling.initial_state(model, 3)).characters
+    _, expected = model(tf.maximum(ids, 0), model.initial_state(3), keep=tf.constant(ids >= 0))
+    for found, wanted in zip(whole, expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)

@@ -16,6 +16,7 @@ from model.execution.compilation import Compilation
 from model.layers.grid_lstm import GridLSTM
 from model.layers.grid_lstm_cell import GridLSTMCell
 from model.layers.grid_lstm_nd import GridLSTMND
+from model.layers.recurrent_highway import RecurrentHighway
 from model.layers.stacked_lstm import StackedLSTM
 from model.stacked.recurrence import stacked_lstm
 from model.stacked.weights import StackedWeights
@@ -178,6 +179,70 @@ def test_constraints_hold_while_keras_trains():
     assert again.kernel_constraint.max_value == 0.2
 
 
+@pytest.mark.parametrize("options", [{"cell": "lstm_peephole"}, {"connection": "highway"}])
+def test_an_initializer_of_matrices_takes_vectors_of_cells_too(options):
+    layer = StackedLSTM(4, 3, kernel_initializer="orthogonal", **options)
+    layer.build((None, None, 4))
+    norms = np.linalg.norm(layer.parameters[0].numpy(), axis=1)
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
+
+
+def test_given_memories_stay_in_the_dtype_of_the_weights():
+    layer = StackedLSTM(4, 2, return_state=True, dtype="mixed_bfloat16")
+    x = inputs(2, 3, 4)
+    zeros = layer.get_initial_state(2)
+    assert [one.dtype for one in zeros] == [tf.bfloat16, tf.float32]
+    low = [tf.cast(one, tf.bfloat16) for one in zeros]
+    outputs, hidden, memory = layer(x, initial_state=low)
+    assert memory.dtype == tf.float32
+    for found, expected in zip((outputs, hidden, memory), layer(x), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("initializer", ["glorot_uniform", "orthogonal"])
+@pytest.mark.parametrize("seed", [None, 3])
+def test_each_layer_is_initialized_by_itself(initializer, seed):
+    """A kernel has the bounds, or the orthogonality, of one layer, however many there are."""
+    make = {
+        "glorot_uniform": keras.initializers.GlorotUniform,
+        "orthogonal": keras.initializers.Orthogonal,
+    }[initializer]
+    stacked = StackedLSTM(16, 6, kernel_initializer=make(seed=seed))
+    grid = GridLSTM(16, 6, recurrent_initializer=make(seed=seed), project_inputs=False)
+    stacked.build((None, None, 16))
+    grid.build((None, None, 32))
+    for kernels in (stacked.kernel, *(one.kernel for one in grid.grid)):
+        kernels = kernels.numpy()
+        assert kernels.shape == (6, 32, 64) and len(np.unique(kernels[:, 0, 0])) == 6
+        for kernel in kernels:
+            if initializer == "orthogonal":
+                np.testing.assert_allclose(kernel @ kernel.T, np.eye(32), atol=1e-5)
+            else:
+                assert np.abs(kernel).max() == pytest.approx(np.sqrt(6 / 96), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GridLSTM(4, layers=2, layer_normalization=True),
+        lambda: GridLSTMND(4, layers=2),
+        lambda: StackedLSTM(5, layers=2),
+        lambda: RecurrentHighway(4, depth=2),
+        lambda: keras.layers.RNN(GridLSTMCell(4, layers=2)),
+    ],
+    ids=["GridLSTM", "GridLSTMND", "StackedLSTM", "RecurrentHighway", "GridLSTMCell"],
+)
+def test_a_checkpoint_holds_every_weight(tmp_path, make):
+    x = generator().normal(size=(2, 3, 5)).astype("float32")
+    saved, loaded = make(), make()
+    expected = saved(x)
+    loaded(x)
+    path = tf.train.Checkpoint(layer=saved).save(str(tmp_path / "checkpoint"))
+    tf.train.Checkpoint(layer=loaded).restore(path).assert_existing_objects_matched()
+    np.testing.assert_array_equal(loaded(x), expected)
+
+
+@pytest.mark.slow
 def test_keras_trains_saves_and_loads_it(tmp_path):
     model = keras.Sequential(
         [
@@ -203,6 +268,7 @@ def test_keras_trains_saves_and_loads_it(tmp_path):
         GridLSTMND(4, 2, cells=("lstm", "tanh", "lstm"), directions=("forward", "backward")),
         GridLSTMCell(4, 2, layer_normalization=True, forget_bias=2.0),
         StackedLSTM(4, 2, dropout=0.1, return_state=True, go_backwards=True, forget_bias=2.0),
+        RecurrentHighway(4, 2, recurrent_dropout=0.1, return_state=True, transform_bias=-4.0),
     ],
 )
 def test_config_is_all_there_is(layer):
@@ -245,7 +311,7 @@ def test_stacked_lstm_equals_its_decode_steps(steps, layers, remat_steps, compil
         decode = stacked_decode_step(pack_stacked(weights, tf.float64), weights)
         outputs, current = [], state
         for step in range(steps):
-            top, current, _ = decode(CoreInputs(hidden[step]), current)
+            top, current, *_ = decode(CoreInputs(hidden[step]), current)
             outputs.append(top)
         return tf.stack(outputs), current
 

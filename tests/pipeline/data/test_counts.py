@@ -1,4 +1,4 @@
-"""Counts of texts that arrive in pieces, compared with plain Python."""
+"""TextCounts of texts that arrive in pieces, compared with plain Python."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def few_at_once(monkeypatch):
 
 
 def counted(unit, pieces):
-    counting = counts.Counting(unit)
+    counting = counts.TextCounter(unit)
     for piece in pieces:
         counting.add(np.array(list(map(ord, piece)), DTYPES[unit]))
     return counting.counts(records=len(pieces))
@@ -38,7 +38,11 @@ def as_counter(tally):
 @given(texts=st.lists(st.lists(TEXTS, max_size=3), max_size=4))
 def test_texts_in_pieces_add_up(unit, texts):
     parts = [counted(unit, pieces) for pieces in texts]
-    tallies = counts.Tallies.sum(part.tallies for part in parts) if parts else counts.Tallies()
+    tallies = (
+        counts.TextHistograms.sum(part.tallies for part in parts)
+        if parts
+        else counts.TextHistograms()
+    )
     found = counts.join(tallies, [part.edges for part in parts])
 
     codes = [ord(character) for pieces in texts for piece in pieces for character in piece]
@@ -55,10 +59,9 @@ def test_texts_in_pieces_add_up(unit, texts):
 def test_counting_works_without_a_cache_directory(tmp_path):
     nowhere = tmp_path / "file"
     nowhere.touch()
-    script = (
-        "import numpy as np; from pipeline.data.counts import Counting; c = Counting('bytes'); "
-    )
-    script += "c.add(np.frombuffer(b'abab', np.uint8)); print(c.counts(1).tallies.pairs.total)"
+    script = "import numpy as np; from pipeline.data.counts import TextCounter; "
+    script += "c = TextCounter('bytes'); c.add(np.frombuffer(b'abab', np.uint8)); "
+    script += "print(c.counts(1).tallies.pairs.total)"
     finished = subprocess.run(
         [sys.executable, "-c", script],
         env={"NUMBA_CACHE_DIR": str(nowhere)},

@@ -9,19 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import InputError
-from pipeline.data import corpus, layout
-from pipeline.data.corpus import Source, resolve_mixture
+from pipeline.corpora import corpus
+from pipeline.corpora.corpus import Source, resolve_mixture
+from pipeline.data import layout
 from pipeline.data.layout import Segment
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen
 from pipeline.store.artifacts import Store
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(str(tmp_path / "root"))
-    with store.writing():
-        yield store
 
 
 def up_to_code_point(whole, end):
@@ -58,19 +52,21 @@ def test_shards_grow_with_the_text(size, count):
 
 
 @pytest.mark.parametrize("shards", [1, 2, 11])
-def test_the_text_does_not_depend_on_the_number_of_shards(store, tmp_path, shards):
+def test_the_text_does_not_depend_on_the_number_of_shards(private_store, tmp_path, shards):
     folder = write_folder(tmp_path / "texts", [300_001, 5, 70_000])
-    artifact = example_gen.run(store, corpus.resolve(str(folder)), DataConfig(shards=shards))
+    artifact = example_gen.run(
+        private_store, corpus.resolve(str(folder)), DataConfig(shards=shards)
+    )
     whole = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
     train = text_of(artifact, "train")
     assert train + text_of(artifact, "eval") == whole
     assert int(len(whole) * 0.95) <= len(train) <= int(len(whole) * 0.95) + 3
 
 
-def test_splitting_by_document_keeps_files_whole(store, tmp_path):
+def test_splitting_by_document_keeps_files_whole(private_store, tmp_path):
     folder = write_folder(tmp_path / "texts", [40_000, 40_000, 1_000, 30_000])
     data = DataConfig(split_by="document", train_fraction=0.7)
-    artifact = example_gen.run(store, corpus.resolve(str(folder)), data)
+    artifact = example_gen.run(private_store, corpus.resolve(str(folder)), data)
     names = {split: {r.source for r in records_of(artifact, split)} for split in ("train", "eval")}
     assert names == {"train": {"a00.txt", "a01.txt"}, "eval": {"a02.txt", "a03.txt"}}
     assert text_of(artifact, "eval") == b"".join(
@@ -90,20 +86,20 @@ def test_splitting_by_hash_is_stable_when_files_are_added(tmp_path):
 
 
 @pytest.mark.parametrize("by", ["document", "hash"])
-def test_a_single_file_cannot_be_split_by_files(store, tmp_path, by):
+def test_a_single_file_cannot_be_split_by_files(private_store, tmp_path, by):
     folder = write_folder(tmp_path / "texts", [1000])
     with pytest.raises(InputError, match="use --split_by position"):
-        example_gen.run(store, corpus.resolve(str(folder)), DataConfig(split_by=by))
+        example_gen.run(private_store, corpus.resolve(str(folder)), DataConfig(split_by=by))
     assert not (tmp_path / "root" / "ExampleGen").exists()
 
 
 @pytest.mark.parametrize("until", ["first_exhausted", "all_exhausted"])
-def test_a_mixture_has_the_shares_of_its_weights(store, tmp_path, until):
+def test_a_mixture_has_the_shares_of_its_weights(private_store, tmp_path, until):
     large = write_folder(tmp_path / "large", [9_000_000], "a")
     small = write_folder(tmp_path / "small", [1_700_000, 1_500_000], "b")
     mixture = resolve_mixture([str(large), str(small)], [1, 2], until)
     data = DataConfig(train_fraction=0.9, shards=7)
-    artifact = example_gen.run(store, mixture, data)
+    artifact = example_gen.run(private_store, mixture, data)
     read = records_of(artifact, "train")
     assert example_gen.Properties.read(artifact).corpus == "large-small"
     sizes = np.zeros(2)

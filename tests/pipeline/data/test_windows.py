@@ -12,7 +12,8 @@ from seeds import generator
 from servers import wait_until
 
 from model.text.code_points import TextVocabulary
-from pipeline.data import corpus, layout
+from pipeline.corpora import corpus
+from pipeline.data import layout
 from pipeline.data.windows import StreamedSplit
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen

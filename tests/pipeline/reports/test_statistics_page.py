@@ -38,6 +38,21 @@ def page(browser, page_file):
     assert (problems, requests) == ([], [page_file.as_uri()])
 
 
+def test_the_title_is_the_name_of_the_corpus(page, page_file):
+    assert page.title() == page.locator("h1").inner_text() == "Statistics of text"
+    assert not re.search(r"\b[0-9a-f]{8,}\b", page.title())
+
+
+def test_the_title_stays_where_the_text_was_normalised(page_file, tmp_path):
+    root, written = page_file.parent / "root", tmp_path / "page.html"
+    for stage in ("transform --lowercase", "statistics_gen --lowercase --character_unit unicode"):
+        finished = run_module("pipeline", *stage.split(), "--root", root)
+        assert finished.returncode == 0, finished.stderr
+    finished = run_module("pipeline", "statistics", "--root", root, "--html", written)
+    assert finished.returncode == 0, finished.stderr
+    assert "<title>Statistics of text</title>" in written.read_text()
+
+
 def test_the_numbers_match_the_text(page):
     rows = page.locator("#summary tr").all_inner_texts()
     cut = int(len(TEXT.encode()) * 0.95)

@@ -10,8 +10,8 @@ from conftest import PROJECT
 
 from pipeline import orchestration
 from pipeline.__main__ import commands
+from pipeline.preset_files import load_preset
 from pipeline.reports.graph_picture import to_dot
-from pipeline.settings import load_preset
 from pipeline.stages import graph
 from pipeline.stages.context import RunContext
 from pipeline.store.artifacts import Outcome, Store, command_of
@@ -29,7 +29,7 @@ def test_a_stage_takes_the_inputs_that_are_declared(stage):
     for role, (first, *others) in stage.ancestry.items():
         found = stage.inputs[first]
         for other in others:
-            found = graph.named(found).inputs[other]
+            found = graph.find_stage(found).inputs[other]
         assert found == stage.inputs[role]
 
 
@@ -51,7 +51,7 @@ def test_an_optional_stage_is_replaced_by_its_input():
         settings = load_preset("demo", options)
         parts = [stage.name for stage in graph.stages_of(settings)]
         assert (graph.TRANSFORM in parts) == bool(options)
-        trainer = graph.named(graph.TRAINER)
+        trainer = graph.find_stage(graph.TRAINER)
         assert graph.producers(trainer, settings)["examples"] == expected
 
 
@@ -80,19 +80,20 @@ def test_a_stage_that_is_declared_is_run_planned_and_drawn(monkeypatch, tmp_path
     module.plan, module.execute = plan, execute
     monkeypatch.setitem(sys.modules, module.__name__, module)
     toy = graph.Stage("Toy", "toy", "Play.", inputs={"schema": graph.SCHEMA_GEN})
-    monkeypatch.setattr(graph, "STAGES", (*graph.STAGES[:4], toy))
+    first = [graph.EXAMPLE_GEN, graph.TRANSFORM, graph.STATISTICS_GEN, graph.SCHEMA_GEN]
+    monkeypatch.setattr(graph, "STAGES", (*map(graph.find_stage, first), toy))
     settings = load_preset("demo", {"corpus": (str(corpus_file),)})
     context = RunContext(store=Store(str(tmp_path)), settings=settings)
     assert [state.state for state in orchestration.states(context)] == ["missing"] * 4
     with context.store.writing():
         orchestration.run_all(context)
     assert [state.state for state in orchestration.states(context)] == ["complete"] * 4
-    assert context.store.latest("Toy").manifest.figure == "made"
+    assert context.store.latest("Toy").manifest.summary == "made"
     assert "schema_gen -> toy" in to_dot(graph.STAGES)
 
 
 def test_options_and_check_hooks_are_spelled_right():
-    hooks = {"plan", "execute", "run", "check_options", "check_inputs"}
+    hooks = {"plan", "execute", "run", "check_options", "check_inputs", "check_output"}
     for stage in graph.STAGES:
         found = {name for name in vars(stage.module) if name.startswith(("check_", "plan"))}
         assert found <= hooks

@@ -14,19 +14,12 @@ from seeds import generator
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from model.errors import InputError
-from pipeline.data import corpus
+from pipeline.corpora import corpus
+from pipeline.corpora.discovery import Rules
 from pipeline.data import statistics as split_statistics
 from pipeline.data.records import Record, shard_paths
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, example_validator, schema_gen, statistics_gen
-from pipeline.store.artifacts import Store
-
-
-@pytest.fixture
-def private_store(tmp_path):
-    store = Store(str(tmp_path / "root"))
-    with store.writing():
-        yield store
 
 
 def make(store, tmp_path, text, character_unit="bytes", train_fraction=0.9):
@@ -46,7 +39,9 @@ def test_records_are_the_corpus_with_provenance(private_store, tmp_path):
     for name, content in contents.items():
         (folder / name).write_bytes(content.replace(b"\0", b"\1"))
     examples = example_gen.run(
-        private_store, corpus.resolve(str(folder)), DataConfig(train_fraction=0.7, shards=3)
+        private_store,
+        corpus.resolve(str(folder), Rules(allow_binary=True)),
+        DataConfig(train_fraction=0.7, shards=3),
     )
     assert text_of(examples, "train") + text_of(examples, "eval") == b"".join(
         content.replace(b"\0", b"\1") for content in contents.values()

@@ -14,21 +14,14 @@ from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
 from model.text.code_points import NormalizedTextVocabulary, TextVocabulary
 from model.text.normalization import TextNormalization
-from pipeline.data import corpus, text_transform
+from pipeline.corpora import corpus
+from pipeline.data import text_transform
 from pipeline.data.records import read_index
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, transform
-from pipeline.store.artifacts import Store
 from serving.graph.export import export
 
 LETTERS = [*"aAeEσΣßİ", "\u0301", "\u0308", "\u0323", "가", "\u1100", "\u1161", "\u11a8", "1"]
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(str(tmp_path / "root"))
-    with store.writing():
-        yield store
 
 
 def random_text(characters, blanks):
@@ -47,7 +40,7 @@ def at_once(text, data):
 
 @pytest.mark.parametrize("blanks", [0.2, 0.0001, 0.0])
 @pytest.mark.parametrize("shards", [1, 7])
-def test_pieces_are_transformed_like_the_whole_text(store, tmp_path, blanks, shards):
+def test_pieces_are_transformed_like_the_whole_text(private_store, tmp_path, blanks, shards):
     folder = tmp_path / "texts"
     folder.mkdir()
     texts = [random_text(60_000, blanks).encode() for _ in range(3)]
@@ -56,8 +49,8 @@ def test_pieces_are_transformed_like_the_whole_text(store, tmp_path, blanks, sha
     data = DataConfig(
         split_by="document", train_fraction=0.6, shards=shards, normalize=True, lowercase=True
     )
-    examples = example_gen.run(store, corpus.resolve(str(folder)), data)
-    transformed = transform.run(store, examples, data)
+    examples = example_gen.run(private_store, corpus.resolve(str(folder)), data)
+    transformed = transform.run(private_store, examples, data)
     assert text_of(transformed, "train") == b"".join(at_once(t, data) for t in texts[:2])
     assert text_of(transformed, "eval") == at_once(texts[2], data)
     assert transform.Properties.read(transformed).corpus == "texts"
@@ -67,36 +60,37 @@ def test_pieces_are_transformed_like_the_whole_text(store, tmp_path, blanks, sha
     assert shards[-1].last == ("1.txt", len(texts[1]))
 
 
-def test_composition_matches_unicodedata(store, tmp_path):
+def test_composition_matches_unicodedata(private_store, tmp_path):
     content = random_text(50_000, 0.1)
     (tmp_path / "text.txt").write_text(content, newline="")
     data = DataConfig(split_by="position", normalize=True)
-    examples = example_gen.run(store, corpus.resolve(str(tmp_path / "text.txt")), data)
-    transformed = transform.run(store, examples, data)
+    examples = example_gen.run(private_store, corpus.resolve(str(tmp_path / "text.txt")), data)
+    transformed = transform.run(private_store, examples, data)
     for split in ("train", "eval"):
         expected = unicodedata.normalize("NFC", text_of(examples, split).decode())
         assert text_of(transformed, split).decode() == expected
 
 
-def test_examples_pass_through_without_transformations(store, corpus_file):
-    examples = example_gen.run(store, corpus.resolve(str(corpus_file)))
-    assert transform.run(store, examples, DataConfig()) == examples
+def test_examples_pass_through_without_transformations(private_store, corpus_file):
+    examples = example_gen.run(private_store, corpus.resolve(str(corpus_file)))
+    assert transform.run(private_store, examples, DataConfig()) == examples
     assert text_transform.load(examples.path) is None
 
 
-def test_the_position_of_invalid_utf8_is_named(store, tmp_path):
+def test_the_position_of_invalid_utf8_is_named(private_store, tmp_path):
     (tmp_path / "text.txt").write_bytes(b"word " * 20_000 + b"\xff" + b" word" * 20_000)
     data = DataConfig(normalize=True)
-    examples = example_gen.run(store, corpus.resolve(str(tmp_path / "text.txt")), data)
+    examples = example_gen.run(private_store, corpus.resolve(str(tmp_path / "text.txt")), data)
     with pytest.raises(InputError, match=r"text\.txt, byte 100000; fix .* --normalize"):
-        transform.run(store, examples, data)
+        transform.run(private_store, examples, data)
 
 
-def test_the_graph_is_in_the_served_model(store, tmp_path):
+@pytest.mark.slow
+def test_the_graph_is_in_the_served_model(private_store, tmp_path):
     (tmp_path / "text.txt").write_text("die Größe der Äpfel " * 500)
     data = DataConfig(normalize=True, lowercase=True)
-    examples = example_gen.run(store, corpus.resolve(str(tmp_path / "text.txt")), data)
-    transformed = transform.run(store, examples, data)
+    examples = example_gen.run(private_store, corpus.resolve(str(tmp_path / "text.txt")), data)
+    transformed = transform.run(private_store, examples, data)
     symbols = sorted(set(text_of(transformed, "train").decode()))
     assert "Ä" not in symbols and "ä" in symbols
     vocabulary = NormalizedTextVocabulary(

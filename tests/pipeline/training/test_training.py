@@ -1,9 +1,11 @@
 """Training: resumed after kills, on two replicas, from given weights, and stopped early."""
 
+import pathlib
 import signal
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,16 +13,25 @@ import tensorflow as tf
 from conftest import PROJECT, words
 from seeds import generator
 from servers import PATIENCE
+from tensorboard import context as request_context
+from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+from tensorboard.plugins import base_plugin
+from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from model.errors import InputError
 from model.execution.compilation import Compilation
 from model.execution.plan import Plan
-from model.language_model.config import ModelConfig
+from model.language_model.character_model import CharacterModel
+from model.language_model.config import Architecture, ModelConfig
+from model.text.code_points import TextVocabulary
 from pipeline.data.windows import TAKEN_AT_ONCE
 from pipeline.settings import DataConfig, Settings, TrainingConfig
 from pipeline.stages import trainer
+from pipeline.stages.trainer import make_strategy
+from pipeline.store import verification
 from pipeline.store.artifacts import Store
 from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.initial_weights import InitialWeights
 from pipeline.training.learner import EpochDecay, Learner
 
 MODEL = ModelConfig(layers=2, units=16, tied="depth", dropout=0.1)
@@ -93,7 +104,7 @@ def test_killed_training_ends_with_the_same_weights(store, schema, tmp_path):
 
 
 def learner(devices, config, plan=None):
-    strategy = tf.distribute.MirroredStrategy(devices)
+    strategy = make_strategy(devices)
     return Learner(strategy, ModelConfig(layers=2, units=8), 10, config, 100, 100, plan)
 
 
@@ -103,7 +114,7 @@ def test_windows_are_split_among_replicas_in_order():
         windows = generator().integers(0, 10, (count, 6, 7), np.int32)
         values = [
             np.concatenate(two.strategy.experimental_local_results(ids))
-            for ids in two.spread(tf.data.Dataset.from_tensor_slices(windows))
+            for ids in two.distribute(tf.data.Dataset.from_tensor_slices(windows))
         ]
         np.testing.assert_array_equal(values, windows)
 
@@ -114,7 +125,7 @@ PROGRAMS = Plan("wavefront", Compilation(jit="step", batch_shards=4), "float32")
 @pytest.mark.parametrize(
     "devices,plan", [(["cpu:0", "cpu:1"], None), (["cpu:0"], PROGRAMS)], ids=["replicas", "parts"]
 )
-def test_replicas_and_parts_take_the_steps_of_one(devices, plan):
+def test_replicas_and_batch_shards_take_the_steps_of_a_single_replica(devices, plan):
     config = TrainingConfig(
         batch_size=6, window=7, clip_norm=0.01, optimizer="sgd", dtype="float32"
     )
@@ -125,7 +136,7 @@ def test_replicas_and_parts_take_the_steps_of_one(devices, plan):
     for current in learners:
         dataset = tf.data.Dataset.from_tensor_slices(windows)
         state = current.initial_state()
-        for step, ids in enumerate(current.spread(dataset)):
+        for step, ids in enumerate(current.distribute(dataset)):
             result, state = current.train(ids, state, tf.constant(step, tf.int64))
         losses.append((float(result.loss), current.validate(dataset)))
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
@@ -133,13 +144,17 @@ def test_replicas_and_parts_take_the_steps_of_one(devices, plan):
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("model", [MODEL, ModelConfig("stacked", layers=3, units=8)], ids=str)
+@pytest.mark.parametrize(
+    "model",
+    [MODEL, *(ModelConfig(kind, layers=3, units=8) for kind in ("stacked", "rhn"))],
+    ids=str,
+)
 def test_gradient_norms_of_layers(model):
     config = TrainingConfig(batch_size=4, window=6, optimizer="sgd", learning_rate=1.0)
-    learner = Learner(tf.distribute.MirroredStrategy(["cpu:0"]), model, 10, config, 100, 100)
+    learner = Learner(make_strategy(["cpu:0"]), model, 10, config, 100, 100)
     before = [weight.numpy() for weight in learner.model.core.trainable_variables]
     windows = generator().integers(0, 10, (1, 4, 6), np.int32)
-    (ids,) = learner.spread(tf.data.Dataset.from_tensor_slices(windows))
+    (ids,) = learner.distribute(tf.data.Dataset.from_tensor_slices(windows))
     result, _ = learner.train(ids, learner.initial_state(), tf.constant(0, tf.int64))
     after = [weight.numpy() for weight in learner.model.core.trainable_variables]
     steps = [
@@ -160,7 +175,7 @@ def curve(steps, kind="grid", dropout=0.0, **options):
         batch_size=8, window=16, steps=steps, learning_rate=0.005, clip_norm=1.0, **options
     )
     learner = Learner(
-        tf.distribute.MirroredStrategy(["cpu:0"]),
+        make_strategy(["cpu:0"]),
         ModelConfig(kind, layers=2, units=32, dropout=dropout),
         int(ids.max()) + 1,
         config,
@@ -177,6 +192,7 @@ def curve(steps, kind="grid", dropout=0.0, **options):
     return np.array(losses)
 
 
+@pytest.mark.slow
 def test_all_executions_learn_the_same():
     reference = curve(30, execution="reference", dtype="float32")
     for dtype, tolerance in (("float32", 1e-3), ("bfloat16", 2e-2)):
@@ -191,7 +207,8 @@ def test_bfloat16_learns_as_much_as_float32():
     assert narrow == pytest.approx(wide, rel=0.01)
 
 
-@pytest.mark.parametrize("kind", ["grid", "stacked"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", get_args(Architecture))
 def test_gradient_checkpointing_changes_no_step(kind):
     stored, rematerialised = (
         curve(5, kind=kind, dtype="float32", remat_steps=piece, dropout=0.2) for piece in (0, 4)
@@ -203,7 +220,7 @@ def test_carried_state_survives_a_checkpoint_on_two_replicas(tmp_path):
     config = TrainingConfig(batch_size=4, window=5)
     current = learner(["cpu:0", "cpu:1"], config)
     dataset = tf.data.Dataset.from_tensors(generator().integers(0, 10, (4, 5), np.int32))
-    for ids in current.spread(dataset):
+    for ids in current.distribute(dataset):
         _, state = current.train(ids, current.initial_state(), tf.constant(0, tf.int64))
     checkpoints = Checkpoints(str(tmp_path), current)
     checkpoints.save(state, 1, 2.5)
@@ -212,6 +229,54 @@ def test_carried_state_survives_a_checkpoint_on_two_replicas(tmp_path):
     for before, after in zip(state, restored, strict=True):
         for left, right in zip(local(before), local(after), strict=True):
             np.testing.assert_array_equal(left, right)
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path):
+    config = TrainingConfig(batch_size=4, window=5)
+    current = learner(["cpu:0"], config)
+    state = current.initial_state()
+    checkpoints = Checkpoints(str(tmp_path), current)
+    for step in (1, 2):
+        checkpoints.save(state, step, 3.0 - step)
+    (tmp_path / "checkpoints" / "latest" / "checkpoint").write_text("no list")
+    for step, told in ((2, 0), (1, 1), (0, 2)):
+        warnings = []
+        again = Checkpoints(str(tmp_path), current)
+        found = again.restore(warnings.append)
+        assert (int(again.step), len(warnings), found is None) == (step, told, step == 0)
+        for path in (tmp_path / "checkpoints" / "latest").glob(f"ckpt-{step}.data*"):
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+    assert "ckpt-2.data" in warnings[0] and "is not what was written" in warnings[0]
+    best = Checkpoints(str(tmp_path), current)
+    best.restore_best()
+    assert int(best.step) == 2
+    for path in (tmp_path / "checkpoints" / "best").glob("ckpt-2.index"):
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"ckpt-2\.index is not what was written; remove"):
+        best.restore_best()
+
+
+def test_verification_covers_interrupted_trainings(tmp_path, capsys):
+    current = learner(["cpu:0"], TrainingConfig(batch_size=4, window=5))
+    store, serving = Store(str(tmp_path)), str(tmp_path / "serving")
+    folder = tmp_path / ".partial" / "Trainer-1234"
+    checkpoints = Checkpoints(str(folder), current)
+    for step in (1, 2):
+        checkpoints.save(current.initial_state(), step, 3.0 - step)
+    verification.verify(store, serving)
+    assert "3 checkpoints of interrupted trainings, 0 damaged" in capsys.readouterr().out
+    index = folder / "checkpoints" / "latest" / "ckpt-2.index"
+    index.write_bytes(index.read_bytes()[:-9])
+    with pytest.raises(InputError, match="1 of 3 "):
+        verification.verify(store, serving)
+    assert f"{index} is not what was written" in capsys.readouterr().out
+    verification.verify(store, serving, remove=True)
+    verification.verify(store, serving)
+    again, warnings = Checkpoints(str(folder), current), []
+    again.restore(warnings.append)
+    assert int(again.step) == 1 and not warnings
 
 
 def test_the_learning_rate_falls_after_ten_epochs():
@@ -244,16 +309,60 @@ def test_training_learns_and_writes_events_for_tensorboard(trained):
                 tags[kind].update({"graph"} if event.graph_def else ())
     assert tags["train"] >= {
         "loss/nats", "loss/bits", "rate/learning_rate", "norm/gradient", "norm/weights",
-        "speed/characters_per_second", "graph", "_hparams_/session_start_info",
+        "speed/characters_per_second", "graph",
     }  # fmt: skip
     assert tags["validation"] >= {"loss/nats", "loss/bits", "sample"}
 
 
+def test_tensorboard_compares_trainings_by_validation_loss(trained, corpus_file):
+    runs = plugin_event_multiplexer.EventMultiplexer()
+    runs.AddRunsFromDirectory(str(pathlib.Path(trained.path).parent)).Reload()
+    provider = data_provider.MultiplexerDataProvider(runs, "")
+    backend = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+    request = api_pb2.ListSessionGroupsRequest(slice_size=99, start_index=0)
+    request.allowed_statuses.extend(api_pb2.Status.values())
+    handler = list_session_groups.Handler(request_context.RequestContext(), backend, "", request)
+    groups = {group.name: group for group in handler.run().session_groups}
+    group = groups[trained.fingerprint]
+    assert group.hparams["corpus"].string_value == corpus_file.stem
+    assert group.hparams["units"].number_value == 16
+    losses = {(one.name.group, one.name.tag): one.value for one in group.metric_values}
+    best = trainer.Properties.read(trained).validation_nats
+    assert losses["validation", "loss/nats"] >= best - 1e-5
+    assert ("train", "loss/nats") in losses
+
+
+@pytest.mark.slow
 def test_training_starts_from_given_weights(store, examples, schema, trained):
     again = run_trainer(store, examples, schema, init_from=trained.path)
     assert again.fingerprint != trained.fingerprint
     losses = [trainer.Properties.read(artifact).validation_nats for artifact in (trained, again)]
     assert losses[1] < losses[0]
+
+
+def test_weights_of_another_vocabulary_are_matched_by_character(trained, schema):
+    known = trainer.read_text_vocabulary(schema)
+    wanted = TextVocabulary.of("bytes", [*known.code_points[3:], 0xFE, 0xFF])
+    pointer = pathlib.Path(trained.path).parent / "latest"
+    initial = InitialWeights(str(pointer))
+    theirs = CharacterModel(MODEL, known.size)
+    initial.load(theirs, known)
+    model = CharacterModel(MODEL, wanted.size)
+    fresh = model.embedding.numpy()
+    initial.load(model, wanted)
+    for ours, source in zip(model.core.get_weights(), theirs.core.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, source)
+    embedding, bias = theirs.embedding.numpy(), theirs.output_bias.numpy()
+    np.testing.assert_array_equal(model.embedding[:-3], embedding[3:-1])
+    np.testing.assert_array_equal(model.embedding[-3:-1], fresh[-3:-1])
+    np.testing.assert_array_equal(model.embedding[-1], embedding[-1])
+    np.testing.assert_array_equal(model.output_bias, [*bias[3:], 0, 0])
+    kernel = theirs.output_kernel.numpy()
+    np.testing.assert_array_equal(model.output_kernel[:, :-2], kernel[:, 3:])
+    with pytest.raises(InputError, match="--character_unit bytes"):
+        initial.require_unit(TextVocabulary.of("unicode", known.code_points))
+    with pytest.raises(InputError, match="knows no character"):
+        initial.require_unit(TextVocabulary.of("bytes", [0xFE]))
 
 
 def test_weights_of_another_architecture_are_refused(store, examples, schema, trained):
@@ -271,6 +380,7 @@ def test_an_exploding_loss_stops_with_advice(store, examples, schema):
         trainer.run(store, examples, schema, settings, devices=["cpu:0"])
 
 
+@pytest.mark.slow
 def test_early_stop(store, examples, schema):
     config = TrainingConfig(
         batch_size=8, window=20, steps=200, learning_rate=1e-12, schedule="constant",

@@ -1,15 +1,21 @@
 """The client library and the command line against a real server."""
 
 import asyncio
+import json
 import shutil
 import time
 
+import grpc
 import pytest
 from commands import run_module
-from servers import of, running
+from conftest import inputs
+from servers import of, predict, rest, running
 
+from common.errors import UserError
+from serving import limits
 from serving.client import Address, AsyncClient, Client, SamplingParams
 from serving.client.launch import free_port
+from serving.protocol import generate_request
 
 
 @pytest.fixture
@@ -17,6 +23,7 @@ def address(server):
     return Address(server.address, "letters")
 
 
+@pytest.mark.slow
 def test_a_stream_is_the_text_at_once(address):
     params = SamplingParams(temperature=0.9, seed=5, alternatives=2)
     with Client(address) as client:
@@ -48,6 +55,55 @@ def test_streams_side_by_side_are_those_alone(address):
         assert client.score(["abc"])[0].bits_per_character == scores[0].bits_per_character
 
 
+def test_a_longer_list_is_several_requests(address, server):
+    prompts = ["ab"] * (2 * limits.MAX_ROWS + 3)
+    params = SamplingParams(seed=2**63 - 70)  # goes on from the smallest number
+    with Client(address) as client, Client(address._replace(max_rows=50)) as other:
+        texts = client.generate(prompts, 5, params)
+        assert [text.text for text in texts] == [t.text for t in other.generate(prompts, 5, params)]
+        assert len({text.text for text in texts}) > limits.MAX_ROWS
+        (alone,) = client.generate(["ab"], 5, params._replace(seed=-(2**63) + 30))
+        assert texts[100].text == alone.text
+        assert len(client.score(prompts)) == len(client.embed(prompts)) == len(prompts)
+        assert client.generate([], 5) == client.score([]) == [] == client.embed([]).tolist()
+
+    async def together():
+        async with AsyncClient(address) as client:
+            return await client.generate(prompts, 5, params), await client.score(prompts)
+
+    again, scores = asyncio.run(together())
+    assert [text.text for text in again] == [text.text for text in texts]
+    assert len(scores) == len(prompts)
+
+
+def test_a_request_without_rows_is_refused(server):
+    with pytest.raises(grpc.RpcError, match="prompt has no rows; give at least one"):
+        predict(server.channel, "generate", inputs([]))
+
+
+@pytest.mark.parametrize("over_rest", [False, True])
+def test_a_request_with_too_many_rows_says_how_many_it_may_have(server, over_rest):
+    prompts = ["a"] * (limits.MAX_ROWS + 1)
+    words = "the request has 65 rows, over the model's limit of 64; send them in several requests"
+    if over_rest:
+        columns = {"inputs": {"prompt": prompts, "length": [1]}}
+        code, said = rest(server, "/v1/models/letters:predict", columns)
+        assert code == 400 and words in said["error"]
+        return
+    with pytest.raises(grpc.RpcError) as refused:
+        predict(server.channel, "generate", inputs(prompts))
+    assert refused.value.code().name == "INVALID_ARGUMENT" and words in refused.value.details()
+
+
+def test_numbers_that_no_input_holds_are_refused():
+    for length, params in ((2**31, SamplingParams()), (1, SamplingParams(seed=2**63))):
+        with pytest.raises(UserError, match="is no int"):
+            generate_request("letters", ["a"], length, params)
+    with pytest.raises(UserError, match="is no version of a model"):
+        generate_request("letters", ["a"], 1, version=2**63)
+
+
+@pytest.mark.slow
 def test_a_stream_outlives_a_new_version_and_a_killed_server(base_path, tmp_path):
     shutil.copytree(base_path / "1", tmp_path / "1")
     with running(*of(tmp_path)) as server, Client(Address(server.address, "letters")) as client:
@@ -70,7 +126,7 @@ def test_the_command_line_streams_what_it_samples(address):
     assert at_once.returncode == 0 and at_once.stdout == streamed.stdout
     assert at_once.stdout.startswith("abc")
     scored = run_module(
-        "serving", "score", "--server", address.server, "--model_name", "letters", "abc é"
+        "serving", "score", "--server", address.server, "--model_name", "letters", "--text", "abc é"
     )
     assert scored.stdout.endswith(" bits per character\n")
 
@@ -81,6 +137,8 @@ def test_the_command_line_streams_what_it_samples(address):
         (["--prompt", "abz"], "0x7A"),
         (["--stream", "--prompt", "abz"], "0x7A"),
         (["--length", "10001"], "over the limit of 10000"),
+        (["--length", "99999999999"], "length 99999999999 is no int32"),
+        (["--seed", "9" * 30], "is no int64"),
         (["--timeout", "0.0001"], "DEADLINE_EXCEEDED"),
         (["--model_name", "none"], "Servable not found"),
     ],
@@ -96,3 +154,49 @@ def test_no_server_is_one_line():
     refused = run_module("serving", "sample", "--server", f"127.0.0.1:{free_port()}")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1
     assert "no server answers" in refused.stderr
+
+
+def test_files_of_any_length_are_scored(address, tmp_path):
+    long = "abc \u00e9\n" * 3000
+    (tmp_path / "long.txt").write_text(long)
+    (tmp_path / "short.txt").write_text("abc\n\nccc")
+    server = ("--server", address.server, "--model_name", "letters", "--json")
+    done = run_module("serving", "score", *server, tmp_path / "long.txt", tmp_path / "short.txt")
+    assert done.returncode == 0, done.stderr
+    whole, short = map(json.loads, done.stdout.splitlines())
+    assert whole["characters"] == len(long.encode()) and short["characters"] == 8
+    with Client(address) as client:
+        (expected,) = client.score([long[:3000]])
+    assert whole["bits_per_character"] == pytest.approx(expected.bits_per_character, rel=0.02)
+    lines = run_module("serving", "score", *server, "--by_line", tmp_path / "short.txt")
+    rows = [json.loads(line) for line in lines.stdout.splitlines()]
+    assert [(row["line"], row["characters"]) for row in rows] == [(1, 3), (2, 0), (3, 3)]
+    assert rows[1]["bits_per_character"] is None
+    missing = run_module("serving", "score", *server, "nowhere.txt")
+    assert missing.returncode == 2 and "nowhere.txt cannot be read" in missing.stderr
+
+
+def test_several_samples_have_seeds_of_their_own(address, tmp_path):
+    (tmp_path / "prompt.txt").write_text("ab")
+    server = ("--server", address.server, "--model_name", "letters", "--length", "9")
+    arguments = ("--prompt_file", tmp_path / "prompt.txt", "--num_samples", "2", "--seed", "5")
+    several = run_module("serving", "sample", *server, *arguments).stdout.rstrip("\n")
+    alone = [
+        run_module("serving", "sample", *server, "--prompt", "ab", "--seed", seed).stdout
+        for seed in (5, 6)
+    ]
+    assert several == "\n\f\n".join(text.removesuffix("\n") for text in alone).rstrip("\n")
+    printed = run_module("serving", "sample", *server, *arguments, "--json").stdout
+    rows = [json.loads(line) for line in printed.splitlines()]
+    assert [(row["prompt"], row["seed"]) for row in rows] == [("ab", 5), ("ab", 6)]
+    texts = [row["text"].encode("utf-8", "surrogateescape") for row in rows]
+    assert [f"ab{text.decode(errors='replace')}\n" for text in texts] == alone
+    refused = run_module("serving", "sample", *server, "--json", "--stream")
+    assert refused.returncode == 2 and "give either --stream or --json" in refused.stderr
+
+
+def test_the_score_of_a_text_is_printed_as_json(address):
+    server = ("--server", address.server, "--model_name", "letters", "--text", "abc")
+    shown = run_module("serving", "score", *server).stdout
+    told = json.loads(run_module("serving", "score", *server, "--json").stdout)
+    assert shown == f"{told['bits_per_character']:.4f} bits per character\n"

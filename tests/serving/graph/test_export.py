@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 import time
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pytest
@@ -15,16 +16,17 @@ from model.decoding.packed_kernels import has_integer_products
 from model.errors import InputError
 from model.language_model import sampling
 from model.language_model.character_model import CharacterModel
-from model.language_model.config import ModelConfig
+from model.language_model.config import Architecture, ModelConfig
 from model.text.code_points import TextVocabulary
 from model.text.vocabulary import PADDING
-from serving.graph.batching import Batching, set_batching
-from serving.graph.export import WARM_UP, export
+from serving.graph.batching import Batching
+from serving.graph.export import WARM_UP, export, set_batching
+from serving.messages import plain
 from serving.server.servable import Servable
 from serving.server.warm_up import warm_up
 
 
-@pytest.fixture(scope="module", params=["bytes", "unicode"])
+@pytest.fixture(scope="module", params=["bytes", pytest.param("unicode", marks=pytest.mark.slow)])
 def character_unit(request):
     """What a character is."""
     return request.param
@@ -51,6 +53,7 @@ def loaded(base_path):
     return Loaded(base_path / "1")
 
 
+@pytest.mark.slow
 def test_no_function_asks_for_xla(loaded):
     """A stock TensorFlow Serving refuses those that do."""
     attributes = {
@@ -80,6 +83,30 @@ def test_generate_equals_the_model(loaded, model, vocabulary):
     assert default["text"].tolist() == generated["text"].tolist()
 
 
+@pytest.mark.parametrize(
+    "signature,name,value,shape,dimensions",
+    [
+        ("generate", "prompt", "a", "", "one dimension"),
+        ("generate", "state", np.ones([3], np.float32), "3", "two dimensions"),
+        ("complete", "seed", np.array([[1]]), "1, 1", "one dimension"),
+        ("score", "text", [["a", "b"]], "1, 2", "one dimension"),
+        ("classify", "inputs", b"", "", "one dimension"),
+    ],
+)
+def test_the_graph_itself_says_which_ranks_it_wants(
+    loaded, signature, name, value, shape, dimensions
+):
+    """Neither a Session nor TensorFlow Serving compares shapes."""
+    info = loaded.signatures[signature].inputs[name]
+    assert len(info.tensor_shape.dim) == {"one dimension": 1, "two dimensions": 2}[dimensions]
+    known = loaded.signatures[signature].inputs
+    feeds = {key: each for key, each in inputs(["a"]).items() if key in known}
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        loaded(signature, {**feeds, name: value})
+    expected = f"{name} has the shape [{shape}]; give {dimensions}, with a row for each text"
+    assert plain(caught.value.message) == expected
+
+
 def test_a_text_goes_on_from_its_state(loaded):
     whole = loaded("generate", inputs(["abc", ""], 12))
     first = loaded("generate", inputs(["abc", ""], 5))
@@ -90,6 +117,7 @@ def test_a_text_goes_on_from_its_state(loaded):
     assert whole["state"].shape[1] == 4 + 16 + 2 * 2 * 12
 
 
+@pytest.mark.slow
 def test_a_state_of_another_model_is_refused(loaded, vocabulary, tmp_path):
     other = CharacterModel(ModelConfig(layers=2, units=12), vocabulary.size)
     export(other, vocabulary, str(tmp_path / "1"))
@@ -102,8 +130,12 @@ def test_a_state_of_another_model_is_refused(loaded, vocabulary, tmp_path):
 
 def test_a_made_up_state_does_no_harm(loaded):
     state = loaded("generate", inputs(["a"]))["state"]
-    state[:, 2:] = np.nan
+    state[:, 2:] = np.finfo(np.float32).max
     assert len(loaded("generate", {**inputs(["a"]), "state": state})["text"]) == 1
+    for number in (np.nan, np.inf, -np.inf):
+        state[:, -1] = number
+        with pytest.raises(tf.errors.InvalidArgumentError, match="a number that is not finite"):
+            loaded("generate", {**inputs(["a"]), "state": state})
 
 
 def test_a_stop_string_ends_the_text(loaded):
@@ -161,7 +193,7 @@ def test_both_signatures_that_generate_fill_the_same_batch(base_path, tmp_path):
     """One request of each makes a batch complete that would else wait for another."""
     path = tmp_path / "1"
     shutil.copytree(base_path / "1", path)
-    wait = 30
+    wait = 120  # seconds, of which a busy machine may take 30 to compile
     set_batching(str(path), {"max_batch_size": 2, "batch_timeout_micros": wait * 10**6})
     loaded = Loaded(path)
     values = inputs(["a"], 1)
@@ -169,6 +201,57 @@ def test_both_signatures_that_generate_fill_the_same_batch(base_path, tmp_path):
     begun = time.monotonic()
     at_the_same_time(loaded, [("generate", values), ("serving_default", default)])
     assert time.monotonic() - begun < wait
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", get_args(Architecture))
+def test_compiled_sampling_writes_the_same_text(tmp_path, vocabulary, architecture):
+    config = ModelConfig(architecture=architecture, layers=2, units=12)
+    model = CharacterModel(config, vocabulary.size)
+    names = {False: "plain", True: "compiled"}
+    for is_compiled, name in names.items():
+        export(model, vocabulary, str(tmp_path / name / "1"), is_compiled=is_compiled)
+    plain_one, compiled = (Loaded(tmp_path / name / "1") for name in names.values())
+    # Three rows are padded to four, and 40 characters are three chunks; one row stops early.
+    values = inputs(["abc", "", "é a"], 40, alternatives=2) | {"stop": np.array([b"b"], object)}
+    values["length"] = np.array([40, 0, 17], np.int32)
+    expected, found = plain_one("generate", values), compiled("generate", values)
+    for name in ("text", "characters", "stopped", "alternatives"):
+        assert found[name].tolist() == expected[name].tolist()
+    for name in ("log_probabilities", "alternative_log_probabilities", "state"):
+        np.testing.assert_allclose(found[name][..., 2:], expected[name][..., 2:], atol=1e-5)
+    first = compiled("generate", values | {"length": np.array([5], np.int32)})
+    again = {"prompt": np.array([b""] * 3, object), "state": first["state"]}
+    second = compiled("generate", values | again | {"length": np.array([3], np.int32)})
+    whole = plain_one("generate", values | {"length": np.array([8], np.int32)})
+    for row in np.flatnonzero(~first["stopped"]):
+        assert first["text"][row] + second["text"][row] == whole["text"][row]
+
+
+@pytest.mark.slow
+def test_a_compiled_model_is_warmed_up_for_every_size_of_a_batch(tmp_path, vocabulary):
+    model = CharacterModel(ModelConfig(layers=1, units=4), vocabulary.size)
+    export(model, vocabulary, str(tmp_path / "1"), is_compiled=True)
+    assert warm_up_rows(tmp_path / "1") == [1, *Batching.compiled().generated_batch_sizes]
+    # A request of more rows than a batch has would fail, and the version with it.
+    set_batching(str(tmp_path / "1"), {"max_batch_size": 8})
+    assert warm_up_rows(tmp_path / "1") == [1, 1, 4, 8]
+    path = str(tmp_path / "1")
+    warm_up(Servable(path, "letters", 1, None, lambda *_: None), path)
+
+
+def warm_up_rows(path):
+    """The number of rows of each warm-up request of `generate`."""
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(path / WARM_UP))
+    ]
+    requests = [log.predict_log.request for log in logs]
+    return [
+        request.inputs["prompt"].tensor_shape.dim[0].size
+        for request in requests
+        if request.model_spec.signature_name == "generate"
+    ]
 
 
 def test_score_embed_and_inspect_equal_the_model(loaded, model, vocabulary):
@@ -205,6 +288,7 @@ def test_classify_and_regress_take_examples(loaded):
     assert methods == {name: f"tensorflow/serving/{name}" for name in methods}
 
 
+@pytest.mark.slow
 def test_warm_up_requests_ask_what_the_model_answers(loaded, base_path):
     names = set()
     for record in tf.data.TFRecordDataset(str(base_path / "1" / WARM_UP)):
@@ -244,34 +328,55 @@ def test_a_failed_warm_up_says_what_is_wrong(base_path, tmp_path, record, told):
     assert told in str(failed.value) and len(str(failed.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_documents_and_vocabulary_are_assets(model, vocabulary, tmp_path):
     export(model, vocabulary, str(tmp_path / "1"), {"model_card.md": "# Letters\n"})
     assert (tmp_path / "1/assets/model_card.md").read_text() == "# Letters\n"
     assert (tmp_path / "1/assets/vocabulary.txt").read_text() == vocabulary.to_text()
 
 
-@pytest.mark.parametrize("tied", ["none", "all"])
+class Exported(NamedTuple):
+    """An export in one precision: the size of its variables, a score, and a state."""
+
+    size: int
+    bits: float
+    state: np.ndarray
+
+
+def exported(model, vocabulary, path, precision):
+    export(model, vocabulary, str(path), precision=precision, batching=Batching(8))
+    files = (path / "variables").glob("variables.data*")
+    loaded = Loaded(path)
+    return Exported(
+        size=sum(map(os.path.getsize, files)),
+        bits=loaded("score", {"text": np.array([b"abc abc"], object)})["bits_per_character"][0],
+        state=loaded("generate", inputs(["a"]))["state"],
+    )
+
+
+@pytest.fixture(scope="module", params=["none", "all"])
+def wide(request, tmp_path_factory):
+    """A wide model, its vocabulary, and its export in float32."""
+    vocabulary = TextVocabulary.of("bytes", LETTERS.encode())
+    model = CharacterModel(ModelConfig(layers=2, units=128, tied=request.param), vocabulary.size)
+    path = tmp_path_factory.mktemp("wide") / "1"
+    return model, vocabulary, exported(model, vocabulary, path, "float32")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "precision,share",
     [("bfloat16", 0.55), pytest.param("int8", 0.35, marks=needs_integer_products)],
 )
-def test_smaller_kernels_score_nearly_the_same(tmp_path, tied, precision, share):
-    vocabulary = TextVocabulary.of("bytes", LETTERS.encode())
-    wide = CharacterModel(ModelConfig(layers=2, units=128, tied=tied), vocabulary.size)
-    sizes, bits, states = [], [], []
-    for version, one in enumerate(("float32", precision), 1):
-        path = tmp_path / str(version)
-        export(wide, vocabulary, str(path), precision=one, batching=Batching(8))
-        files = (path / "variables").glob("variables.data*")
-        sizes.append(sum(map(os.path.getsize, files)))
-        scored = Loaded(path)("score", {"text": np.array([b"abc abc"], object)})
-        bits.append(scored["bits_per_character"][0])
-        states.append(Loaded(path)("generate", inputs(["a"]))["state"])
-    assert sizes[1] < share * sizes[0]
-    assert (states[0][:, :2] != states[1][:, :2]).any()  # one does not go on from the other's
-    assert bits[0] != bits[1] and abs(bits[0] - bits[1]) < 0.01 * bits[0]
+def test_smaller_kernels_score_nearly_the_same(wide, tmp_path, precision, share):
+    model, vocabulary, full = wide
+    small = exported(model, vocabulary, tmp_path / "1", precision)
+    assert small.size < share * full.size
+    assert (full.state[:, :2] != small.state[:, :2]).any()  # one does not go on from the other's
+    assert full.bits != small.bits and abs(full.bits - small.bits) < 0.01 * full.bits
 
 
+@pytest.mark.slow
 @needs_integer_products
 @pytest.mark.parametrize("architecture", ["grid", "stacked"])
 def test_a_quantized_model_answers_every_signature(tmp_path, architecture):
@@ -306,3 +411,62 @@ def test_a_quantized_model_gives_no_wrong_answers_without_vnni(tmp_path):
     for signature, feeds in asked.items():
         with pytest.raises(tf.errors.InvalidArgumentError, match="no VNNI; serve the model in bf"):
             loaded(signature, feeds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("texts", [[], [""], ["a", ""]], ids=str)
+def test_empty_texts_and_batches_are_answered_or_refused_in_a_sentence(base_path, texts):
+    loaded = Loaded(base_path / "1")
+    text = np.array([text.encode() for text in texts], object)
+    for name in ("generate", "score", "embed", "inspect"):
+        values = inputs(texts) if name == "generate" else {"text": text}
+        if texts:
+            rows = {output.shape[0] for output in loaded(name, values).values()}
+            assert rows == {len(texts)}, name
+        else:
+            with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+                loaded(name, values)
+            assert plain(caught.value.message).endswith("has no rows; give at least one text")
+
+
+def test_requests_that_would_take_much_memory_are_refused(loaded):
+    few = {"layer": np.array([-1], np.int32), "unit": np.array([-1], np.int32)}
+    many = np.full(1025, b"a", object)
+    large = np.full(1024, b"a" * 1000, object)
+    for name, values, told in (
+        ("score", {"text": many}, "1025 rows are over the limit of 1024"),
+        ("generate", {"prompt": many}, "1025 rows are over the limit of 1024"),
+        ("inspect", {"text": large, **few}, "values are over the limit of 33554432"),
+    ):
+        if name == "generate":
+            values = {**inputs(["a"]), **values}
+        with pytest.raises(tf.errors.InvalidArgumentError, match=told):
+            loaded(name, values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(layers=2, units=8, cells=("lstm_full_gate_recurrence", "gru")),
+        ModelConfig("stacked", layers=2, units=8, cells=("lstm_full_gate_recurrence",)),
+    ],
+    ids=lambda config: config.architecture,
+)
+def test_models_of_other_cells_answer_every_signature(tmp_path, config):
+    """The state is as wide as the memory of the cell, and a text goes on from it."""
+    vocabulary = TextVocabulary.of("bytes", LETTERS.encode())
+    model = CharacterModel(config, vocabulary.size)
+    export(model, vocabulary, str(tmp_path / "1"), batching=Batching(8))
+    loaded = Loaded(tmp_path / "1")
+    whole = loaded("generate", inputs(["abc"], 12, seed=3))
+    first = loaded("generate", inputs(["abc"], 5, seed=3))
+    assert first["state"].shape == (1, 20 + 2 * (8 + 4 * 8))
+    rest = {**inputs([""], 7, seed=3), "state": first["state"]}
+    assert first["text"][0] + loaded("generate", rest)["text"][0] == whole["text"][0]
+    text = {"text": np.array([b"abc" + whole["text"][0]], object)}
+    scored = loaded("score", text)["log_probabilities"][0, 3:]
+    np.testing.assert_allclose(scored, whole["log_probabilities"][0], atol=1e-5)
+    inspected = loaded("inspect", text)
+    assert inspected["memories"].shape == (1, 15, 2, 8)
+    assert inspected["gates"].shape[-2:] == (4, 8)

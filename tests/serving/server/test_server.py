@@ -1,7 +1,5 @@
 """TensorFlow Serving's gRPC protocol over the wire, by a stock client."""
 
-import datetime
-import json
 import signal
 import time
 
@@ -12,15 +10,12 @@ import servers
 import tensorflow as tf
 from commands import run_module
 from conftest import inputs
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from servers import (
     AVAILABLE,
     PATIENCE,
+    is_embedded,
     of,
     predict,
     predict_request,
@@ -38,9 +33,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-SIGNATURES = {
-    "generate", "score", "embed", "inspect", "classify", "regress", "serving_default"
-}  # fmt: skip
+from pipeline.stages.infra_validator import SIGNATURES
 
 
 def test_predict_equals_the_export(server, base_path):
@@ -64,7 +57,7 @@ def test_metadata_and_status(server):
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     stub.GetModelMetadata(request).metadata["signature_def"].Unpack(signatures)
-    assert set(signatures.signature_def) == SIGNATURES
+    assert set(signatures.signature_def) >= SIGNATURES
     assert set(signatures.signature_def["serving_default"].inputs) == set(inputs(["a"])) - {
         "alternatives"
     }
@@ -100,7 +93,15 @@ def test_the_standard_health_service_answers(server):
         ({"alternatives": np.array([21], np.int32)}, "INVALID_ARGUMENT", "from 0 to 20"),
         ({"temperature": np.array([np.nan], np.float32)}, "INVALID_ARGUMENT", "temperature nan"),
         ({"seed": np.array([1, 2])}, "INVALID_ARGUMENT", "seed has 2 rows for 1 prompts"),
-        ({"seed": np.array([[1]])}, "INVALID_ARGUMENT", "input seed has shape (1, 1)"),
+        ({"seed": np.array(1)}, "INVALID_ARGUMENT", "seed has the shape []; give one dimension"),
+        ({"state": np.ones([3], np.float32)}, "INVALID_ARGUMENT", "the shape [3]; give two"),
+        ({"length": np.array(40, np.int32)}, "INVALID_ARGUMENT", "length has the shape []"),
+        ({"prompt": np.array([], object)}, "INVALID_ARGUMENT", "prompt has no rows; give at least"),
+        (
+            {"seed": np.array([[1]])},
+            "INVALID_ARGUMENT",
+            "seed has the shape [1, 1]; give one dimension",
+        ),
         ({"prompt": np.array([b"a" * 10_001], object)}, "INVALID_ARGUMENT", "limit of 10000"),
         ({"name": "others"}, "NOT_FOUND", "Servable not found for request: Latest(others)"),
         ({"version": 9}, "NOT_FOUND", "Servable not found for request: Specific(letters, 9)"),
@@ -129,7 +130,8 @@ def test_what_is_wrong_with_a_request_is_said(server, change, code, words):
         predict(channel, **arguments)
     assert caught.value.code().name == code
     assert words in caught.value.details()
-    assert "\n" not in caught.value.details()
+    if is_embedded():  # TensorFlow Serving says where in the graph that was, too
+        assert "\n" not in caught.value.details()
 
 
 def test_a_port_in_use_is_one_line(server, base_path):
@@ -178,7 +180,7 @@ def test_classify_regress_and_multi_inference(server):
     assert second.classification_result == classified.result
 
     regression.model_spec.signature_name = "classify"
-    with pytest.raises(grpc.RpcError, match="Expected regression signature method_name"):
+    with pytest.raises(grpc.RpcError, match=r"Expected one output Tensor\."):
         stub.Regress(regression, timeout=PATIENCE)
     with pytest.raises(grpc.RpcError, match="Input is empty"):
         classification.ClearField("input")
@@ -231,12 +233,15 @@ def test_metrics_count_requests_by_status(server):
 def test_a_request_whose_deadline_has_passed_is_not_worked_on(server):
     before = counted(server, "DEADLINE_EXCEEDED")
     with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
-        predict(server.channel, "generate", inputs(["a"], 10_000), timeout=0.2)
-    wait_until(lambda: counted(server, "DEADLINE_EXCEEDED") == before + 1, 2)
+        predict(server.channel, "generate", inputs(["a"] * 64, 10_000), timeout=0.2)
+    # To the end it would take minutes.
+    wait_until(lambda: counted(server, "DEADLINE_EXCEEDED") == before + 1, 20)
 
 
+@pytest.mark.slow
 def test_running_requests_finish_when_the_server_is_told_to_stop(base_path):
-    with running(*of(base_path)) as server:
+    require_embedded("TensorFlow Serving ends at once")
+    with running(*of(base_path), fresh=True) as server:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(server.channel)
         request = predict_request("generate", inputs(["a"], 6000))
         future = stub.Predict.future(request, timeout=PATIENCE)
@@ -246,44 +251,6 @@ def test_running_requests_finish_when_the_server_is_told_to_stop(base_path):
         assert server.process.wait(PATIENCE) == 0
 
 
-def test_tls(base_path, tmp_path):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-        .decode()
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode()
-    config, authority = tmp_path / "ssl.config", tmp_path / "ca.pem"
-    fields = {"server_key": private, "server_cert": certificate}
-    config.write_text("".join(f"{name}: {json.dumps(pem)}\n" for name, pem in fields.items()))
-    authority.write_text(certificate)
-    with running(*of(base_path), f"--ssl_config_file={config}", wait=False) as server:
-        credentials = grpc.ssl_channel_credentials(certificate.encode())
-        address = f"localhost:{server.port}"
-        channel = grpc.secure_channel(address, credentials)
-        wait_until(lambda: status(channel).model_version_status)
-        finished = run_module(
-            "serving", "score", "--server", address, "--model_name", "letters",
-            "--ssl_ca_file", authority, "abc",
-        )  # fmt: skip
-        assert finished.stdout.endswith(" bits per character\n")
-
-
 @pytest.mark.parametrize(
     "flags,words",
     [
@@ -291,6 +258,23 @@ def test_tls(base_path, tmp_path):
         (["--model_base_path=/none"], "/none holds no model version"),
         ([], "give --model_base_path or --model_config_file"),
         (["--model_base_path=/none", "--ssl_config_file=/none"], "/none cannot be read"),
+        (["--model_base_path=/none", "--port=65536"], "65536 is no port; give one from 1 to 65535"),
+        (["--model_base_path=/none", "--rest_api_port=-1"], "-1 is no port"),
+        (["--model_base_path=/none", "--port=\uff18500"], "is no port"),
+        (["--model_base_path=/none", "--port=0"], "nothing to listen on; give --port"),
+        (["--model_base_path=/none", "--rest_api_port=8500"], "give REST a port of its own"),
+        (["--model_base_path=/none", "--host=256.0.0.1"], "--host 256.0.0.1 is no address"),
+        (["--model_base_path=/none", "--grpc_socket_path=/none/x"], "no directory for /none/x"),
+        (["--model_base_path=/none", f"--grpc_socket_path=/{'x' * 200}"], "is longer than the 107"),
+        (["--model_base_path=/none", "--grpc_max_threads=0"], "grpc_max_threads"),
+        (["--model_base_path=/none", "--file_system_poll_wait_seconds=inf"], "poll_wait_seconds"),
+        (
+            [
+                "--model_base_path=/none",
+                "--grpc_channel_arguments=grpc.max_metadata_size=9999999999",
+            ],
+            "is beyond 32 bits",
+        ),
     ],
 )
 def test_bad_flags_are_one_line(flags, words):

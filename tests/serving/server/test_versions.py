@@ -8,7 +8,18 @@ import grpc
 import pytest
 import tensorflow as tf
 from conftest import inputs
-from servers import AVAILABLE, PATIENCE, of, predict, running, states, status, wait_until
+from servers import (
+    AVAILABLE,
+    PATIENCE,
+    of,
+    own_flags,
+    predict,
+    require_embedded,
+    running,
+    states,
+    status,
+    wait_until,
+)
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_management_pb2,
@@ -27,6 +38,7 @@ def push(source, base_path, version):
     aside.rename(base_path / str(version))
 
 
+@pytest.mark.slow
 def test_a_new_version_replaces_the_old_one_and_may_be_taken_back(base_path, tmp_path):
     push(base_path / "1", tmp_path, 1)
     with running(*of(tmp_path)) as server:
@@ -38,6 +50,7 @@ def test_a_new_version_replaces_the_old_one_and_may_be_taken_back(base_path, tmp
         predict(channel, "generate", inputs(["a"]), version=1)
 
 
+@pytest.mark.slow
 def test_a_version_that_is_broken_or_half_copied_leaves_the_old_one(base_path, tmp_path):
     push(base_path / "1", tmp_path, 1)
     with running(*of(tmp_path), "--load_retry_interval_micros=500000") as server:
@@ -60,6 +73,7 @@ def test_a_version_that_is_broken_or_half_copied_leaves_the_old_one(base_path, t
         assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
 def test_a_configuration_file_names_models_policies_and_labels(base_path, tmp_path):
     for version in ("3", "5", "8"):
         shutil.copytree(base_path / "1", tmp_path / "many" / version)
@@ -77,6 +91,7 @@ def test_a_configuration_file_names_models_policies_and_labels(base_path, tmp_pa
         f"--grpc_socket_path={socket}",
         "--model_config_file_poll_wait_seconds=1",
         "--allow_version_labels_for_unavailable_models=true",
+        *own_flags(f"--allow_reload={tmp_path}"),
         name="one",
     ) as server:
         channel = grpc.insecure_channel(f"unix:{socket}")
@@ -107,6 +122,7 @@ def test_a_configuration_file_names_models_policies_and_labels(base_path, tmp_pa
             status(channel, "one")
 
 
+@pytest.mark.slow
 def test_no_request_fails_while_versions_are_rolled_in(base_path, tmp_path):
     push(base_path / "1", tmp_path, 1)
     answered, failures, done = Counter(), [], threading.Event()
@@ -133,3 +149,25 @@ def test_no_request_fails_while_versions_are_rolled_in(base_path, tmp_path):
             for thread in threads:
                 thread.join()
     assert not failures and set(answered) == {1, 2, 3}
+
+
+@pytest.mark.slow
+def test_clients_may_name_base_paths_below_a_directory_only(base_path, tmp_path):
+    require_embedded()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "link").symlink_to(base_path)
+    reload = model_management_pb2.ReloadConfigRequest()
+    one = reload.config.model_config_list.config.add(name="x", model_platform="tensorflow")
+    for flags, path, told in (
+        ((), base_path, "takes no configuration from clients"),
+        ((f"--allow_reload={tmp_path}/models",), base_path, "is not below the directory"),
+        ((f"--allow_reload={tmp_path}/models",), tmp_path / "models" / "link", "is not below"),
+        ((f"--allow_reload={tmp_path}/models",), tmp_path / "models" / "..", "is not below"),
+    ):
+        one.base_path = str(path)
+        with running(*of(base_path), *flags) as server:
+            stub = model_service_pb2_grpc.ModelServiceStub(server.channel)
+            with pytest.raises(grpc.RpcError, match=told) as caught:
+                stub.HandleReloadConfigRequest(reload, timeout=PATIENCE)
+            assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+            assert states(server.channel) == {1: AVAILABLE}

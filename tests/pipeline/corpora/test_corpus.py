@@ -12,10 +12,9 @@ import pytest
 from conftest import text_of, words
 
 from model.errors import InputError
-from pipeline.data import corpus
+from pipeline.corpora import corpus
 from pipeline.data.records import read_index
 from pipeline.stages import example_gen
-from pipeline.store.artifacts import Store
 
 TEXT = words(5, 30_000).encode()
 
@@ -31,44 +30,37 @@ def pack(path, text=TEXT):
     return path
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = Store(str(tmp_path / "root"))
-    with store.writing():
-        yield store
-
-
 def content(artifact):
     return text_of(artifact, "train") + text_of(artifact, "eval")
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".gz", ".bz2", ".xz", ".zip"])
-def test_every_packing_is_unpacked(store, tmp_path, suffix):
+def test_every_packing_is_unpacked(private_store, tmp_path, suffix):
     path = pack(tmp_path / f"text{suffix}")
-    artifact = example_gen.run(store, corpus.resolve(str(path)))
+    artifact = example_gen.run(private_store, corpus.resolve(str(path)))
     assert content(artifact) == TEXT
     assert os.listdir(artifact.path).count("unpacked") == 0
     assert sum(shard.bytes for shard in read_index(artifact.path, "train")) == 28_500
 
 
-def test_directories_and_globs_are_read_in_order(store, tmp_path):
+def test_directories_and_globs_are_read_in_order(private_store, tmp_path):
     folder = tmp_path / "texts"
     (folder / "b").mkdir(parents=True)
     (folder / "a.txt").write_bytes(b"first " * 100)
     (folder / "b" / "c.txt").write_bytes(b"second " * 100)
     (folder / "picture.png").write_bytes(b"\x89PNG\0\0")
     expected = b"first " * 100 + b"second " * 100
-    assert content(example_gen.run(store, corpus.resolve(str(folder)))) == expected
+    assert content(example_gen.run(private_store, corpus.resolve(str(folder)))) == expected
     matched = corpus.resolve(str(folder / "*.txt"))
     assert [source.name for source in matched.sources] == ["a.txt"]
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zip"])
-def test_truncated_packings_are_refused_and_leave_nothing(store, tmp_path, suffix):
+def test_truncated_packings_are_refused_and_leave_nothing(private_store, tmp_path, suffix):
     path = pack(tmp_path / f"text{suffix}")
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match="truncated"):
-        example_gen.run(store, corpus.resolve(str(path)))
+        example_gen.run(private_store, corpus.resolve(str(path)))
     assert not (tmp_path / "root" / "ExampleGen").exists()
     assert not list((tmp_path / "root" / ".partial").glob("ExampleGen-*"))
 
@@ -108,10 +100,10 @@ def web_server(tmp_path_factory):
     server.shutdown()
 
 
-def test_a_corpus_is_downloaded(store, web_server):
+def test_a_corpus_is_downloaded(private_store, web_server):
     resolved = corpus.resolve(f"{web_server}/text.gz")
     assert resolved.name == "text"
-    assert content(example_gen.run(store, resolved)) == TEXT
+    assert content(example_gen.run(private_store, resolved)) == TEXT
 
 
 def test_a_url_without_a_file_is_refused(web_server):
@@ -119,16 +111,24 @@ def test_a_url_without_a_file_is_refused(web_server):
         corpus.resolve(f"{web_server}/none.txt")
 
 
-def test_a_broken_download_is_refused(store, web_server):
+def test_a_broken_download_is_refused(private_store, web_server):
     with pytest.raises(InputError, match=r"broken/text\.txt"):
-        example_gen.run(store, corpus.resolve(f"{web_server}/broken/text.txt"))
-    assert not any(entry.startswith("ExampleGen") for entry in os.listdir(f"{store.root}/.partial"))
+        example_gen.run(private_store, corpus.resolve(f"{web_server}/broken/text.txt"))
+    assert not any(
+        entry.startswith("ExampleGen") for entry in os.listdir(f"{private_store.root}/.partial")
+    )
 
 
-def test_a_download_with_another_checksum_is_refused(store, web_server):
+def test_a_download_larger_than_allowed_is_refused(private_store, web_server):
+    resolved = corpus.resolve(f"{web_server}/text.gz", corpus.Rules(max_bytes=100))
+    with pytest.raises(InputError, match=r"has more than the 100 bytes .* raise --max_bytes"):
+        example_gen.run(private_store, resolved)
+
+
+def test_a_download_with_another_checksum_is_refused(private_store, web_server):
     resolved = corpus.resolve(f"{web_server}/text.gz")._replace(size=len(TEXT), sha1="0" * 40)
     with pytest.raises(InputError, match="SHA-1"):
-        example_gen.run(store, resolved)
+        example_gen.run(private_store, resolved)
 
 
 def test_the_standard_library_is_a_corpus():

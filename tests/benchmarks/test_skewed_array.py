@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from grids import error
 
-from benchmarks.skewed_wavefront import make_step
+from benchmarks.skewed_array import make_step
 
 
 @pytest.mark.parametrize("jit", ["gates", "step"])
