@@ -79,6 +79,7 @@ def test_the_seed_decides_over_all_numbers(project, tmp_path):
     assert len(set(words)) == 3 and words[0] == expected["second"].split()[0]
 
 
+@pytest.mark.slow
 def test_a_run_without_a_seed_prints_the_one_that_replays_it(project, tmp_path):
     for name, workers in (("alone", ()), ("in-workers", ("-n2", "--dist=load"))):
         printed, expected = drawn(project, tmp_path / name, *workers)

@@ -54,6 +54,7 @@ def test_no_test_begins_after_the_limit(project):
     ]
 
 
+@pytest.mark.slow
 def test_each_seed_has_another_order_of_files(project):
     files = [[name for name, *_ in run(project, ".", "--minutes", "1", "--seed", str(seed))]
              for seed in (1, 1, 2, 3)]  # fmt: skip
@@ -68,5 +69,6 @@ def test_without_a_limit_the_order_is_that_of_the_files(project):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_workers_have_one_order(project):
     run(project, ".", "--minutes", "1", "-n2")  # pytest-xdist refuses to run anything otherwise

@@ -61,6 +61,7 @@ def test_cells_are_compared_per_multiplication():
     assert shares["rhn"] == "0.38", "2 micro-layers of 2 matrices, and 2 matrices of inputs"
 
 
+@pytest.mark.slow
 def test_the_step_can_be_had_as_stablehlo(tmp_path):
     done = run("pjrt", "export", str(tmp_path), *TINY)
     assert done.returncode == 0, done.stderr
@@ -71,6 +72,7 @@ def test_the_step_can_be_had_as_stablehlo(tmp_path):
     assert timed["losses"][1] < timed["losses"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell,backward", [("tanh", False), ("lstm", True)])
 def test_a_deep_grid_can_be_had_as_stablehlo(tmp_path, cell, backward):
     size = ["--extent", "3", "--depth", "2", "--units", "4", "--batch", "2", "--cell", cell]

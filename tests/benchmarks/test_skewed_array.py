@@ -7,6 +7,7 @@ from grids import error
 from benchmarks.skewed_array import make_step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit", ["gates", "step"])
 @pytest.mark.parametrize("steps,layers", [(7, 3), (2, 4)])
 def test_both_schedules_agree(jit, steps, layers):

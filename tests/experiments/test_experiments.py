@@ -122,6 +122,7 @@ def test_models_are_compared_on_equal_terms(compared):
     assert {row["layer"] for row in compared["gradients"] if row["layers"] == 3} == {1, 2, 3}
 
 
+@pytest.mark.slow
 def test_losses_by_class_are_means_over_the_characters_of_a_class(base_path):
     export = language_models.Export.load(str(base_path / "1"))
     text = (b"abc a\n b" * 1000)[: 5 * language_models.PIECE]

@@ -146,6 +146,7 @@ def test_losses_are_negative_log_likelihoods():
     np.testing.assert_allclose(odyssey_trial.classes_loss(classes, logits), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["lstm_peephole", GRID])
 def test_a_trial_learns_and_a_diverged_one_counts_as_a_guess(variant):
     data = sequence_data._characters(b"abcd" * 2000)

@@ -133,7 +133,8 @@ class KilledError(Exception):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("name", [BASELINE, pytest.param(REENCODER, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [BASELINE, REENCODER])
 def test_a_training_that_was_killed_resumes_to_the_same_weights(tmp_path, monkeypatch, name):
     """In the third of three passes, with dropout; each target is its source."""
     words = generator().integers(4, 8, size=[96, 2]).astype(np.int32)
@@ -191,6 +192,7 @@ def test_bleu_is_that_of_the_formula_and_of_the_files():
     assert again.score == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_the_smallest_trial_has_all_that_the_report_shows(tmp_path):
     """The tables of a net stand for those of the Reencoder, too, which takes longer to build."""
     config = translation.SCALES["tiny"].trial

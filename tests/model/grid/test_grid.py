@@ -194,6 +194,7 @@ def test_priority_dimensions_see_what_was_computed_before():
     assert all(np.abs(a - b).max() > 1e-6 for a, b in itertools.combinations(results, 2))
 
 
+@pytest.mark.slow
 def test_sequences_of_any_length_and_batch_share_a_graph():
     grid = make_grid((6, 3), shared=(1,))
     layers, units = 3, 3
@@ -234,6 +235,7 @@ def test_a_sequence_equals_its_pieces():
     assert error([sides.hidden[0], sides.memory[0]], [whole.hidden[0], whole.memory[0]]) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalized", [False, True])
 @pytest.mark.parametrize("steps,layers", [(7, 3), (2, 4)])
 def test_the_residuals_are_as_many_as_the_formula_says(steps, layers, normalized):

@@ -40,7 +40,13 @@ def character_unit(request):
     return request.param
 
 
-@pytest.fixture(params=get_args(Architecture), scope="module")
+ARCHITECTURES = [
+    one if one in ("grid", "stacked") else pytest.param(one, marks=pytest.mark.slow)
+    for one in get_args(Architecture)
+]
+
+
+@pytest.fixture(params=ARCHITECTURES, scope="module")
 def model(request):
     return CharacterModel(ModelConfig(architecture=request.param, layers=2, units=8), 3)
 

@@ -133,7 +133,7 @@ def test_derivatives_of_each_example(training):
     assert error(by_row, tf.stack([whole[at, :, at] for at in range(3)])) < 1e-5
 
 
-@pytest.mark.parametrize("execution", ["auto", "reference"])
+@pytest.mark.parametrize("execution", ["auto", pytest.param("reference", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("steps", [None, 5])
 def test_fit_with_a_short_last_batch_and_export(execution, steps, tmp_path):
     model = keras.Sequential(
@@ -183,6 +183,7 @@ def test_xla_takes_them(layer, shape):
     assert error(tf.function(step, jit_compile=True)(x), step(x)) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [GridLSTM(4, 2), StackedLSTM(4, 2), RecurrentHighway(4, 2)])
 def test_keras_compiles_them_if_it_is_told_to(layer):
     model = keras.Sequential([keras.Input((3, 4)), layer])
@@ -191,6 +192,7 @@ def test_keras_compiles_them_if_it_is_told_to(layer):
     model.fit(inputs(5, 3, 4), inputs(5, 4), batch_size=2, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layer,shape",
     [

@@ -132,6 +132,7 @@ def test_an_input_at_depth_alone_is_the_grid_of_n_dimensions():
     np.testing.assert_array_equal(layer([None, None, x]), expected(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(None, None, None), (2, 3, None)])
 def test_sizes_may_be_unknown(sizes):
     """Outputs and gradients of one graph are those of known sizes, whatever comes."""

@@ -294,9 +294,9 @@ def test_dropout_masks_by_step_and_by_sequence():
 @pytest.mark.parametrize(
     "compilation",
     [
-        Compilation(jit="none"),
+        pytest.param(Compilation(jit="none"), marks=pytest.mark.slow),
         Compilation(),
-        Compilation(jit="step"),
+        pytest.param(Compilation(jit="step"), marks=pytest.mark.slow),
         Compilation(jit="step", prefetch=True),
     ],
 )

@@ -53,7 +53,11 @@ def gradients_of(model, ids, state):
     )
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.architecture)
+@pytest.mark.parametrize(
+    "config",
+    [CONFIGS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in CONFIGS[1:])],
+    ids=lambda config: config.architecture,
+)
 def test_weights_follow_the_formula_of_the_paper(config):
     model, plain = model_of(config), CharacterModel(config, VOCABULARY)
     plain.set_weights(model.get_weights())

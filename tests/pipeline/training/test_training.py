@@ -122,6 +122,7 @@ def test_windows_are_split_among_replicas_in_order():
 PROGRAMS = Plan("wavefront", Compilation(jit="step", batch_shards=4), "float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "devices,plan", [(["cpu:0", "cpu:1"], None), (["cpu:0"], PROGRAMS)], ids=["replicas", "parts"]
 )

@@ -189,6 +189,7 @@ def test_requests_at_the_same_time_answer_as_alone(loaded):
         np.testing.assert_allclose(one["log_probabilities"], other["log_probabilities"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_both_signatures_that_generate_fill_the_same_batch(base_path, tmp_path):
     """One request of each makes a batch complete that would else wait for another."""
     path = tmp_path / "1"

@@ -169,6 +169,7 @@ def test_surprise_and_a_memory_cell_shade_the_text(page, server):
     expect(page.locator("#unit")).to_have_attribute("max", "11")
 
 
+@pytest.mark.slow
 def test_a_stream_is_stopped(page):
     page.locator("#length").fill("2000")
     stop_after(page, characters=5)
@@ -264,6 +265,7 @@ def test_arrow_keys_go_from_line_to_line(page):
     expect(spans.nth(1)).to_be_focused()
 
 
+@pytest.mark.slow
 def test_alternatives_open_by_tap(server, browser):
     require_embedded()
     with browser.new_context(has_touch=True, viewport={"width": 390, "height": 844}) as context:
