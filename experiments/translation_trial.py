@@ -26,10 +26,10 @@ from experiments.experiment import Measurement, Row
 from experiments.translation_data import Corpus, Vocabularies
 from experiments.translation_nets import Sizes
 from experiments.translation_training import TrainConfig
+from model.text.word_vocabulary import END
 from model.translation.alignment import source_gradients
 from model.translation.beam_search import beam_search, greedy_search
 from model.translation.reencoder import Reencoder
-from model.translation.word_vocabulary import END
 from pipeline.store.artifacts import Artifact, Outcome, Store
 from pipeline.store.manifest import CacheKey, Properties
 

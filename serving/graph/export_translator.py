@@ -5,10 +5,10 @@ import tensorflow as tf
 
 from model.config import require_integer
 from model.errors import InputError
+from model.text.word_tables import WordTables
+from model.text.word_vocabulary import PADDING, WordVocabulary
 from model.translation.beam_search import beam_search
 from model.translation.reencoder import Reencoder
-from model.translation.word_tables import WordTables
-from model.translation.word_vocabulary import PADDING, WordVocabulary
 from serving.graph.checks import Check, require
 from serving.graph.export import predict_log, save_signatures, temporary_files, write_warm_up
 from serving.limits import MAX_ROWS
@@ -117,7 +117,7 @@ def export_translator(
 
       >>> import tempfile
       >>> from model import Reencoder
-      >>> from model.translation.word_vocabulary import WordVocabulary
+      >>> from model.text.word_vocabulary import WordVocabulary
       >>> source, target = WordVocabulary(("oui", "non")), WordVocabulary(("yes", "no"))
       >>> model = Reencoder(source.size, target.size, units=4)
       >>> with tempfile.TemporaryDirectory() as folder:
