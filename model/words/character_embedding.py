@@ -1,6 +1,6 @@
 """The vector of a word from its characters: convolutions, the maximum over time, highway layers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ..config import require_integer
 from ..layers.stacked_dense import StackedDense
+from ..shapes import shape_of
 from .config import require_convolutions
 from .spelling import PADDING
 
@@ -129,8 +130,7 @@ class CharacterWordEmbedding(keras.layers.Layer):
         Returns:
           The vectors, `[..., units]`.
         """
-        features = self.features(characters)
-        return features if self.highway is None else self.highway(features)
+        return self._of_each(characters, self._flat_vectors)
 
     def features(self, characters: tf.Tensor) -> tf.Tensor:
         """Computes the vectors f that enter the highway layers.
@@ -143,12 +143,27 @@ class CharacterWordEmbedding(keras.layers.Layer):
         """
         if not self.built:
             self.build()
+        return self._of_each(characters, self._flat_features)
+
+    def _of_each(
+        self, characters: tf.Tensor, compute: Callable[[tf.Tensor], tf.Tensor]
+    ) -> tf.Tensor:
+        """Applies a function of words `[words, longest]` to words in any shape."""
         characters = tf.convert_to_tensor(characters)
-        leading = tf.shape(characters)[:-1]
-        flat = tf.reshape(characters, [-1, tf.shape(characters)[-1]])
-        is_character = flat != PADDING
+        *leading, longest = shape_of(characters)
+        vectors = compute(tf.reshape(characters, [-1, longest]))
+        return tf.reshape(vectors, [*leading, self.units])
+
+    def _flat_vectors(self, characters: tf.Tensor) -> tf.Tensor:
+        """Returns the vectors of words, `[words, units]`."""
+        features = self._flat_features(characters)
+        return features if self.highway is None else self.highway(features)
+
+    def _flat_features(self, characters: tf.Tensor) -> tf.Tensor:
+        """Returns the vectors that enter the highway layers, `[words, units]`."""
+        is_character = characters != PADDING
         dtype = self.compute_dtype
-        embedded = tf.gather(tf.cast(self.embeddings, dtype), flat)
+        embedded = tf.gather(tf.cast(self.embeddings, dtype), characters)
         embedded *= tf.cast(is_character, dtype)[..., None]
         # The maximum comes before tanh, which does not change it, and is then taken once per word.
         products = self._convolve(embedded)
@@ -157,10 +172,7 @@ class CharacterWordEmbedding(keras.layers.Layer):
         )
         features = tf.tanh(largest + tf.cast(self.bias, dtype))
         is_word = tf.reduce_any(is_character, axis=1)
-        features = tf.where(is_word[:, None], features, tf.zeros_like(features))
-        shape = tf.concat([leading, [self.units]], axis=0)
-        features = tf.reshape(features, shape)
-        return tf.ensure_shape(features, [*characters.shape[:-1], self.units])
+        return tf.where(is_word[:, None], features, tf.zeros_like(features))
 
     def _convolve(self, embedded: tf.Tensor) -> tf.Tensor:
         """Returns the products of all convolutions at each character, `[words, longest, units]`.
@@ -192,8 +204,8 @@ class CharacterWordEmbedding(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Returns the arguments that create an equal layer."""
-        names = ("vocabulary_size", "character_width", "widths", "maps_per_width", "max_maps")
-        names += ("highway_layers", "transform_bias")
+        names = ["vocabulary_size", "character_width", "widths", "maps_per_width", "max_maps"]
+        names += ["highway_layers", "transform_bias"]
         config = super().get_config()
         config.update({name: getattr(self, name) for name in names})
         config["kernel_initializer"] = keras.saving.serialize_keras_object(self.kernel_initializer)
