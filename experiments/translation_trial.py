@@ -22,6 +22,7 @@ import numpy as np
 
 from common import files
 from experiments import translation_data, translation_nets, translation_training
+from experiments.epoch_history import HISTORY, read_history
 from experiments.experiment import Measurement, Row
 from experiments.translation_data import Corpus, Vocabularies
 from experiments.translation_nets import Sizes
@@ -155,7 +156,7 @@ def measurement(artifact: Artifact, corpus: Corpus) -> Measurement:
     ]
     tables = {
         "nets": [{**dataclasses.asdict(properties), "files": artifact.path}],
-        "curves": translation_training.read_history(artifact.file(translation_training.HISTORY)),
+        "curves": read_history(artifact.file(HISTORY)),
         "sentences": sentences,
         "alignments": json.loads(pathlib.Path(artifact.file(ALIGNMENTS)).read_text()),
     }
