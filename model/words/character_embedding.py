@@ -85,7 +85,7 @@ class CharacterWordEmbedding(keras.layers.Layer):
         self.highway_layers = require_integer("highway_layers", highway_layers, 0)
         self.transform_bias = float(transform_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.highway = None
+        self.highway: Any = None
         if highway_layers:
             self.highway = StackedDense(
                 self.units,
