@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments import plots
 from experiments.experiment import Row, Summary, Tables, difference, distinct
-from experiments.word_nets import TABLE
+from experiments.word_nets import INPUTS, TABLE
 from experiments.word_trial import UNKNOWN_BIN, UNSEEN, frequency_names
 
 RARE = "1-9"
@@ -50,12 +50,20 @@ def perplexity(
     return mean(found) if found else math.nan
 
 
+def _cores(tables: Tables) -> list[str]:
+    """Returns the names of the cores that were measured, in the order of tables and plots."""
+    return sorted(distinct(tables["nets"], "core"), key=list(NAMES).index)
+
+
+def _models(tables: Tables) -> list[str]:
+    """Returns the names of the kinds of input that were measured, the table first."""
+    return sorted(distinct(tables["nets"], "model"), key=list(INPUTS).index)
+
+
 def _nets(tables: Tables) -> Iterator[tuple[str, str, list[Row]]]:
     """Yields core, kind of input and rows of the nets, tables first."""
-    cores = sorted(distinct(tables["nets"], "core"), key=list(NAMES).index)
-    models = distinct(tables["nets"], "model")[::-1]
-    for core in cores:
-        for model in models:
+    for core in _cores(tables):
+        for model in _models(tables):
             rows = [row for row in tables["nets"] if (row["core"], row["model"]) == (core, model)]
             if rows:
                 yield core, model, rows
@@ -117,7 +125,7 @@ def _findings(tables: Tables) -> list[str]:
         sentences.append(
             f"{first['cut']:,} distinct words are longer than a spelling, and are cut."
         )
-    for core in distinct(tables["nets"], "core"):
+    for core in _cores(tables):
         models = [model for one, model, _ in _nets(tables) if one == core and model != TABLE]
         table = perplexity(tables, core, TABLE)
         if not models or math.isnan(table):
@@ -156,45 +164,46 @@ def _counts(tables: Tables) -> dict[str, int]:
 
 
 def neighbour_texts(tables: Tables) -> dict[str, str]:
-    """Returns a table of nearest neighbours per net and layer, of the first seed.
+    """Returns a table of nearest neighbours per net, of the first seed.
 
     Args:
       tables: Measurements.
     """
-    places = {"table": "rows of the table", "before": "before", "after": "after"}
     texts = {}
     for core, model, nets in _nets(tables):
-        own = [
+        rows = [
             row
             for row in tables["neighbours"]
             if (row["core"], row["model"], row["seed"]) == (core, model, nets[0]["seed"])
         ]
-        for layer in distinct(own, "layer"):
-            rows = [row for row in own if row["layer"] == layer]
-            width = max(len(row["word"]) for row in rows)
-            lines = [
-                f"{row['word']:<{width}}  {row['occurrences']:>6,}  {row['neighbours']}"
-                for row in rows
-            ]
-            where = places[layer] if layer == "table" else f"{places[layer]} the highway layers"
-            heading = (
-                f"Nearest words by cosine, {NAMES[core]}, {model}, {where}: word, occurrences in "
-                "the training part, neighbours"
-            )
-            texts[heading] = "\n".join(lines)
+        if rows:
+            heading = f"Nearest words by cosine, {NAMES[core]}, {model}"
+            texts[heading] = "\n".join(_neighbour_lines(rows))
     return texts
+
+
+def _neighbour_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields a header, and a line per word and layer, those of a word together."""
+    width = max(len("word"), *(len(row["word"]) for row in rows))
+    yield f"{'word':<{width}}  occurrences  highway  nearest"
+    for word in distinct(rows, "word"):
+        for row in rows:
+            if row["word"] == word:
+                layer = "" if row["layer"] == "table" else row["layer"]
+                count = f"{row['occurrences']:,}"
+                yield f"{word:<{width}}  {count:>11}  {layer:<7}  {row['neighbours']}"
 
 
 def draw_frequencies(tables: Tables) -> Figure:
     """Draws the perplexity by frequency of the predicted word and of the word before, by core."""
-    cores = [core for core in NAMES if core in distinct(tables["nets"], "core")]
+    cores = _cores(tables)
     figure, axes = plots.panels(2 * len(cores), height=3.3, most=2, shares_y=False)
     sides = {"target": "occurrences of the predicted word", "input": "of the word before it"}
     for number, core in enumerate(cores):
         for column, (side, label) in enumerate(sides.items()):
             axis = axes[2 * number + column]
             names = frequency_names(tables["frequencies"], side)
-            for at, model in enumerate(distinct(tables["nets"], "model")[::-1]):
+            for at, model in enumerate(_models(tables)):
                 heights = [perplexity(tables, core, model, side, name) for name in names]
                 axis.plot(names, heights, label=model, markersize=5, **LOOKS[at % len(LOOKS)])
             axis.set(title=NAMES[core], xlabel=label, yscale="log")
@@ -210,8 +219,8 @@ def _log_labels(axis: Axes) -> None:
 
 def draw_curves(tables: Tables) -> Figure:
     """Draws the perplexity of the validation part by passes, a panel per core."""
-    cores = [core for core in NAMES if core in distinct(tables["nets"], "core")]
-    models = distinct(tables["nets"], "model")[::-1]
+    cores = _cores(tables)
+    models = _models(tables)
     figure, axes = plots.panels(len(cores), height=3.4)
     looks = {model: {**LOOKS[at % len(LOOKS)], "markersize": 4} for at, model in enumerate(models)}
     for axis, core in zip(axes, cores, strict=True):

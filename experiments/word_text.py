@@ -129,15 +129,15 @@ def load(config: TextConfig, examples: str = "") -> WordText:
 def _read(examples: str, split: str, words: int) -> list[str]:
     """Returns the first words of a split."""
     parts: list[bytes] = []
-    size = 0
+    left = words * BYTES_PER_WORD
     for path in shard_paths(examples, split):
         for record in read_records(path):
-            parts.append(record.text)
-            size += len(record.text)
-            if size >= words * BYTES_PER_WORD:
-                break
-    text = b"".join(parts)[: words * BYTES_PER_WORD].decode("utf-8", "replace")
-    return list(words_of(text))[:words]
+            if left > 0:
+                parts.append(record.text[:left])
+                left -= len(record.text)
+        if left <= 0:
+            break
+    return list(words_of(b"".join(parts).decode("utf-8", "replace")))[:words]
 
 
 def encode(parts: Parts, config: TextConfig) -> WordText:

@@ -32,12 +32,12 @@ class Spelling:
 
     >>> spelling = Spelling.of(["to", "be"], max_length=3)
     >>> spelling.characters
-    'beot'
+    '\\nbeot'
     >>> spelling.ids("bet"), spelling.ids("better") == spelling.ids("bet")
-    ([1, 4, 5, 7, 2], True)
+    ([1, 5, 6, 8, 2], True)
     >>> spelling.table(["to", "bit"])
-    array([[1, 7, 6, 2, 0],
-           [1, 4, 3, 7, 2]], dtype=int32)
+    array([[1, 8, 7, 2, 0],
+           [1, 5, 3, 8, 2]], dtype=int32)
 
     Attributes:
       characters: The characters, which are distinct; the id of each is its position plus 4.
@@ -59,11 +59,13 @@ class Spelling:
     def of(cls, words: Iterable[str], max_length: int = 24) -> Self:
         """Returns the spelling with the characters of some words, in the order of code points.
 
+        It has the character of `SENTENCE_END` in any case.
+
         Args:
           words: The words.
           max_length: The largest number of characters of a word that is not cut. Default 24.
         """
-        return cls("".join(sorted(set().union(*words))), max_length)
+        return cls("".join(sorted({SENTENCE_END}.union(*words))), max_length)
 
     @property
     def size(self) -> int:

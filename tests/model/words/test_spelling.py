@@ -8,7 +8,7 @@ from model.words.spelling import BEGIN, END, SENTENCE_END, UNKNOWN, Spelling
 
 
 def test_words_are_their_characters_between_beginning_and_end():
-    spelling = Spelling.of(["été", "a", SENTENCE_END], max_length=4)
+    spelling = Spelling.of(["été", "a"], max_length=4)
     assert spelling.characters == "\naté"
     assert spelling.size == 8
     assert spelling.ids("tax") == [BEGIN, 6, 5, UNKNOWN, END]
