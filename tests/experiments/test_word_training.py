@@ -64,7 +64,7 @@ def test_unseen_words_differ_by_their_characters_and_not_in_a_table():
         assert np.any(np.array(net.embed(first[None]) != net.embed(second[None]))) == differ
 
 
-@pytest.mark.parametrize("core", ["stacked", "grid"])
+@pytest.mark.parametrize("core", ["stacked", pytest.param("grid", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("inputs", [TABLE, "characters, 1 highway"])
 def test_a_training_that_was_killed_resumes_to_the_same_weights(
     tmp_path, monkeypatch, inputs, core
@@ -103,7 +103,8 @@ def test_all_weights_start_uniform_around_the_biases():
     text = word_text.load(TEXT)
     sizes = Sizes(200_000, 2, widths=(1, 2))
     for core in ("stacked", "grid"):
-        net = net_of(text, "characters, 2 highways", core, sizes=sizes)
+        ids = text.vocabulary.size, text.spelling.size
+        net = word_nets.build("characters, 2 highways", core, sizes, *ids, 4)
         word_nets.start_uniformly(net, 0.05, int(generator().integers(1 << 30)))
         for variable in net.trainable_variables:
             middle = np.zeros(variable.shape)

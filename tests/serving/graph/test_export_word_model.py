@@ -22,7 +22,7 @@ LONGEST = 4
 
 def make(architecture, inputs="characters"):
     core = ModelConfig(architecture=architecture, layers=2, units=5)
-    config = WordModelConfig(core, inputs=inputs, widths=(1, 2), maps_per_width=3)
+    config = WordModelConfig(core, inputs=inputs, widths=(1, 2), maps_per_width=20)
     model = WordModel(config, VOCABULARY.size, SPELLING.size)
     model.set_weights([generator().normal(size=one.shape) for one in model.weights])
     return model
