@@ -48,8 +48,8 @@ SCALES: dict[Scale, Comparison] = {
         ),
         seeds=1,
     ),
-    # With the 25 maps per character of the paper, two highway layers alone have 1.1 million weights;
-    # and with its batches a training of minutes has too few steps for plain gradient descent.
+    # With the paper's 25 maps per character two highway layers alone have 1.1 million weights, and
+    # with its batches a training of minutes has too few steps for plain gradient descent.
     "small": Comparison(
         TrialConfig(
             text=TextConfig("corpus", words=150_000, least_count=2),
