@@ -3,6 +3,7 @@
 from experiments import (
     addition,
     cells,
+    character_aware,
     code_attribution,
     connected_digits,
     depth,
@@ -33,6 +34,7 @@ MODULES = (
     speech,
     connected_digits,
     translation,
+    character_aware,
     code_attribution,
     cells,
 )

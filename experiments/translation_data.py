@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from experiments import datasets
 from model.errors import InputError
-from model.translation.word_vocabulary import BEGIN, END, WordVocabulary
+from model.text.word_vocabulary import BEGIN, END, WordVocabulary
 from pipeline.data.windows import without_autotune
 
 Source = Literal["tanaka-ja-en", "generated"]

@@ -1,10 +1,8 @@
 """Training of nets that translate, their perplexity, and their translations."""
 
-import csv
-import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -12,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.progress import progress_bar
+from experiments.epoch_history import HISTORY, perplexity_of, read_history, write_history
 from experiments.experiment import Row
 from experiments.translation_data import (
     EncodedPairs,
@@ -21,7 +20,6 @@ from experiments.translation_data import (
 )
 from model.translation.beam_search import Translations
 
-HISTORY = "history.csv"
 CHECKPOINTS = "checkpoints"
 IDS = tf.TensorSpec([None, None], tf.int32)
 EVALUATED = 100
@@ -97,37 +95,14 @@ def train(
                 {
                     "epoch": epoch + 1,
                     "seconds": round(seconds, 3),
-                    "training_perplexity": _perplexity(nats, words),
+                    "training_perplexity": perplexity_of(nats, words),
                     "dev_perplexity": perplexity(measure, dev_pairs),
                 }
             )
-            _write_history(history, rows)
+            write_history(history, rows)
             checkpoints.save(epoch + 1)
             progress(epoch + 1, config.epochs, f"perplexity {rows[-1]['dev_perplexity']:.2f}")
     return rows
-
-
-def _perplexity(nats: float, words: float) -> float:
-    """Returns e^(nats / words), where that is a number."""
-    return math.exp(min(nats / words, 700.0)) if math.isfinite(nats) else math.inf
-
-
-def read_history(path: str) -> list[Row]:
-    """Returns the rows of a history, as `train` returns them.
-
-    Args:
-      path: Path of the file.
-    """
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    return [{**row, "epoch": int(row["epoch"])} for row in rows]
-
-
-def _write_history(path: str, rows: Sequence[Row]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def summed_loss(logits: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -180,7 +155,7 @@ def perplexity(measure: Callable, pairs: EncodedPairs) -> float:
     for places in groups_by_length(pairs.sources, EVALUATED):
         loss, count = measure(*(_trimmed(part[places]) for part in pairs))
         nats, words = nats + float(loss), words + float(count)
-    return _perplexity(nats, words)
+    return perplexity_of(nats, words)
 
 
 def _trimmed(ids: np.ndarray) -> tf.Tensor:

@@ -22,14 +22,15 @@ import numpy as np
 
 from common import files
 from experiments import translation_data, translation_nets, translation_training
+from experiments.epoch_history import HISTORY, read_history
 from experiments.experiment import Measurement, Row
 from experiments.translation_data import Corpus, Vocabularies
 from experiments.translation_nets import Sizes
 from experiments.translation_training import TrainConfig
+from model.text.word_vocabulary import END
 from model.translation.alignment import source_gradients
 from model.translation.beam_search import beam_search, greedy_search
 from model.translation.reencoder import Reencoder
-from model.translation.word_vocabulary import END
 from pipeline.store.artifacts import Artifact, Outcome, Store
 from pipeline.store.manifest import CacheKey, Properties
 
@@ -155,7 +156,7 @@ def measurement(artifact: Artifact, corpus: Corpus) -> Measurement:
     ]
     tables = {
         "nets": [{**dataclasses.asdict(properties), "files": artifact.path}],
-        "curves": translation_training.read_history(artifact.file(translation_training.HISTORY)),
+        "curves": read_history(artifact.file(HISTORY)),
         "sentences": sentences,
         "alignments": json.loads(pathlib.Path(artifact.file(ALIGNMENTS)).read_text()),
     }

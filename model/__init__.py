@@ -32,6 +32,9 @@ _EXPORTS = {
     "ModelConfig": "language_model.config",
     "freeze": "language_model.frozen",
     "Reencoder": "translation.reencoder",
+    "CharacterWordEmbedding": "words.character_embedding",
+    "WordModel": "words.word_model",
+    "WordModelConfig": "words.config",
 }
 
 __all__ = ["__version__", *_EXPORTS]

@@ -1,1 +1,1 @@
-"""Text: the vocabulary, code points and ids, and normalisation."""
+"""Text: vocabularies of characters and of words, code points and ids, and normalisation."""

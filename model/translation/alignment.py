@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
+from ..text.word_vocabulary import BEGIN, PADDING
 from .reencoder import Reencoder
-from .word_vocabulary import BEGIN, PADDING
 
 
 def source_gradients(

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ..config import require_integer, require_range
 from ..errors import InputError
-from .word_vocabulary import BEGIN, END, PADDING
+from ..text.word_vocabulary import BEGIN, END, PADDING
 
 MAX_BEAM_WIDTH = 128
 """The largest number of hypotheses of a beam."""

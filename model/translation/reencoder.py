@@ -11,7 +11,7 @@ from ..core import State
 from ..errors import InputError
 from ..layers.directions import require_directions
 from ..layers.grid_lstm_sides import GridLSTMSides
-from .word_vocabulary import PADDING
+from ..text.word_vocabulary import PADDING
 
 SOURCE, TARGET = 0, 1
 """The dimensions of the grids besides depth."""

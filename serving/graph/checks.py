@@ -159,3 +159,35 @@ def broadcast_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
 def first_or_zero(values: tf.Tensor) -> tf.Tensor:
     """Returns the first of some values `[count]`; 0 if there are none."""
     return tf.concat([values, tf.zeros([1], values.dtype)], axis=0)[0]
+
+
+def sentence_checks(name: str, words: tf.Tensor, max_rows: int, max_words: int) -> list[Check]:
+    """Returns the checks that there are no more sentences than allowed, and no more words in each.
+
+    Args:
+      name: Name of the input.
+      words: Number of words of each sentence, `[batch]`, int32.
+      max_rows: Largest number of sentences.
+      max_words: Largest number of words of a sentence; each must have one.
+    """
+    count = tf.shape(words)[0]
+    most = tf.concat([words, [0]], axis=0)
+
+    def too_many() -> tf.Tensor:
+        given = tf.strings.as_string(count)
+        return tf.strings.join([name, " has ", given, f" rows; give at most {max_rows}"])
+
+    def empty() -> tf.Tensor:
+        at = tf.strings.as_string(tf.argmin(most))
+        return tf.strings.join([name, "[", at, "] has no word; leave it out"])
+
+    def too_long() -> tf.Tensor:
+        at, given = (tf.strings.as_string(one) for one in (tf.argmax(most), tf.reduce_max(most)))
+        allowed = f" words, of which {max_words} are allowed; cut it into sentences"
+        return tf.strings.join([name, "[", at, "] has ", given, allowed])
+
+    return [
+        Check(count <= max_rows, too_many),
+        Check(tf.reduce_all(words > 0), empty),
+        Check(tf.reduce_all(words <= max_words), too_long),
+    ]

@@ -5,11 +5,11 @@ import tensorflow as tf
 
 from model.config import require_integer
 from model.errors import InputError
+from model.text.word_tables import WordTables
+from model.text.word_vocabulary import PADDING, WordVocabulary
 from model.translation.beam_search import beam_search
 from model.translation.reencoder import Reencoder
-from model.translation.word_tables import WordTables
-from model.translation.word_vocabulary import PADDING, WordVocabulary
-from serving.graph.checks import Check, require
+from serving.graph.checks import require, sentence_checks
 from serving.graph.export import predict_log, save_signatures, temporary_files, write_warm_up
 from serving.limits import MAX_ROWS
 
@@ -70,36 +70,12 @@ class ServedTranslator(tf.Module):
         """
         source, target = self.tables
         ids = source.ids(sources)
-        with tf.control_dependencies([require(self._checks(sources, ids))]):
+        words = tf.math.count_nonzero(ids != PADDING, axis=1, dtype=tf.int32)
+        checks = sentence_checks("sources", words, MAX_ROWS, self._max_words)
+        with tf.control_dependencies([require(checks)]):
             ids = tf.identity(ids)
         found = self._search(ids)
         return {"translations": target.texts(found.ids[:, 0]), "scores": found.scores[:, 0]}
-
-    def _checks(self, sources: tf.Tensor, ids: tf.Tensor) -> list[Check]:
-        words = tf.math.count_nonzero(ids != PADDING, axis=1, dtype=tf.int32)
-        count = tf.shape(sources)[0]
-        most = tf.concat([words, [0]], axis=0)
-
-        def too_many() -> tf.Tensor:
-            given = tf.strings.as_string(count)
-            return tf.strings.join(["sources has ", given, f" rows; give at most {MAX_ROWS}"])
-
-        def empty() -> tf.Tensor:
-            at = tf.strings.as_string(tf.argmin(most))
-            return tf.strings.join(["sources[", at, "] has no word; leave it out"])
-
-        def too_long() -> tf.Tensor:
-            at, given = (
-                tf.strings.as_string(one) for one in (tf.argmax(most), tf.reduce_max(most))
-            )
-            allowed = f" words, of which {self._max_words} are allowed; cut it into sentences"
-            return tf.strings.join(["sources[", at, "] has ", given, allowed])
-
-        return [
-            Check(count <= MAX_ROWS, too_many),
-            Check(tf.reduce_all(words > 0), empty),
-            Check(tf.reduce_all(words <= self._max_words), too_long),
-        ]
 
 
 def export_translator(
@@ -117,7 +93,7 @@ def export_translator(
 
       >>> import tempfile
       >>> from model import Reencoder
-      >>> from model.translation.word_vocabulary import WordVocabulary
+      >>> from model.text.word_vocabulary import WordVocabulary
       >>> source, target = WordVocabulary(("oui", "non")), WordVocabulary(("yes", "no"))
       >>> model = Reencoder(source.size, target.size, units=4)
       >>> with tempfile.TemporaryDirectory() as folder:

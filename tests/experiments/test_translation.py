@@ -25,8 +25,8 @@ from experiments.translation_data import TARGET_STEP, EncodedPairs
 from experiments.translation_nets import BASELINE, REENCODER, Sizes
 from experiments.translation_training import TrainConfig
 from model.errors import InputError
+from model.text.word_vocabulary import BEGIN, END, WordVocabulary
 from model.translation.beam_search import Translations, beam_search
-from model.translation.word_vocabulary import BEGIN, END, WordVocabulary
 from pipeline.store.artifacts import Store
 
 

@@ -9,9 +9,9 @@ import tensorflow as tf
 from seeds import generator
 
 from model.errors import InputError
+from model.text.word_vocabulary import BEGIN, END
 from model.translation.beam_search import beam_search, greedy_search
 from model.translation.reencoder import Reencoder
-from model.translation.word_vocabulary import BEGIN, END
 
 VOCABULARY = 6
 WORDS = range(3, VOCABULARY)

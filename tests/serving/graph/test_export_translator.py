@@ -10,9 +10,9 @@ from seeds import generator
 from tensorflow_serving.apis import prediction_log_pb2
 
 from model.errors import InputError
+from model.text.word_vocabulary import WordVocabulary
 from model.translation.beam_search import beam_search
 from model.translation.reencoder import Reencoder
-from model.translation.word_vocabulary import WordVocabulary
 from serving.graph.export import WARM_UP
 from serving.graph.export_translator import export_translator
 

@@ -3,7 +3,7 @@
 import pytest
 
 from model.errors import InputError
-from model.translation.word_vocabulary import END, UNKNOWN, WordVocabulary
+from model.text.word_vocabulary import END, UNKNOWN, WordVocabulary
 
 
 def test_ids_are_by_frequency_and_rare_words_are_unknown():
@@ -12,6 +12,13 @@ def test_ids_are_by_frequency_and_rare_words_are_unknown():
     assert vocabulary.ids(" a\tc b ") == [5, UNKNOWN, 4]
     assert vocabulary.text([4, UNKNOWN, 5, END, 4]) == "b <unk> a"
     assert vocabulary.text([0, 4]) == ""
+
+
+def test_a_largest_size_leaves_out_the_rarest_words():
+    sentences = ["b a b", "c a b d"]
+    assert WordVocabulary.of(sentences, max_size=6).words == ("b", "a")
+    assert WordVocabulary.of(sentences, max_size=99).words == ("b", "a", "c", "d")
+    assert WordVocabulary.of(sentences, max_size=2).words == ()
 
 
 def test_files_keep_the_order():

@@ -30,6 +30,17 @@ class WordTables(tf.Module):
         )
         self._words = tf.concat([tf.fill([UNKNOWN + 1], UNKNOWN_WORD), words], axis=0)
 
+    def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Returns the words of sentences, as `str.split` does.
+
+        Args:
+          texts: Strings in UTF-8, `[batch]`.
+
+        Returns:
+          Strings, `[batch, (words)]`.
+        """
+        return tf.strings.split(tf.strings.regex_replace(texts, _SPACES, " "))
+
     def ids(self, texts: tf.Tensor) -> tf.Tensor:
         """Returns the ids of the words of sentences, as `WordVocabulary.ids` does.
 
@@ -39,8 +50,7 @@ class WordTables(tf.Module):
         Returns:
           The ids, `[batch, longest]`, int32, 0 after the last word.
         """
-        spaced = tf.strings.regex_replace(texts, _SPACES, " ")
-        words = tf.strings.split(spaced)
+        words = self.words(texts)
         return words.with_flat_values(self._ids.lookup(words.flat_values)).to_tensor(PADDING)
 
     def texts(self, ids: tf.Tensor) -> tf.Tensor:

@@ -52,16 +52,21 @@ class WordVocabulary:
         )
 
     @classmethod
-    def of(cls, sentences: Iterable[str], least_count: int = 1) -> Self:
+    def of(
+        cls, sentences: Iterable[str], least_count: int = 1, max_size: int | None = None
+    ) -> Self:
         """Returns the vocabulary of some sentences, its words from the most frequent to the least.
 
         Args:
           sentences: The sentences, of words between spaces.
           least_count: The smallest number of occurrences of a word. Default 1.
+          max_size: The largest number of ids, for which the rarest words are left out; None (the
+            default) for any.
         """
         counts = Counter(word for sentence in sentences for word in sentence.split())
         known = [word for word, count in counts.items() if count >= least_count]
-        return cls(tuple(sorted(known, key=lambda word: (-counts[word], word))))
+        known.sort(key=lambda word: (-counts[word], word))
+        return cls(tuple(known if max_size is None else known[: max(max_size - _FIRST, 0)]))
 
     @property
     def size(self) -> int:

@@ -1,0 +1,1 @@
+"""Language models over words, whose inputs are a table of words or their characters."""
