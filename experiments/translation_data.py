@@ -9,16 +9,14 @@ import tensorflow as tf
 
 from experiments import datasets
 from model.errors import InputError
-from model.text.word_vocabulary import BEGIN, END, WordVocabulary
+from model.text.word_vocabulary import END, WordVocabulary
+from pipeline.data.pair_batches import TARGET_STEP, Vocabularies, grouped_by_length
 from pipeline.data.windows import without_autotune
 
 Source = Literal["tanaka-ja-en", "generated"]
 
 MAX_WORDS = 50
 """Largest number of words of a sentence, on either side, that is not skipped."""
-
-TARGET_STEP = 2
-"""Targets of a batch are padded to a multiple of this length, so that few batches are small."""
 
 
 class Pairs(NamedTuple):
@@ -47,18 +45,6 @@ class Corpus(NamedTuple):
     train: Pairs
     dev: Pairs
     test: Pairs
-
-
-class Vocabularies(NamedTuple):
-    """The vocabularies of both languages.
-
-    Attributes:
-      source: Vocabulary of the sentences.
-      target: Vocabulary of the translations.
-    """
-
-    source: WordVocabulary
-    target: WordVocabulary
 
 
 class EncodedPairs(NamedTuple):
@@ -214,33 +200,18 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Returns the batches of one pass, in an order that is a pure function of the seed.
 
-    The sources of a batch have one length, and its targets are padded to one multiple of
-    `TARGET_STEP`. What does not fill a batch makes smaller ones at the end of the pass.
-
     Args:
       pairs: The pairs.
       batch_size: Largest number of pairs of a batch.
       seed: Seed of the pass.
 
     Returns:
-      A dataset of source ids `[batch, source]` and target ids `[batch, target]`, int32.
+      A dataset as of `grouped_by_length`.
     """
-    most = pairs.targets.shape[1] + TARGET_STEP
-
-    def key(source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        longest = -(-tf.math.count_nonzero(target) // TARGET_STEP) * TARGET_STEP
-        return tf.math.count_nonzero(source) * most + longest
-
-    def batch(key: tf.Tensor, window: tf.data.Dataset) -> tf.data.Dataset:
-        return window.batch(batch_size).map(
-            lambda source, target: (source[:, : key // most], target[:, : key % most])
-        )
-
     # The order of `Dataset.shuffle` would depend on TensorFlow's global seed, too.
     order = np.random.default_rng(seed).permutation(len(pairs.sources))
     data = tf.data.Dataset.from_tensor_slices(tuple(part[order] for part in pairs))
-    grouped = data.group_by_window(key, batch, window_size=batch_size)
-    return without_autotune(grouped.prefetch(2))
+    return without_autotune(grouped_by_length(data, batch_size).prefetch(2))
 
 
 def groups_by_length(sources: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
@@ -255,12 +226,3 @@ def groups_by_length(sources: np.ndarray, batch_size: int) -> Iterator[np.ndarra
         places = np.flatnonzero(lengths == length)
         for first in range(0, len(places), batch_size):
             yield places[first : first + batch_size]
-
-
-def targets_before(targets: tf.Tensor) -> tf.Tensor:
-    """Returns the word before each target word, `BEGIN` for the first, `[batch, target]`.
-
-    Args:
-      targets: Target ids, `[batch, target]`.
-    """
-    return tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=BEGIN)

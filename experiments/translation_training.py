@@ -15,10 +15,10 @@ from experiments.experiment import Row
 from experiments.translation_data import (
     EncodedPairs,
     groups_by_length,
-    targets_before,
     training_batches,
 )
 from model.translation.beam_search import Translations
+from model.translation.losses import targets_before, word_losses
 
 CHECKPOINTS = "checkpoints"
 IDS = tf.TensorSpec([None, None], tf.int32)
@@ -112,9 +112,8 @@ def summed_loss(logits: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Te
       logits: Logits `[batch, target, vocabulary]`.
       targets: Target ids `[batch, target]`, 0 for padding, which does not count.
     """
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, tf.cast(logits, tf.float32))
-    counted = tf.cast(targets != 0, tf.float32)
-    return tf.reduce_sum(losses * counted), tf.reduce_sum(counted)
+    losses, counted = word_losses(logits, targets)
+    return tf.reduce_sum(losses), tf.reduce_sum(counted)
 
 
 def training_step(net: Any, optimizer: keras.optimizers.Optimizer) -> Callable:

@@ -26,7 +26,7 @@ class _Group(Group):
 
 @click.group(cls=_Group, example="python -m pipeline run --corpus my-texts")
 def commands() -> None:
-    """Train a character model on a corpus, from raw text to a served model.
+    """Train a model on a corpus, from raw text to a served model.
 
     Each stage reuses its last output while its inputs, parameters and code are unchanged. A stage
     run by itself takes the newest artifacts of the stages before it.
@@ -35,7 +35,7 @@ def commands() -> None:
 
 @commands.command("run", example="python -m pipeline run --corpus my-texts --layers 3 --steps 2000")
 @click.option("--dry_run", is_flag=True, help="Print what would run and what is cached, and end.")
-@options.context_of(options.all_options(STAGES), takes_corpus=True)
+@options.context_of(options.all_options(graph.all_stages()), takes_corpus=True)
 def run(context: "RunContext", dry_run: bool) -> None:
     """Run every stage, serve the model, and print a text that it generates.
 
@@ -49,14 +49,16 @@ def run(context: "RunContext", dry_run: bool) -> None:
     from common.progress import print_warning
     from pipeline import orchestration
     from pipeline.reports import report
-    from pipeline.reports.sample import print_sample
+    from pipeline.reports.sample import print_sample, print_translations
 
     served = orchestration.run_all(context)
     if served.not_blessed:
         print_warning(f"not pushed: {served.not_blessed}")
     if context.settings.run.baselines:
         report.print_baselines(context.store)
-    if context.settings.run.sample_characters:
+    if context.settings.run.task == "translation":
+        print_translations(served, context.store)
+    elif context.settings.run.sample_characters:
         print_sample(served, context.settings.run.prompt, context.settings.run.sample_characters)
 
 
@@ -79,7 +81,7 @@ def _add_command_of(stage: Stage) -> None:
         orchestration.run_alone(stage, context)
 
 
-for _stage in STAGES:
+for _stage in graph.all_stages():
     if _stage.name not in (graph.BASELINES, graph.EXAMPLE_VALIDATOR):
         _add_command_of(_stage)
 
@@ -148,7 +150,7 @@ def statistics(root: str, html: str) -> None:
 
 @commands.command("status", example="python -m pipeline status --corpus my-texts --json")
 @json_option
-@options.context_of(options.all_options(STAGES), takes_corpus=True, lock=False)
+@options.context_of(options.all_options(graph.all_stages()), takes_corpus=True, lock=False)
 def status(context: "RunContext", as_json: bool) -> None:
     """Print the state of each stage in a run with the same options, and all corpora of the root.
 

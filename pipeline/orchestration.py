@@ -88,6 +88,8 @@ def run_alone(stage: Stage, context: RunContext) -> Artifact:
     Raises:
       InputError: On invalid user input, or if an input does not exist.
     """
+    # A stage that several tasks have takes its inputs from that of the settings.
+    stage = graph.find_stage(stage.name, context.settings.run.task)
     return stage.module.execute(context, **newest_inputs(stage, context))
 
 
@@ -151,7 +153,7 @@ def _state(
             return StageState(stage.name, before.state, before.by)
         if (
             before.artifact
-            and graph.find_stage(name).may_stop
+            and graph.find_stage(name, context.settings.run.task).may_stop
             and blessing.objection(before.artifact)
         ):
             return StageState(stage.name, "blocked", name)

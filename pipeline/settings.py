@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal, NamedTuple
 
-from model.config import CharacterUnit, Execution, require_range
+from model.config import CharacterUnit, Execution, require_integer, require_one_of, require_range
 from model.errors import InputError
 from model.language_model.config import ModelConfig
 from serving.limits import MAX_LENGTH
@@ -13,6 +13,7 @@ CORPUS_HELP = (
     "`stdlib` (the sources of this Python's standard library) or `enwik8`"
 )
 SplitBy = Literal["position", "document", "hash"]
+Task = Literal["language_model", "translation"]
 MixUntil = Literal["first_exhausted", "all_exhausted"]
 MAX_BASELINE_CHARACTERS = 100_000_000
 """Characters of a split that take some 10 GB of memory when n-grams are counted."""
@@ -23,9 +24,13 @@ class RunConfig:
     """The corpus of a run, the name of its model, and what is done with the model at the end.
 
     Attributes:
+      task: What the model learns: "language_model" (the default) predicts the next character of a
+        text, "translation" the words of a sentence's translation.
       corpus: Corpus to train on: a file, a directory, a glob (plain, gzip, bzip2, xz, zstd, tar or
         zip), an http(s) URL, `stdlib` (the sources of this Python's standard library, the default)
         or `enwik8`. Several corpora form a mixture.
+      translations: File, plain or packed, whose lines are the translations of those of the corpus.
+        Default: each line of the corpus is a sentence, a tab, and its translation.
       mixture_weights: Share of each corpus in a mixture, in any unit. Equal shares by default.
       mix_until: End of a mixture: with the first corpus that ends (the default), or with the last,
         where those that end earlier begin again.
@@ -45,7 +50,9 @@ class RunConfig:
         training split and the first of the eval split. Default 20 million.
     """
 
+    task: Task = "language_model"
     corpus: tuple[str, ...] = ("stdlib",)
+    translations: str = ""
     mixture_weights: tuple[float, ...] = ()
     mix_until: MixUntil = "first_exhausted"
     allow_binary: bool = False
@@ -59,6 +66,17 @@ class RunConfig:
     baseline_characters: int = 20_000_000
 
     def __post_init__(self) -> None:
+        require_one_of("task", self.task, Task)
+        if self.translations and self.task != "translation":
+            raise InputError(
+                f"translations is {self.translations}, and the task {self.task} reads none; leave "
+                "it out, or use the task translation"
+            )
+        if self.translations and len(self.corpus) > 1:
+            raise InputError(
+                "translations is one file, and there are several corpora; give one corpus, or "
+                "files whose lines hold both sides, with a tab between them"
+            )
         if self.eval_batch_size < 1:
             raise InputError(f"eval_batch_size is {self.eval_batch_size}; it must be at least 1")
         if self.max_bytes < 1:
@@ -279,6 +297,42 @@ class DynamicEvaluationConfig:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class TranslationConfig:
+    """The vocabularies, the grids and the search of a model that translates.
+
+    Its width and dropout are those of the section `[model]`.
+
+    Attributes:
+      least_count: Smallest number of occurrences in the training split of a word that the model
+        knows. Default 2.
+      max_words: Largest number of words of a sentence, and of a translation; longer pairs are left
+        out. Default 50.
+      grids: Number of grids that lie on each other and read the source forward and backward in
+        turns. Default 2, as in the paper.
+      beam_width: Number of hypotheses of the search. Default 4.
+      length_power: Power of the length that the scores of hypotheses are divided by. Default 0.6.
+      evaluated_pairs: Number of pairs of the eval split that are translated for BLEU. Default 1000.
+    """
+
+    least_count: int = 2
+    max_words: int = 50
+    grids: int = 2
+    beam_width: int = 4
+    length_power: float = 0.6
+    evaluated_pairs: int = 1000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length_power", float(self.length_power))
+        require_integer("least_count", self.least_count, 1)
+        require_range("max_words", self.max_words, 1, 513)
+        require_range("grids", self.grids, 1, 17)
+        require_range("beam_width", self.beam_width, 1, 129)
+        require_integer("evaluated_pairs", self.evaluated_pairs, 1)
+        if not 0 <= self.length_power <= 1:
+            raise InputError(f"length_power is {self.length_power}; it must be from 0 to 1")
+
+
 class Settings(NamedTuple):
     """Everything that a preset decides, a record per section.
 
@@ -289,6 +343,7 @@ class Settings(NamedTuple):
       run: Section `[run]`.
       serving: Section `[serving]`.
       dynamic_evaluation: Section `[dynamic_evaluation]`.
+      translation: Section `[translation]`.
     """
 
     data: DataConfig
@@ -297,6 +352,7 @@ class Settings(NamedTuple):
     run: RunConfig = RunConfig()
     serving: ServingConfig = ServingConfig()
     dynamic_evaluation: DynamicEvaluationConfig = DynamicEvaluationConfig()
+    translation: TranslationConfig = TranslationConfig()
 
 
 DEFAULTS = Settings(DataConfig(), ModelConfig(), TrainingConfig())

@@ -68,11 +68,14 @@ class Mixture(NamedTuple):
       weights: Share of each corpus, in any unit.
       until: End of the text: with the first corpus that ends (the default), or with the last, where
         those that end earlier begin again.
+      translations: Corpus whose lines are the translations of those of the only other corpus; None
+        (the default) for text, or for lines that hold both sides.
     """
 
     corpora: tuple[Corpus, ...]
     weights: tuple[float, ...]
     until: MixUntil = "first_exhausted"
+    translations: Corpus | None = None
 
     @classmethod
     def of(cls, corpus: Corpus) -> "Mixture":
@@ -94,6 +97,8 @@ class Mixture(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """A fingerprint that changes with any corpus; that of the corpus itself if it is alone."""
+        if self.translations:
+            return fingerprint_of([self.corpora[0].fingerprint, self.translations.fingerprint])
         if len(self.corpora) == 1:
             return self.corpora[0].fingerprint
         parts = [corpus.fingerprint for corpus in self.corpora]
@@ -105,6 +110,7 @@ def resolve_mixture(
     weights: Sequence[float] = (),
     until: MixUntil = "first_exhausted",
     rules: Rules = Rules(),  # noqa: B008  it cannot be changed
+    translations: str = "",
 ) -> Mixture:
     """Returns the mixture of corpora that a user names.
 
@@ -113,6 +119,8 @@ def resolve_mixture(
       weights: Share of each corpus; empty (the default) for equal shares.
       until: End of the text; see `Mixture`.
       rules: Files that are read. Default: the rules' defaults.
+      translations: Corpus of the translations of the lines of the only text; empty (the default)
+        for none.
 
     Raises:
       InputError: If there is no such corpus, or the weights do not fit.
@@ -126,7 +134,8 @@ def resolve_mixture(
         if not 0 < weight < float("inf"):
             raise InputError(f"a weight is {weight}; weights must be above 0, and finite")
     corpora = tuple(resolve(text, rules) for text in texts)
-    return Mixture(corpora, tuple(map(float, weights)), until)
+    paired = resolve(translations, rules) if translations else None
+    return Mixture(corpora, tuple(map(float, weights)), until, paired)
 
 
 def resolve(text: str, rules: Rules = Rules()) -> Corpus:  # noqa: B008  it cannot be changed

@@ -1,20 +1,23 @@
 """The layout of a corpus: the bytes that go into each split and shard.
 
 It is computed in nominal positions, without reading a byte, so that a terabyte is laid out as fast
-as a megabyte. The reader of a segment moves both its ends to where a code point begins.
+as a megabyte. The reader of a segment moves both its ends to where a code point, or a line, begins.
 """
 
 import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 from common import files
 from model.errors import InputError
 from pipeline.corpora.discovery import Source
 from pipeline.data.records import Record
 from pipeline.settings import MixUntil, SplitBy
+
+Cut = Literal["code_point", "line"]
+"""What a record never has a part of."""
 
 BLOCK = 1 << 16  # bytes of text per record
 MIXED = 1 << 20  # bytes of one corpus before the next one's turn
@@ -44,15 +47,19 @@ class Segment(NamedTuple):
         """The nominal number of bytes."""
         return self.end - self.start
 
-    def records(self) -> Iterator[Record]:
-        """Yields its text in records of at most BLOCK bytes, cut between code points.
+    def records(self, cut_between: Cut = "code_point") -> Iterator[Record]:
+        """Yields its text in records of at most BLOCK bytes.
+
+        Args:
+          cut_between: What no record has a part of. Default: code points.
 
         Raises:
-          InputError: If the file has become shorter.
+          InputError: If the file has become shorter, or a line does not fit into a record.
         """
+        aligned, boundary = _CUTS[cut_between]
         with files.open_file(self.path, "rb") as file:
-            offset = _aligned(file, self.start, self.size)
-            end = _aligned(file, self.end, self.size)
+            offset = aligned(file, self.start, self.size)
+            end = aligned(file, self.end, self.size)
             file.seek(offset)
             rest = b""
             while offset < end:
@@ -63,7 +70,9 @@ class Segment(NamedTuple):
                     )
                 cut = len(text)
                 if offset + cut < end:
-                    cut = _last_boundary(text)
+                    cut = boundary(text)
+                if not cut:
+                    raise _long_line(self.path, offset)
                 yield Record(text[:cut], self.source, offset)
                 rest = text[cut:]
                 offset += cut
@@ -78,12 +87,14 @@ class ShardPlan:
       index: Index of the shard, counted from 0.
       count: Number of shards of the split.
       segments: Segments whose text it holds, in order.
+      cut_between: What no record has a part of. Default: code points.
     """
 
     split: str
     index: int
     count: int
     segments: list[Segment]
+    cut_between: Cut = "code_point"
 
 
 def whole(source: Source) -> Segment:
@@ -172,20 +183,23 @@ def _turns(segments: list[Segment]) -> Iterator[list[Segment]]:
     return _cut(segments, [*range(0, total, MIXED), total])
 
 
-def shards(split_name: str, segments: list[Segment], count: int) -> list[ShardPlan]:
+def shards(
+    split_name: str, segments: list[Segment], count: int, cut_between: Cut = "code_point"
+) -> list[ShardPlan]:
     """Distributes segments among shards of about equal size.
 
     Args:
       split_name: Name of the split.
       segments: Text of the split, in order.
       count: Number of shards; 0 for one per 8 MiB, at most 64 unless these exceed 128 MiB.
+      cut_between: What no record has a part of. Default: code points.
     """
     total = sum(segment.length for segment in segments)
     if not count:
         count = max(1, min(USUAL_SHARDS, total // SMALL_SHARD), -(-total // LARGE_SHARD))
     cuts = [total * number // count for number in range(count + 1)]
     return [
-        ShardPlan(split=split_name, index=index, count=count, segments=part)
+        ShardPlan(split_name, index, count, part, cut_between)
         for index, part in enumerate(_cut(segments, cuts))
     ]
 
@@ -229,3 +243,33 @@ def _last_boundary(text: bytes) -> int:
 
 def _continues(byte: int) -> bool:
     return byte & 0xC0 == 0x80
+
+
+def _next_line(file: IO[bytes], position: int, size: int) -> int:
+    """Returns the position, or the first one after it, where a line begins."""
+    if not 0 < position < size:
+        return position
+    file.seek(position - 1)
+    found = file.read(BLOCK)
+    end = found.find(b"\n")
+    if end >= 0:
+        return position + end
+    if position - 1 + len(found) < size:
+        raise _long_line(getattr(file, "name", "the corpus"), position)
+    return size
+
+
+def _last_line_end(text: bytes) -> int:
+    """Returns the position after the last line of a block that is whole; 0 if none is."""
+    return text.rfind(b"\n") + 1
+
+
+def _long_line(path: str, offset: int) -> InputError:
+    return InputError(
+        f"{path}, byte {offset:,}: a line is longer than {BLOCK:,} bytes, which no sentence is; "
+        "give a sentence, a tab and its translation in each line"
+    )
+
+
+_CUTS = {"code_point": (_aligned, _last_boundary), "line": (_next_line, _last_line_end)}
+"""For each cut the function that moves a position, and the one that finds the last in a block."""

@@ -1,5 +1,6 @@
 """The Beam transforms that write shards of records and the indexes of these."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -99,7 +100,9 @@ class WriteShard(beam.DoFn):
 
     def process(self, plan: ShardPlan) -> Iterator[tuple[str, Shard]]:
         """Yields the name of the split and the entry of the shard in its index."""
-        records = (record for segment in plan.segments for record in segment.records())
+        records = itertools.chain.from_iterable(
+            segment.records(plan.cut_between) for segment in plan.segments
+        )
         name = shard_name(plan.index, plan.count)
         yield plan.split, self._writer.write(plan.split, name, records)
 

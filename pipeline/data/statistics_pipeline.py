@@ -158,14 +158,28 @@ def to_proto(
 
 def _add_line_lengths(feature: statistics_pb2.FeatureNameStatistics, counts: TextCounts) -> None:
     """Adds statistics of the lengths of all lines, the last one included."""
-    feature.type = statistics_pb2.FeatureNameStatistics.INT
-    feature.path.step.append("line_length")
     first_and_last = [counts.edges.head] if counts.total else []
     if counts.edges.broken and counts.edges.tail:
         first_and_last.append(counts.edges.tail)
-    lengths, occurrences = Histogram.sum(
+    lengths = Histogram.sum(
         [counts.tallies.lines, Histogram.of(np.array(first_and_last, np.int64))]
     )
+    add_numbers(feature, "line_length", lengths)
+
+
+def add_numbers(
+    feature: statistics_pb2.FeatureNameStatistics, name: str, histogram: Histogram
+) -> None:
+    """Adds the statistics of integers, with quantiles and a histogram.
+
+    Args:
+      feature: Statistics of the feature, empty.
+      name: Name of the feature.
+      histogram: Number of occurrences of each integer.
+    """
+    feature.type = statistics_pb2.FeatureNameStatistics.INT
+    feature.path.step.append(name)
+    lengths, occurrences = histogram
     stats = feature.num_stats
     number = int(occurrences.sum())
     stats.common_stats.num_non_missing = stats.common_stats.tot_num_values = number
@@ -183,6 +197,6 @@ def _add_line_lengths(feature: statistics_pb2.FeatureNameStatistics, counts: Tex
     for low, high in itertools.pairwise(ends):
         quantiles.buckets.add(low_value=low, high_value=high, sample_count=number / QUANTILES)
     heights, edges = np.histogram(lengths, bins=HISTOGRAM_BUCKETS, weights=occurrences)
-    histogram = stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
+    heights_of = stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
     for height, (low, high) in zip(heights, itertools.pairwise(edges), strict=True):
-        histogram.buckets.add(low_value=low, high_value=high, sample_count=height)
+        heights_of.buckets.add(low_value=low, high_value=high, sample_count=height)

@@ -200,4 +200,4 @@ def _producer(ancestor: Ancestor) -> str:
     """Returns the name of the stage that produced an artifact; empty if it was none."""
     if not ancestor.consumer:
         return {"model": graph.TRAINER, "metrics": graph.EVALUATOR}[ancestor.role]
-    return graph.find_stage(ancestor.consumer).inputs.get(ancestor.role, "")
+    return graph.find_any_stage(ancestor.consumer).inputs.get(ancestor.role, "")

@@ -54,7 +54,9 @@ class RunContext:
             follow_links=run.follow_links,
             max_bytes=run.max_bytes,
         )
-        return resolve_mixture(run.corpus, run.mixture_weights, run.mix_until, rules)
+        return resolve_mixture(
+            run.corpus, run.mixture_weights, run.mix_until, rules, run.translations
+        )
 
     @property
     def model_name(self) -> str:

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from common import files
 from common.progress import progress_bar
 from pipeline.corpora import corpus as corpora
-from pipeline.corpora import discovery
+from pipeline.corpora import discovery, parallel
 from pipeline.corpora.corpus import Corpus, Mixture
 from pipeline.corpora.discovery import Skipped, Source
 from pipeline.corpora.download import download, redacted
@@ -19,6 +20,9 @@ from pipeline.stages.context import RunContext
 from pipeline.store.artifacts import Artifact, Outcome, Store
 from pipeline.store.manifest import CacheKey
 
+if TYPE_CHECKING:
+    from pipeline.data.layout import Cut
+
 __all__ = ["NAME", "Properties", "check_options", "execute", "plan", "run"]
 
 NAME = "ExampleGen"
@@ -27,12 +31,19 @@ UNPACKED = "unpacked"
 
 def plan(context: RunContext) -> CacheKey:
     """Returns the cache key that `execute` will use."""
-    return _cache_key(context.text, context.settings.data)
+    return _cache_key(context.text, context.settings.data, _cut(context))
 
 
 def execute(context: RunContext) -> Artifact:
     """Runs the stage in a context."""
-    return run(context.store, context.text, context.settings.data, context.beam_options)
+    return run(
+        context.store, context.text, context.settings.data, context.beam_options, _cut(context)
+    )
+
+
+def _cut(context: RunContext) -> "Cut":
+    """Returns what records have no part of: of lines where each holds a pair of sentences."""
+    return "line" if context.settings.run.task == "translation" else "code_point"
 
 
 def check_options(context: RunContext) -> None:
@@ -47,12 +58,13 @@ def check_options(context: RunContext) -> None:
         runners.beam_options(context.beam_options)
 
 
-def _cache_key(mixture: Mixture, data: DataConfig) -> CacheKey:
+def _cache_key(mixture: Mixture, data: DataConfig, cut_between: "Cut") -> CacheKey:
     parameters = {
         "corpus": mixture.name,
         "split_by": data.split_by,
         "train_fraction": data.train_fraction,
         "shards": data.shards,
+        "cut_between": cut_between,
     }
     return CacheKey.of(NAME, __name__, {"corpus": mixture.fingerprint}, parameters)
 
@@ -62,6 +74,7 @@ def run(
     text: Corpus | Mixture,
     data: DataConfig = DataConfig(),  # noqa: B008  it cannot be changed
     beam_options: Sequence[str] = (),
+    cut_between: "Cut" = "code_point",
 ) -> Artifact:
     """Writes the shards of a corpus, or of a mixture of several.
 
@@ -70,6 +83,7 @@ def run(
       text: Corpus, or mixture of corpora.
       data: Rules by which the text is split and sharded.
       beam_options: Options for Beam, as on its own command lines (`--runner=...`).
+      cut_between: What no record has a part of. Default: code points.
 
     Returns:
       The artifact with `Split-train` and `Split-eval`.
@@ -82,7 +96,8 @@ def run(
 
     options = runners.beam_options(beam_options)
     mixture = text if isinstance(text, Mixture) else Mixture.of(text)
-    sources = [source.path for corpus in mixture.corpora for source in corpus.sources]
+    everything = filter(None, (*mixture.corpora, mixture.translations))
+    sources = [source.path for corpus in everything for source in corpus.sources]
     runners.require_visible(options, [store.root, *sources])
 
     def write(directory: str) -> Outcome:
@@ -100,21 +115,22 @@ def run(
                 if len(segments) > 1
                 else segments[0]
             )
-            plans.extend(layout.shards(split, mixed, data.shards if split == "train" else 0))
+            count = data.shards if split == "train" else 0
+            plans.extend(layout.shards(split, mixed, count, cut_between))
             files.makedirs(split_directory(directory, split))
         total = sum(segment.length for plan in plans for segment in plan.segments)
         pipeline = runners.pipeline(options)
         write_shards(pipeline, directory, plans, WriteShard(NAME, directory))
         runners.run(pipeline, NAME, "Sharding", "bytes", total)
         examples.remove_leftovers(directory)
-        for corpus in mixture.corpora:
+        for corpus in filter(None, (*mixture.corpora, mixture.translations)):
             corpora.require_unchanged(corpus)
         if files.exists(scratch):
             files.rmtree(scratch)
         note = discovery.describe(skipped)
         return examples.outcome(directory, mixture.name, len(sources), note)
 
-    return store.produce(_cache_key(mixture, data), write)
+    return store.produce(_cache_key(mixture, data, cut_between), write)
 
 
 def _plain_sources(
@@ -130,6 +146,10 @@ def _plain_sources(
     for corpus, prefix in zip(mixture.corpora, mixture.prefixes, strict=True):
         skipped += corpus.skipped
         plain = _fetched(corpus, scratch, skipped)
+        if mixture.translations:
+            plain = parallel.joined(
+                plain, _fetched(mixture.translations, scratch, skipped), scratch
+            )
         yield [source._replace(name=prefix + source.name) for source in plain if source.size]
 
 

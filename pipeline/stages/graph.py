@@ -17,14 +17,18 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
+from model.errors import InputError
 from model.language_model.config import ModelConfig
 from pipeline.settings import (
     DataConfig,
     DynamicEvaluationConfig,
     ServingConfig,
     Settings,
+    Task,
     TrainingConfig,
+    TranslationConfig,
 )
 
 EXAMPLE_GEN = "ExampleGen"
@@ -38,6 +42,10 @@ EVALUATOR = "Evaluator"
 DYNAMIC_EVALUATOR = "DynamicEvaluator"
 INFRA_VALIDATOR = "InfraValidator"
 PUSHER = "Pusher"
+PAIR_STATISTICS_GEN = "PairStatisticsGen"
+WORD_SCHEMA_GEN = "WordSchemaGen"
+TRANSLATION_TRAINER = "TranslationTrainer"
+TRANSLATION_EVALUATOR = "TranslationEvaluator"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +99,9 @@ class Stage:
 
 
 CORPUS_OPTIONS = (
+    "task",
     "corpus",
+    "translations",
     "mixture_weights",
     "mix_until",
     "allow_binary",
@@ -190,6 +200,7 @@ STAGES = (
         run="infra_validator",
         help="Smoke-test a server that has loaded the exported model.",
         inputs={"model": TRAINER},
+        options=("task",),
         payload="INFRA_BLESSED",
         after=(EVALUATOR,),
         tensorflow=True,
@@ -199,7 +210,7 @@ STAGES = (
         run="pusher",
         help="Copy the blessed model into the serving directory, as its next version.",
         inputs={"model": TRAINER, "evaluation": EVALUATOR, "infra_blessing": INFRA_VALIDATOR},
-        options=("model_name", "serving_dir", ServingConfig),
+        options=("task", "model_name", "serving_dir", ServingConfig),
         tensorflow=True,
         example="--model_name my-texts --serving_dir models",
     ),
@@ -217,17 +228,125 @@ STAGES = (
         example="--dynamic_window 20",
     ),
 )
-"""All stages, in the order of a run."""
+"""The stages of a language model, in the order of a run."""
+
+
+def _shared(name: str, **changes: Any) -> Stage:
+    """Returns a stage that both tasks have, with other inputs."""
+    stage = next(stage for stage in STAGES if stage.name == name)
+    return dataclasses.replace(stage, **changes)
+
+
+TRANSLATION_STAGES = (
+    _shared(EXAMPLE_GEN),
+    Stage(
+        name=PAIR_STATISTICS_GEN,
+        run="pair_statistics_gen",
+        help="Count the words of sentences and of their translations.",
+        inputs={"examples": EXAMPLE_GEN},
+        options=("beam_options",),
+        payload="FeatureStats.pb",
+        note="Beam",
+    ),
+    Stage(
+        name=WORD_SCHEMA_GEN,
+        run="word_schema_gen",
+        help="Derive schema and vocabularies of both languages from the training statistics.",
+        inputs={"statistics": PAIR_STATISTICS_GEN},
+        options=(TranslationConfig,),
+        payload="schema, vocabularies",
+        example="--least_count 2",
+    ),
+    Stage(
+        name=TRANSLATION_TRAINER,
+        run="translation_trainer",
+        help="Train a model that translates and export it; an interrupted training resumes.",
+        inputs={
+            "examples": EXAMPLE_GEN,
+            "schema": WORD_SCHEMA_GEN,
+            "statistics": PAIR_STATISTICS_GEN,
+        },
+        options=(ModelConfig, TrainingConfig, TranslationConfig, "devices"),
+        payload="Format-Serving/",
+        ancestry={
+            "statistics": ("schema", "statistics"),
+            "examples": ("schema", "statistics", "examples"),
+        },
+        tensorflow=True,
+        example="--preset translation",
+        note="MirroredStrategy",
+    ),
+    Stage(
+        name=TRANSLATION_EVALUATOR,
+        run="translation_evaluator",
+        help="Measure the exported model on the eval split, and against the one pushed last.",
+        inputs={
+            "model": TRANSLATION_TRAINER,
+            "examples": EXAMPLE_GEN,
+            "schema": WORD_SCHEMA_GEN,
+            "statistics": PAIR_STATISTICS_GEN,
+        },
+        options=("model_name", "serving_dir", TranslationConfig),
+        payload="BLESSED",
+        ancestry={role: ("model", role) for role in ("examples", "schema", "statistics")},
+        may_stop=True,
+        tensorflow=True,
+        example="--model_name my-texts",
+    ),
+    _shared(INFRA_VALIDATOR, inputs={"model": TRANSLATION_TRAINER}, after=(TRANSLATION_EVALUATOR,)),
+    _shared(
+        PUSHER,
+        inputs={
+            "model": TRANSLATION_TRAINER,
+            "evaluation": TRANSLATION_EVALUATOR,
+            "infra_blessing": INFRA_VALIDATOR,
+        },
+    ),
+)
+"""The stages of a translation, in the order of a run."""
+
+GRAPHS: Mapping[Task, tuple[Stage, ...]] = {
+    "language_model": STAGES,
+    "translation": TRANSLATION_STAGES,
+}
+"""The stages of each task."""
+
+
+def all_stages() -> list[Stage]:
+    """Returns the stages of all tasks; of those that several have, the first."""
+    known = {stage.name for stage in STAGES}
+    return [*STAGES, *(stage for stage in TRANSLATION_STAGES if stage.name not in known)]
 
 
 def stages_of(settings: Settings) -> list[Stage]:
     """Returns the stages of a run with these settings, in order."""
-    return [stage for stage in STAGES if stage.is_part_of(settings)]
+    stages = STAGES if settings.run.task == "language_model" else GRAPHS[settings.run.task]
+    return [stage for stage in stages if stage.is_part_of(settings)]
 
 
-def find_stage(name: str) -> Stage:
-    """Returns the stage with a name."""
-    return next(stage for stage in STAGES if stage.name == name)
+def find_stage(name: str, task: Task = "language_model") -> Stage:
+    """Returns the stage with a name.
+
+    Args:
+      name: Name of the stage.
+      task: Task whose stage it is. Default "language_model".
+
+    Raises:
+      InputError: If the task has no such stage.
+    """
+    stages = STAGES if task == "language_model" else GRAPHS[task]
+    for stage in stages:
+        if stage.name == name:
+            return stage
+    others = [one for one in GRAPHS if name in {stage.name for stage in GRAPHS[one]}]
+    raise InputError(
+        f"the task {task} has no stage {name}; use --task {' or '.join(others) or task}"
+    )
+
+
+def find_any_stage(name: str) -> Stage:
+    """Returns the stage of any task with a name."""
+    return next(stage for stage in all_stages() if stage.name == name)
 
 
 def producers(stage: Stage, settings: Settings) -> dict[str, str]:
@@ -239,7 +358,7 @@ def producers(stage: Stage, settings: Settings) -> dict[str, str]:
 
 
 def _producer(name: str, settings: Settings) -> str:
-    stage = find_stage(name)
+    stage = find_stage(name, settings.run.task)
     if stage.is_part_of(settings):
         return name
     return _producer(next(iter(stage.inputs.values())), settings)

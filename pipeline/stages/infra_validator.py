@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 from common import files
 from common.files import write_text
@@ -16,12 +17,16 @@ from pipeline.store.artifacts import Artifact, Outcome, Store, copy_tree
 from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
 
+if TYPE_CHECKING:
+    from serving.client.client import Client
+
 NAME = "InfraValidator"
 INFRA_BLESSED = "INFRA_BLESSED"
 TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
 SIGNATURES = {
     "generate", "score", "embed", "inspect", "classify", "regress", "complete", "serving_default"
 }  # fmt: skip
+TRANSLATION_SIGNATURES = {"translate", "score_translations", "serving_default"}
 LENGTH = 20
 
 
@@ -61,11 +66,11 @@ def _server() -> str:
 
 
 def run(store: Store, model: Artifact) -> Artifact:
-    """Starts a server on each export, and requests its metadata, a text and a score over gRPC.
+    """Starts a server on each export, and requests its metadata and answers over gRPC.
 
     Args:
       store: Store of the artifacts.
-      model: Artifact of Trainer.
+      model: Artifact of Trainer, or of TranslationTrainer.
 
     Returns:
       The artifact with `INFRA_BLESSED`.
@@ -94,13 +99,42 @@ def _smoke_test(base_path: str) -> None:
 
     with running_server("candidate", base_path) as client:
         signatures = set(client.metadata().signature_def)
+        if "translate" in signatures:
+            _require(signatures, TRANSLATION_SIGNATURES)
+            _smoke_test_translation(client)
+            return
+        _require(signatures, SIGNATURES)
         (text,) = client.generate([""], LENGTH)
         (score,) = client.score([text.text])
-    if not signatures >= SIGNATURES:
-        raise InfraError(f"the served model lacks {', '.join(SIGNATURES - signatures)}")
     total = -float(text.log_probabilities.sum()) / math.log(2)
     if not math.isclose(total, score.bits_per_character * LENGTH, rel_tol=1e-3, abs_tol=1e-3):
         raise InfraError(
             f"the text was generated at {total:.3f} bits, but scores "
             f"{score.bits_per_character * LENGTH:.3f}"
         )
+
+
+def _require(signatures: set[str], wanted: set[str]) -> None:
+    """Raises an InfraError if a signature is missing."""
+    if not signatures >= wanted:
+        raise InfraError(f"the served model lacks {', '.join(sorted(wanted - signatures))}")
+
+
+def _smoke_test_translation(client: "Client") -> None:
+    """Requests a translation and its score; raises an InfraError if they do not agree.
+
+    Words that the vocabulary lacks are translated like any other.
+    """
+    from serving.client import translation
+
+    (found,) = translation.translate(client, ["a smoke test"])
+    if not math.isfinite(found.score) or found.score > 0:
+        raise InfraError(f"the translation {found.text!r} has the score {found.score}")
+    if found.text:
+        (log_probability,) = translation.score(client, ["a smoke test"], [found.text])
+        # Scores are log-probabilities that are divided by a power of at most the length.
+        if not log_probability - 1e-3 <= found.score:
+            raise InfraError(
+                f"the translation {found.text!r} was found with the score {found.score:.3f}, but "
+                f"has the log-probability {log_probability:.3f}"
+            )

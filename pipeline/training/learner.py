@@ -18,63 +18,11 @@ from model.language_model.forward import CharacterState
 from model.language_model.losses import character_losses
 from pipeline.data.windows import read_ahead
 from pipeline.settings import TrainingConfig
-from pipeline.training.weight_averages import WeightAverages
+from pipeline.training.weight_updates import WeightUpdates
 from pipeline.training.workers import this_worker
 
 STREAM_AXES = CharacterState(previous=0, hidden=1, memory=1)
 """The axis of the streams in each part of a state."""
-
-
-class EpochDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule that decays per epoch.
-
-    learning_rate = rate * decay_rate ** max(0, epoch - decay_after), epochs counted from 0.
-
-    Args:
-      rate: Learning rate of the first epochs.
-      decay_rate: Factor per epoch.
-      decay_after: Epochs before the decay begins.
-      steps_per_epoch: Steps of an epoch.
-    """
-
-    def __init__(self, rate: float, decay_rate: float, decay_after: int, steps_per_epoch: int):
-        self.rate = rate
-        self.decay_rate = decay_rate
-        self.decay_after = decay_after
-        self.steps_per_epoch = steps_per_epoch
-
-    def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        epoch = tf.cast(step, tf.int64) // self.steps_per_epoch
-        decays = tf.maximum(epoch - self.decay_after, 0)
-        return self.rate * self.decay_rate ** tf.cast(decays, tf.float32)
-
-
-def make_optimizer(
-    config: TrainingConfig, steps_per_epoch: int, steps: int
-) -> keras.optimizers.Optimizer:
-    """Returns the Keras optimizer that a configuration describes, without clipping.
-
-    Args:
-      config: Configuration of the training.
-      steps_per_epoch: Steps of an epoch, for the epoch schedule.
-      steps: Steps of the training, for the cosine schedule.
-    """
-    rate = config.learning_rate
-    if config.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if config.warmup_steps else rate,
-            max(1, steps - config.warmup_steps),
-            alpha=0.01,
-            warmup_target=rate if config.warmup_steps else None,
-            warmup_steps=config.warmup_steps,
-        )
-    elif config.schedule == "epoch":
-        rate = EpochDecay(rate, config.decay_rate, config.decay_after, steps_per_epoch)
-    if config.optimizer == "adam":
-        return keras.optimizers.Adam(rate, beta_2=config.beta_2)
-    if config.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(rate, rho=config.rho)
-    return keras.optimizers.SGD(rate)
 
 
 class StepResult(NamedTuple):
@@ -165,13 +113,11 @@ class Learner:
         with strategy.scope():
             net_plan = self.plan._replace(compilation=compilation)
             self.model = CharacterModel(model_config, vocabulary_size, net_plan)
-            self.optimizer = make_optimizer(config, steps_per_epoch, steps)
-            self.optimizer.build(self.model.trainable_variables)
-        self.averages: WeightAverages | None = None
-        if config.average_decay:
-            self.averages = WeightAverages(
-                strategy, self.model.trainable_variables, config.average_decay
-            )
+        self._updates = WeightUpdates(
+            strategy, self.model.trainable_variables, config, steps_per_epoch, steps
+        )
+        self.optimizer = self._updates.optimizer
+        self.averages = self._updates.averages
 
     @property
     def replica_batch(self) -> int:
@@ -226,8 +172,7 @@ class Learner:
         (loss, *gradients), state = self._over_shards(self._forward_backward, ids, state, seed)
         loss, *gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *gradients])
         norm, layer_norms = self._norms(gradients)
-        gradients = self._clip(gradients, norm)
-        context.merge_call(self._apply, args=(gradients,))
+        self._updates.apply(self._updates.clip(gradients, norm))
         return (loss, norm, layer_norms), state
 
     def _over_shards(
@@ -272,40 +217,12 @@ class Learner:
         gradients = tape.gradient(loss, [v.value for v in self.model.trainable_variables])
         return [loss, *map(tf.convert_to_tensor, gradients)], state
 
-    def _clip(self, gradients: list[tf.Tensor], norm: tf.Tensor) -> list[tf.Tensor]:
-        if self.config.clip_value:
-            limit = self.config.clip_value
-            gradients = [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]
-            norm = tf.linalg.global_norm(gradients)
-        if self.config.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, norm)
-        return gradients
-
-    def _apply(self, strategy: tf.distribute.Strategy, gradients: list[tf.Tensor]) -> None:
-        # `Optimizer.apply` would sum the gradients over the replicas once more.
-        rate = self.learning_rate()
-        for variable, gradient in zip(self.model.trainable_variables, gradients, strict=True):
-            decay = self.config.weight_decay if variable.name.endswith("kernel") else 0.0
-            strategy.extended.update(
-                variable.value, self._update, args=(gradient, rate, decay), group=False
-            )
-        self.optimizer.iterations.assign_add(1)
-        if self.averages:
-            self.averages.follow(self.optimizer.iterations)
-
     def evaluated(self) -> contextlib.AbstractContextManager[None]:
         """Returns a context in which the model has the weights that are evaluated and exported.
 
         They are the averages of the weights, if the configuration has a decay for them.
         """
-        return self.averages.in_place_of_weights() if self.averages else contextlib.nullcontext()
-
-    def _update(
-        self, variable: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, decay: float
-    ) -> None:
-        if decay:  # decoupled from the gradient, whose scale an adaptive optimizer takes out
-            variable.assign_sub(rate * decay * variable)
-        self.optimizer.update_step(gradient, variable, rate)
+        return self._updates.evaluated()
 
     @tf.function(autograph=False)
     def evaluate(self, ids: tf.Tensor, state: CharacterState) -> tuple[Sums, CharacterState]:
@@ -367,7 +284,7 @@ class Learner:
 
     def learning_rate(self) -> tf.Tensor:
         """Returns the learning rate of the next step."""
-        return tf.convert_to_tensor(self.optimizer.learning_rate)
+        return self._updates.learning_rate()
 
     def weight_norm(self) -> tf.Tensor:
         """Returns the global norm of all weights."""

@@ -6,14 +6,16 @@ import tensorflow as tf
 from model.config import require_integer
 from model.errors import InputError
 from model.text.word_tables import WordTables
-from model.text.word_vocabulary import PADDING, WordVocabulary
+from model.text.word_vocabulary import END, PADDING, WordVocabulary
 from model.translation.beam_search import beam_search
+from model.translation.losses import targets_before, word_losses
 from model.translation.reencoder import Reencoder
-from serving.graph.checks import require, sentence_checks
+from serving.graph.checks import Check, require, sentence_checks
 from serving.graph.export import predict_log, save_signatures, temporary_files, write_warm_up
 from serving.limits import MAX_ROWS
 
-SIGNATURE = "translate"
+TRANSLATE, SCORE = "translate", "score_translations"
+"""Names of the signatures; the first is `serving_default`, too."""
 SOURCE_VOCABULARY = "source_words.txt"
 TARGET_VOCABULARY = "target_words.txt"
 """Names of the vocabularies among the assets of a SavedModel."""
@@ -55,6 +57,7 @@ class ServedTranslator(tf.Module):
         self.weights = [variable.value for variable in model.variables]
         self.tables = WordTables(source), WordTables(target)
         self._search = lambda ids: beam_search(model, ids, beam_width, max_words, length_power)
+        self._logits = lambda ids, before: model([ids, before])
         self._search(tf.ones([1, 1], tf.int32))  # refuses arguments before anything is written
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sources")])
@@ -70,12 +73,51 @@ class ServedTranslator(tf.Module):
         """
         source, target = self.tables
         ids = source.ids(sources)
-        words = tf.math.count_nonzero(ids != PADDING, axis=1, dtype=tf.int32)
-        checks = sentence_checks("sources", words, MAX_ROWS, self._max_words)
+        checks = self._checks("sources", ids)
         with tf.control_dependencies([require(checks)]):
             ids = tf.identity(ids)
         found = self._search(ids)
         return {"translations": target.texts(found.ids[:, 0]), "scores": found.scores[:, 0]}
+
+    @tf.function(
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec([None], tf.string, "sources"),
+            tf.TensorSpec([None], tf.string, "targets"),
+        ],
+    )
+    def score_translations(self, sources: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes how likely given translations are.
+
+        Args:
+          sources: Sentences of words between white space, strings `[batch]`.
+          targets: A translation of each, strings `[batch]`.
+
+        Returns:
+          A dictionary of `log_probabilities`, ln p of the words of each translation and its end,
+          float32 `[batch]`, and `words`, the number of these, the end included, int32 `[batch]`.
+          Words that the vocabulary lacks count as one and the same word.
+        """
+        sides = zip(("sources", "targets"), (sources, targets), self.tables, strict=True)
+        checks, encoded = [], []
+        for name, texts, table in sides:
+            encoded.append(table.ids(texts))
+            checks += self._checks(name, encoded[-1])
+        same = tf.shape(sources)[0] == tf.shape(targets)[0]
+        sentence = "sources and targets differ in the number of rows; give a target for each source"
+        checks.insert(0, Check(same, lambda: tf.constant(sentence)))
+        with tf.control_dependencies([require(checks)]):
+            source, target = map(tf.identity, encoded)
+        words = tf.math.count_nonzero(target, axis=1, dtype=tf.int32)
+        padded = tf.pad(target, [[0, 0], [0, 1]])
+        ended = tf.where(tf.range(tf.shape(padded)[1]) == words[:, None], END, padded)
+        losses, _ = word_losses(self._logits(source, targets_before(ended)), ended)
+        return {"log_probabilities": -tf.reduce_sum(losses, axis=1), "words": words + 1}
+
+    def _checks(self, name: str, ids: tf.Tensor) -> list[Check]:
+        """Returns the checks of an input and of the ids of its words."""
+        words = tf.math.count_nonzero(ids != PADDING, axis=1, dtype=tf.int32)
+        return sentence_checks(name, words, MAX_ROWS, self._max_words)
 
 
 def export_translator(
@@ -87,7 +129,7 @@ def export_translator(
     max_words: int = 50,
     length_power: float = 0.6,
 ) -> None:
-    """Writes a SavedModel with the signature `translate`, which is `serving_default`, too.
+    """Writes a SavedModel with the signatures `translate` and `score_translations`.
 
     It runs in TensorFlow Serving and after `tf.saved_model.load`, without this project:
 
@@ -117,9 +159,12 @@ def export_translator(
     """
     served = ServedTranslator(model, source, target, beam_width, max_words, length_power)
     files = {SOURCE_VOCABULARY: source.to_text(), TARGET_VOCABULARY: target.to_text()}
-    names = (SIGNATURE, "serving_default")
+    names = (TRANSLATE, "serving_default")
+    signatures = {**dict.fromkeys(names, served.translate), SCORE: served.score_translations}
     with temporary_files(files) as paths:
         served.files = [tf.saved_model.Asset(path) for path in paths]
-        save_signatures(served, dict.fromkeys(names, served.translate), directory)
-    text = np.array([source.words[0] if source.words else "x"], object)
-    write_warm_up(directory, [predict_log(name, {"sources": text}) for name in names])
+        save_signatures(served, signatures, directory)
+    texts = [np.array([one.words[0] if one.words else "x"], object) for one in (source, target)]
+    requests = [predict_log(name, {"sources": texts[0]}) for name in names]
+    scored = predict_log(SCORE, dict(zip(("sources", "targets"), texts, strict=True)))
+    write_warm_up(directory, [*requests, scored])

@@ -11,7 +11,7 @@ from model.language_model.character_model import CharacterModel
 from pipeline import options
 from pipeline.preset_files import load_preset, preset_names
 from pipeline.stages import graph
-from pipeline.training.learner import make_optimizer
+from pipeline.training.weight_updates import make_optimizer
 
 
 @pytest.mark.parametrize("kind,layers", [("stacked", 3), ("stacked", 6), ("grid", 3), ("grid", 6)])

@@ -32,7 +32,8 @@ from pipeline.store import verification
 from pipeline.store.artifacts import Store
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.initial_weights import InitialWeights
-from pipeline.training.learner import EpochDecay, Learner
+from pipeline.training.learner import Learner
+from pipeline.training.weight_updates import EpochDecay
 
 MODEL = ModelConfig(layers=2, units=16, tied="depth", dropout=0.1)
 TRAINING = TrainingConfig(

@@ -10,7 +10,7 @@ from seeds import generator
 from tensorflow_serving.apis import prediction_log_pb2
 
 from model.errors import InputError
-from model.text.word_vocabulary import WordVocabulary
+from model.text.word_vocabulary import BEGIN, END, WordVocabulary
 from model.translation.beam_search import beam_search
 from model.translation.reencoder import Reencoder
 from serving.graph.export import WARM_UP
@@ -25,6 +25,8 @@ LONGEST = 6
 def model():
     made = Reencoder(SOURCE.size, TARGET.size, 5)
     made.set_weights([generator().normal(size=one.shape) for one in made.weights])
+    bias = made.output_layer.bias
+    bias.assign(tf.tensor_scatter_nd_update(bias, [[END]], [-9.0]))  # no translation is empty
     return made
 
 
@@ -53,7 +55,23 @@ def test_texts_and_scores_are_those_of_the_search(model, translate):
         alone = beam_search(model, ids, 3, LONGEST, 0.5)
         assert texts[number] == TARGET.text(alone.ids[0, 0].numpy())
         assert float(found["scores"][number]) == pytest.approx(float(alone.scores[0, 0]), abs=1e-4)
-    assert any(texts)
+    assert all(texts)
+
+
+def test_given_translations_have_the_probabilities_of_their_words(model, directory):
+    """Of both sides of different lengths at once, with an unknown word."""
+    sources, targets = ["猫 は  犬", "は"], ["the", "a dog mouse ."]
+    loaded = tf.saved_model.load(str(directory))
+    found = loaded.signatures["score_translations"](
+        sources=tf.constant(sources), targets=tf.constant(targets)
+    )
+    assert found["words"].numpy().tolist() == [2, 5]
+    for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        ids = [*TARGET.ids(target), END]
+        logits = model([tf.constant([SOURCE.ids(source)]), tf.constant([[BEGIN, *ids[:-1]]])])
+        log_p = tf.nn.log_softmax(logits)[0].numpy()
+        expected = sum(log_p[place, one] for place, one in enumerate(ids))
+        assert float(found["log_probabilities"][number]) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.slow  # imports TensorFlow once more
@@ -105,7 +123,7 @@ def test_warm_up_requests_and_vocabularies_lie_beside_it(directory):
     records = tf.data.TFRecordDataset(str(directory / WARM_UP))
     logs = [prediction_log_pb2.PredictionLog.FromString(one.numpy()) for one in records]
     names = [log.predict_log.request.model_spec.signature_name for log in logs]
-    assert names == ["translate", "serving_default"]
+    assert names == ["translate", "serving_default", "score_translations"]
     words = (directory / "assets" / "source_words.txt").read_text(encoding="utf-8")
     assert WordVocabulary.from_text(words) == SOURCE
 

@@ -1,0 +1,192 @@
+"""The statistics of pairs of sentences: the words of both sides, and how long they are.
+
+Split-train/FeatureStats.pb     a DatasetFeatureStatisticsList of tensorflow-metadata: of `source`
+                                and `target` the number of occurrences of each word
+                                (`rank_histogram`), of `source_words` and `target_words` the
+                                distribution of the number of words of a sentence
+Split-train/lengths.json        the number of pairs by the numbers of words of both sides:
+                                [source, target, pairs] each
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import apache_beam as beam
+import numpy as np
+from google.protobuf.message import DecodeError
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from common import files
+from model.errors import InputError
+from pipeline.data import runners, sentence_pairs
+from pipeline.data.counts import Histogram
+from pipeline.data.records import damaged, read_records, split_directory
+from pipeline.data.sentence_pairs import SIDES, PairCounts
+from pipeline.data.statistics import INVALID, STATISTICS
+from pipeline.data.statistics_pipeline import add_numbers
+
+LENGTHS = "lengths.json"
+SHOWN = 20
+"""Number of most frequent words that viewers of statistics show."""
+
+Lengths = Mapping[tuple[int, int], int]
+"""Number of pairs by the numbers of words of both sides."""
+
+
+class PairStatistics(NamedTuple):
+    """The statistics of one split.
+
+    Attributes:
+      words: Number of occurrences of each word, of each side, from the most frequent to the least.
+      lengths: Number of pairs by the numbers of words of both sides.
+    """
+
+    words: tuple[dict[str, int], dict[str, int]]
+    lengths: Lengths
+
+    @property
+    def pairs(self) -> int:
+        """The number of pairs."""
+        return sum(self.lengths.values())
+
+
+class CountPairs(beam.DoFn):
+    """Counts the pairs of one shard."""
+
+    def __init__(self, stage: str):
+        """Creates the counters.
+
+        Args:
+          stage: Name of the stage, the namespace of the counters.
+        """
+        self._bytes = runners.Counter(stage, "bytes")
+        self._pairs = runners.Counter(stage, "pairs")
+        self._incomplete = runners.Counter(stage, "incomplete_pairs")
+
+    def process(self, shard: tuple[str, str]) -> Iterator[tuple[str, tuple[PairCounts, str]]]:
+        """Yields the name of the split, with the counts and the first line that is no pair."""
+        split, path = shard
+        counts, invalid = [], ""
+        for record in read_records(path):
+            try:
+                counts.append(sentence_pairs.count(sentence_pairs.pairs_of(record)))
+            except InputError as error:
+                invalid = str(error)
+                break
+            self._bytes.inc(len(record.text))
+        total = PairCounts.sum(counts)
+        self._pairs.inc(total.pairs)
+        self._incomplete.inc(total.incomplete)
+        yield split, (total, invalid)
+
+
+class JoinPairCounts(beam.CombineFn):
+    """Sums the counts of shards; of the lines that are no pairs one is kept."""
+
+    def create_accumulator(self) -> tuple[PairCounts, str]:
+        """Returns the counts of no shard."""
+        return PairCounts.none(), ""
+
+    def add_input(
+        self, accumulator: tuple[PairCounts, str], counts: tuple[PairCounts, str]
+    ) -> tuple[PairCounts, str]:
+        """Adds a shard."""
+        return self.merge_accumulators([accumulator, counts])
+
+    def merge_accumulators(
+        self, accumulators: Iterable[tuple[PairCounts, str]]
+    ) -> tuple[PairCounts, str]:
+        """Sums the counts of several accumulators."""
+        counts, invalid = zip(*accumulators, strict=True)
+        return PairCounts.sum(counts), min(filter(None, invalid), default="")
+
+    def extract_output(self, accumulator: tuple[PairCounts, str]) -> tuple[PairCounts, str]:
+        """Returns the counts of all shards."""
+        return accumulator
+
+
+class WritePairStatistics(beam.DoFn):
+    """Writes the statistics of a split."""
+
+    def __init__(self, directory: str):
+        """Takes the directory of the statistics."""
+        self._directory = directory
+
+    def process(self, counts_of_split: tuple[str, tuple[PairCounts, str]]) -> None:
+        """Writes the files, or `invalid.txt` in their place if a line is no pair."""
+        split, (counts, invalid) = counts_of_split
+        folder = split_directory(self._directory, split)
+        if invalid:
+            files.write_text(os.path.join(folder, INVALID), invalid)
+            return
+        with files.open_file(os.path.join(folder, STATISTICS), "wb") as file:
+            file.write(to_proto(split, counts).SerializeToString(deterministic=True))
+        rows = sorted([*lengths, number] for lengths, number in counts.lengths.items())
+        files.write_text(os.path.join(folder, LENGTHS), json.dumps(rows) + "\n")
+
+
+def to_proto(split: str, counts: PairCounts) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Returns the statistics of one split as a protocol buffer.
+
+    Args:
+      split: Name of the split.
+      counts: Counts of its pairs.
+    """
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    dataset = statistics.datasets.add(name=split, num_examples=counts.pairs)
+    for side, (name, words) in enumerate(zip(SIDES, counts.words, strict=True)):
+        feature = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
+        feature.path.step.append(name)
+        strings = feature.string_stats
+        strings.common_stats.num_non_missing = counts.pairs
+        strings.common_stats.num_missing = counts.incomplete
+        strings.common_stats.tot_num_values = words.total()
+        strings.unique = len(words)
+        for rank, word in enumerate(sorted(words, key=lambda word: (-words[word], word))):
+            strings.rank_histogram.buckets.add(
+                low_rank=rank, high_rank=rank, label=word, sample_count=words[word]
+            )
+            if rank < SHOWN:
+                strings.top_values.add(value=word, frequency=words[word])
+        lengths = Counter[int]()
+        for both, number in counts.lengths.items():
+            lengths[both[side]] += number
+        values = np.array(sorted(lengths), np.int64)
+        occurrences = np.array([lengths[int(value)] for value in values], np.int64)
+        add_numbers(dataset.features.add(), f"{name}_words", Histogram(values, occurrences))
+    return statistics
+
+
+def read(directory: str, split: str) -> PairStatistics:
+    """Reads the statistics of one split.
+
+    Args:
+      directory: Directory of a PairStatisticsGen artifact.
+      split: Name of the split.
+
+    Raises:
+      InputError: If they are damaged.
+    """
+    folder = split_directory(directory, split)
+    path = os.path.join(folder, STATISTICS)
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    try:
+        with files.open_file(path, "rb") as file:
+            statistics.ParseFromString(file.read())
+        features = {one.path.step[0]: one for one in statistics.datasets[0].features}
+        source, target = (
+            {
+                bucket.label: round(bucket.sample_count)
+                for bucket in features[side].string_stats.rank_histogram.buckets
+            }
+            for side in SIDES
+        )
+        path = os.path.join(folder, LENGTHS)
+        rows = json.loads(files.read_text(path))
+        lengths = {(int(first), int(second)): int(number) for first, second, number in rows}
+    except (DecodeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise damaged(path) from error
+    return PairStatistics((source, target), lengths)

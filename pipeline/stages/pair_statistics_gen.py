@@ -1,0 +1,114 @@
+"""PairStatisticsGen: counts the words of pairs of sentences, of both sides.
+
+Split-train/FeatureStats.pb     see `pipeline.data.pair_statistics`
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+from common import files
+from model.errors import InputError
+from pipeline.data.records import SPLITS, read_index, shard_paths, split_directory
+from pipeline.data.statistics import INVALID
+from pipeline.stages.context import RunContext
+from pipeline.store import manifest
+from pipeline.store.artifacts import Artifact, Outcome, Store
+from pipeline.store.manifest import CacheKey, Fingerprinted
+
+NAME = "PairStatisticsGen"
+
+
+@dataclasses.dataclass(frozen=True)
+class Properties(manifest.Properties):
+    """The properties of a PairStatisticsGen artifact.
+
+    Attributes:
+      train_pairs: Number of pairs in the training split.
+      eval_pairs: Number of pairs in the eval split.
+      source_words: Number of distinct words of the sentences of the training split.
+      target_words: Number of distinct words of their translations.
+    """
+
+    train_pairs: int
+    eval_pairs: int
+    source_words: int
+    target_words: int
+
+
+def plan(context: RunContext, examples: Fingerprinted) -> CacheKey:
+    """Returns the cache key that `execute` will use."""
+    return _cache_key(examples)
+
+
+def execute(context: RunContext, examples: Artifact) -> Artifact:
+    """Runs the stage in a context."""
+    return run(context.store, examples, context.beam_options)
+
+
+def _cache_key(examples: Fingerprinted) -> CacheKey:
+    return CacheKey.of(NAME, __name__, {"examples": examples}, {})
+
+
+def run(store: Store, examples: Artifact, beam_options: Sequence[str] = ()) -> Artifact:
+    """Counts the words of pairs.
+
+    Args:
+      store: Store of the artifacts.
+      examples: Artifact of ExampleGen, of records of whole lines.
+      beam_options: Options for Beam, as on its own command lines.
+
+    Returns:
+      The artifact with the statistics of each split.
+
+    Raises:
+      InputError: If a line is no pair, or a split has none.
+    """
+    import apache_beam as beam
+
+    from pipeline.data import pair_statistics, runners
+    from pipeline.data.pair_statistics import CountPairs, JoinPairCounts, WritePairStatistics
+
+    options = runners.beam_options(beam_options)
+    runners.require_visible(options, [store.root])
+
+    def write(directory: str) -> Outcome:
+        shards = [(split, path) for split in SPLITS for path in shard_paths(examples.path, split)]
+        for split in SPLITS:
+            files.makedirs(split_directory(directory, split))
+        pipeline = runners.pipeline(options)
+        (
+            pipeline
+            | "ListShards" >> beam.Create(shards)
+            | "CountPairs" >> beam.ParDo(CountPairs(NAME))
+            | "JoinCounts" >> beam.CombinePerKey(JoinPairCounts())
+            | "WriteStatistics" >> beam.ParDo(WritePairStatistics(directory))
+        )
+        total = sum(s.bytes for split in SPLITS for s in read_index(examples.path, split))
+        runners.run(pipeline, NAME, "Counting", "bytes", total)
+        _require_valid(directory)
+        train, evaluation = (pair_statistics.read(directory, split) for split in SPLITS)
+        for name, split in (("training", train), ("eval", evaluation)):
+            if not split.pairs:
+                raise InputError(f"the {name} split has no pair of sentences; give more of them")
+        properties = Properties(
+            train_pairs=train.pairs,
+            eval_pairs=evaluation.pairs,
+            source_words=len(train.words[0]),
+            target_words=len(train.words[1]),
+        )
+        summary = (
+            f"{train.pairs:,} and {evaluation.pairs:,} pairs; {properties.source_words:,} distinct "
+            f"words to {properties.target_words:,}"
+        )
+        return Outcome(properties, summary)
+
+    return store.produce(_cache_key(examples), write)
+
+
+def _require_valid(directory: str) -> None:
+    """Raises the InputError of a line that is no pair, if there is one."""
+    for split in SPLITS:
+        path = os.path.join(split_directory(directory, split), INVALID)
+        if files.exists(path):
+            raise InputError(files.read_text(path))
