@@ -2,6 +2,7 @@
 
 from experiments import (
     addition,
+    alternatives,
     cells,
     code_attribution,
     connected_digits,
@@ -24,6 +25,7 @@ MODULES = (
     depth,
     rhn,
     recipe,
+    alternatives,
     parity,
     addition,
     memorisation,
