@@ -22,6 +22,7 @@ from experiments.experiment import (
     distinct,
 )
 from experiments.scale import Scale
+from model.contexts.word_conditioned import WordContext
 from model.language_model.character_model import CharacterModel
 from model.language_model.config import Architecture, ModelConfig
 from pipeline.baselines.measuring import Texts, measure
@@ -44,7 +45,7 @@ ADDITIONS: dict[str, tuple[str, ...]] = {
 }
 """The contexts of each addition."""
 
-CORES: dict[Architecture, str] = {"stacked": "LSTM", "grid": "Grid LSTM"}
+CORES: dict[str, str] = {"stacked": "LSTM", "grid": "Grid LSTM"}
 """The names of the cores in tables and plots."""
 
 NGRAM = "n-gram"
@@ -228,7 +229,7 @@ def multiplications(config: ModelConfig, vocabulary_size: int, per_word: float) 
     of_words = sum(
         _size(one)
         for context in model.contexts
-        if context.name == "word"
+        if isinstance(context, WordContext)
         for one in (context.slow_net.kernel, context.input_kernel)
     )
     return round(of_core + _size(model.output_kernel) + of_words / per_word)
@@ -332,7 +333,7 @@ def _summary_row(
     bits = [loss / math.log(2) for loss in found]
     spread = f" ({min(bits):.4f} to {max(bits):.4f})" if len(bits) > 1 else ""
     return (
-        CORES.get(architecture, architecture),  # type: ignore[call-overload]
+        CORES[architecture],
         str(units),
         addition,
         f"{trained[0]['parameters']:,}",

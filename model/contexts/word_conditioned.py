@@ -150,13 +150,9 @@ class WordContext(Context):
         inputs = self._product(outputs, weights["input_kernel"])
         batch = shape_of(ids)[1]
         flat = tf.reshape(inputs, [-1, self.net.input_width])
-        state = [
-            tf.cast(tf.stack([words.begun, tf.cast(words.is_within, tf.int32)], 1), tf.float32),
-            hidden,
-            memory,
-        ]
+        numbers = tf.stack([words.begun, tf.cast(words.is_within, tf.int32)], axis=1)
         return ContextReading(
-            state=tf.concat(state, axis=1),
+            state=tf.concat([tf.cast(numbers, tf.float32), hidden, memory], axis=1),
             inputs=tf.gather(flat, words.ended * batch + tf.range(batch)),
         )
 

@@ -82,6 +82,10 @@ class Conditioning(NamedTuple):
             for context, weights, state in zip(self.contexts, self.weights, states, strict=True)
         ]
 
+    def read_one(self, ids: tf.Tensor, states: Sequence[tf.Tensor]) -> list[ContextReading]:
+        """Has all contexts read one character of each text, `[batch]`; see `read`."""
+        return self.read(ids[None], states) if self.contexts else []
+
     def change_logits(
         self,
         readings: Sequence[ContextReading],

@@ -298,7 +298,7 @@ def decode_characters(
     step = core.decode_step(packed, core_weights)
 
     def decode(state: CharacterState, gates: bool = False) -> tuple[tf.Tensor, DecodeOutput]:
-        readings = conditioning.read(state.previous[None], state.contexts)
+        readings = conditioning.read_one(state.previous, state.contexts)
         embedded = tf.gather(weights.embedding, state.previous)
         if conditioning.enters_input:
             embedded = add_inputs(embedded[None], readings)[0]

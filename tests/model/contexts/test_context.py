@@ -158,7 +158,7 @@ def first_row(part, row):
     return part[:, row : row + 1] if len(part.shape) == 3 else part[row : row + 1]
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_gradients_reach_what_was_given_and_all_weights(model_of, jit_compile):
     model = model_of("latent:3", "sentence")
     ids = tf.constant(generator().integers(0, SIZE, (2, 9)).astype(np.int32))

@@ -129,7 +129,7 @@ def test_texts_of_different_lengths_do_not_change_each_other():
             np.testing.assert_allclose(np.take(one, [row], axis), two, atol=1e-5)
 
 
-@pytest.mark.parametrize("compiled_columns", [None, 12])
+@pytest.mark.parametrize("compiled_columns", [None, pytest.param(12, marks=pytest.mark.slow)])
 def test_generation_in_pieces_equals_the_whole(compiled_columns):
     model = freeze(make_model(BOTH, "grid"))
     prompts = tf.constant([[0, 3, 1, 2], [4, -1, -1, -1]])
@@ -193,11 +193,12 @@ def test_output_kernels_are_those_of_the_most_frequent_contexts():
     assert model.contexts[0].keys.numpy().tolist() == [0, 1, pair["ab"], 2]
 
 
-def test_training_decreases_the_loss():
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_training_decreases_the_loss(jit_compile):
     model, ids = make_model(BOTH, "grid"), tf.constant(random_ids(4, 30))
     optimizer = tf.keras.optimizers.Adam(0.02)
 
-    @tf.function(autograph=False, jit_compile=True)
+    @tf.function(autograph=False, jit_compile=jit_compile)
     def gradients_of(ids):
         with tf.GradientTape() as tape:
             logits, _ = model(ids, model.initial_state(4), training=True)

@@ -10,8 +10,10 @@ from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
 from model.language_model.losses import character_losses
 from model.text.code_points import TextVocabulary
+from serving.generate_inputs import DEFAULTS, GENERATE_INPUTS
 from serving.graph.batching import Batching
 from serving.graph.export import export
+from serving.graph.input_specs import default_tensor
 
 VOCABULARY = TextVocabulary.of("bytes", b"abc \n")
 CONFIG = ModelConfig(layers=2, units=8, contexts=("output:6", "word:4"))
@@ -38,7 +40,8 @@ def test_a_text_goes_on_with_its_contexts(served):
     generate = served.signatures["generate"]
 
     def ask(prompts, length, **others):
-        given = {**inputs(prompts, length, temperature=0.8), **others}
+        given = {row.name: default_tensor(row) for row in GENERATE_INPUTS if row.name in DEFAULTS}
+        given |= {**inputs(prompts, length, temperature=0.8), **others}
         answer = generate(**{name: tf.constant(value) for name, value in given.items()})
         return {name: value.numpy() for name, value in answer.items()}
 
