@@ -95,8 +95,8 @@ SCALES: dict[Scale, Alternatives] = {
         settings={
             "batch_size": 32,
             "window": 50,
-            "steps": 400,
-            "validate_every": 100,
+            "steps": 350,
+            "validate_every": 70,
             "validation_characters": 50_000,
             "learning_rate": 0.01,
         },

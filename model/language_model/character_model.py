@@ -86,6 +86,9 @@ class CharacterModel(keras.Model):
         self.contexts = make_contexts(
             self.config, self.core, self.vocabulary_size, self.plan, self.dtype_policy
         )
+        # A tf.train.Checkpoint finds layers by attributes, and none within a list.
+        for context in self.contexts:
+            setattr(self, f"context_{context.name}", context)
         self.built = True
 
     def adapt(self, vocabulary: Vocabulary, sample: Sequence[np.ndarray]) -> None:

@@ -261,7 +261,7 @@ def test_texts_of_different_lengths_are_read_at_once(model):
         if length:
             _, alone = model(ids[row : row + 1, :length], alone)
         assert int(together.previous[row]) == int(alone.previous[0])
-        for part, expected in zip(together[1:], alone[1:], strict=True):
+        for part, expected in zip(together[1:3], alone[1:3], strict=True):
             np.testing.assert_allclose(part[:, row], expected[:, 0], atol=1e-6)
 
 

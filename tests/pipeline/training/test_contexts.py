@@ -42,10 +42,11 @@ def learner(devices, plan=None):
 SHARDS = Plan("wavefront", Compilation(jit="step", batch_shards=2), "float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "devices,plan", [(["cpu:0", "cpu:1"], None), (["cpu:0"], SHARDS)], ids=["replicas", "shards"]
 )
-def test_replicas_and_shards_take_the_steps_of_one(devices, plan, tmp_path):
+def test_replicas_and_shards_take_the_steps_of_one(devices, plan):
     windows = generator().integers(0, 10, (2, 4, 7), np.int32)
     learners = [learner(["cpu:0"]), learner(devices, plan)]
     learners[1].model.set_weights(learners[0].model.get_weights())
@@ -59,13 +60,26 @@ def test_replicas_and_shards_take_the_steps_of_one(devices, plan, tmp_path):
     for one, two in zip(*(current.model.get_weights() for current in learners), strict=True):
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
 
-    # The states of the contexts are in the checkpoint, with those of the core.
+
+def test_a_checkpoint_has_the_weights_and_states_of_the_contexts(tmp_path):
+    current, other = learner(["cpu:0", "cpu:1"]), learner(["cpu:0", "cpu:1"])
+    state = current.initial_state()
+    spread = current.strategy.experimental_distribute_values_from_function
+    state = state._replace(
+        contexts=tuple(
+            spread(lambda context, width=width: generator().normal(size=(2, width)).astype("f"))
+            for width in (one.state_width for one in current.model.contexts)
+        )
+    )
     Checkpoints(str(tmp_path), current).save(state, 1, 2.5)
-    restored = Checkpoints(str(tmp_path), current).restore()
+    other.model.contexts[0].keys.assign(np.zeros(8, np.int32))
+    restored = Checkpoints(str(tmp_path), other).restore()
     local = current.strategy.experimental_local_results
     for before, after in zip(*map(tf.nest.flatten, (state, restored)), strict=True):
         for left, right in zip(local(before), local(after), strict=True):
             np.testing.assert_array_equal(left, right)
+    for one, two in zip(current.model.weights, other.model.weights, strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=one.path)
 
 
 def run_trainer(store, examples, schema, model=MODEL, **arguments):
@@ -79,6 +93,7 @@ def trained(store, examples, schema):
     return run_trainer(store, examples, schema)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_the_export_have_the_contexts(trained, examples, schema):
     weights = InitialWeights(trained.path)
     assert weights.architecture == MODEL
@@ -96,6 +111,7 @@ def test_a_checkpoint_and_the_export_have_the_contexts(trained, examples, schema
     assert metrics.nats_per_character < np.log(vocabulary.size)
 
 
+@pytest.mark.slow
 def test_weights_follow_a_text(trained):
     dynamic, vocabulary = dynamic_model(trained.path)
     windows = generator().integers(0, vocabulary.size, (4, 1, 10)).astype(np.int32)
@@ -109,6 +125,7 @@ def test_weights_follow_a_text(trained):
     assert before.characters == 10 and isinstance(dynamic, DynamicModel)
 
 
+@pytest.mark.slow
 def test_weights_with_other_contexts_or_characters_are_refused(store, examples, schema, trained):
     with pytest.raises(InputError, match=r"its contexts is output:8, word:8, here it is none"):
         run_trainer(
