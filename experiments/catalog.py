@@ -23,9 +23,9 @@ from experiments.experiment import Experiment
 MODULES = (
     stacked_vs_grid,
     depth,
+    alternatives,
     rhn,
     recipe,
-    alternatives,
     parity,
     addition,
     memorisation,

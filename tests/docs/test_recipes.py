@@ -117,8 +117,8 @@ def touched(name):
     return re.findall(r"^\+\+\+ b/(\S+)$", text, re.MULTILINE)
 
 
-def test_there_are_four_recipes_and_the_page_shows_each():
-    assert NAMES == ["cell", "experiment", "signature", "stage"]
+def test_there_are_five_recipes_and_the_page_shows_each():
+    assert NAMES == ["cell", "context", "experiment", "signature", "stage"]
     page = (PROJECT / "docs" / "extending.md").read_text()
     assert all(f'--8<-- "recipes/{name}.patch"' in page for name in NAMES)
 
