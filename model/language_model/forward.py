@@ -12,7 +12,6 @@ import tensorflow as tf
 from ..core import CoreInputs, DecodeOutput, RecurrentCore, State
 from ..decoding.packed_weights import PackedWeights
 from ..grid.dropout import dropout_mask
-from ..shapes import shape_of
 from .conditioning import UNCONDITIONED, Conditioning, add_inputs
 from .config import ModelConfig
 
@@ -244,13 +243,13 @@ def predict_by_steps(
             new = choose_rows(keep[:, at], new, state)
         return at + 1, new, logits.write(at, scores)
 
-    steps = shape_of(ids)[1]
-    logits = tf.TensorArray(tf.float32, steps, element_shape=[ids.shape[0], vocabulary_size])
+    steps = tf.shape(ids)[1]
+    logits = tf.TensorArray(tf.float32, steps, element_shape=[None, vocabulary_size])
     _, state, logits = tf.while_loop(
         lambda at, *_: at < steps,
         step,
         (0, CharacterState(*state), logits),
-        maximum_iterations=steps,
+        maximum_iterations=ids.shape[1],  # which XLA asks for where there are gradients
     )
     return logits.stack(), state
 
