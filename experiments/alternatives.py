@@ -216,8 +216,8 @@ def characters_per_word(text: bytes) -> float:
 def multiplications(config: ModelConfig, vocabulary_size: int, per_word: float) -> int:
     """Returns the multiplications that predict one character: one per weight of a kernel.
 
-    The slow net over words multiplies once a word. The word softmax is of training alone, and the
-    softmax of a context takes the place of the model's own.
+    The slow net over words multiplies once a word. The word softmax is of training alone. A kernel
+    of the context `output` counts as the sum W + U_s that it is, in place of the model's W.
 
     Args:
       config: Architecture of the model.
@@ -310,9 +310,9 @@ def summarize(tables: Tables) -> Summary:
         )
         better = sum(row["loss"] < baseline["loss"] for row in tables["models"])
         sentences.append(
-            f"The n-grams, which read {baseline['characters']:,} characters, come to {bits:.4f} "
-            f"bits per character; {better} of the {len(tables['models']) - 1} trained models are "
-            "better."
+            f"The n-grams, which read the last {baseline['characters']:,} characters before those "
+            f"that are predicted, come to {bits:.4f} bits per character; {better} of the "
+            f"{len(tables['models']) - 1} trained models are better."
         )
     header = (
         "core", "units", "addition", "parameters", "multiplications per character",

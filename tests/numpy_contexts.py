@@ -59,7 +59,8 @@ class NumpyModel:
             for key in ((self.size + 1) * (self.before + 1) + self.last, self.last):
                 if key in keys:
                     number = keys.index(key)
-                    kernel, bias = w["output/kernel"][number], w["output/bias"][number]
+                    kernel = kernel + w["output/kernel"][number]
+                    bias = bias + w["output/bias"][number]
                     break
         self.before, self.last = self.last, character
         return (self.hidden @ kernel + bias)[0]

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -18,20 +17,20 @@ NO_KEY = -1
 class OutputContext(Context):
     """An output kernel and bias of their own for the most frequent last characters.
 
-        logits = h U_s + b_s    after characters s that are among the most frequent
-        logits = h W + b        after others, W and b being those of the model
+        logits = h (W + U_s) + b + b_s    after characters s that are among the most frequent
+        logits = h W + b                  after others, W and b being those of the model
 
     Here s are the last two characters, or the last one where these two are not frequent. Which ones
-    are frequent is counted in the training text before training. No character costs more
-    multiplications than without the context; where many are predicted at once, as in training, they
-    are padded to blocks of one kernel each. Bojanowski, Joulin, Mikolov, "Alternative structures
-    for character-level RNNs" (arXiv 1511.06303), the output-conditioned model.
+    are frequent is counted in the training text before training. Bojanowski, Joulin, Mikolov,
+    "Alternative structures for character-level RNNs" (arXiv 1511.06303), the output-conditioned
+    model, whose kernels are here written as W + U_s: U_s starts at zero, so that training begins
+    with the model that has no context, and what all kernels have in common is learned once.
 
     The size is the number of kernels, 64 by default. The state is the character before the last.
 
     Attributes:
-      kernel: The kernels U, `[size, units, vocabulary_size]`.
-      bias: The biases b, `[size, vocabulary_size]`.
+      kernel: What U adds to the kernel of the model, `[size, units, vocabulary_size]`.
+      bias: What is added to its bias, `[size, vocabulary_size]`.
       keys: Which characters have a kernel, `[size]`, int32, not trained: the id of one character,
         or, for a and b, `(vocabulary_size + 1) * (a + 1) + b`; -1 for a kernel that is not used.
     """
@@ -42,12 +41,8 @@ class OutputContext(Context):
     def build(self, _: Any = None) -> None:
         """Creates the variables."""
         net = self.net
-        scale = net.kernel_scale
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(self.size, net.units, net.vocabulary_size),
-            initializer=keras.initializers.RandomUniform(-scale, scale),
-        )
+        shape = self.size, net.units, net.vocabulary_size
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="zeros")
         self.bias = self.add_weight(
             name="bias", shape=(self.size, net.vocabulary_size), initializer="zeros"
         )
@@ -114,8 +109,8 @@ class OutputContext(Context):
             tf.cast(hidden, dtype), outputs, tf.cast(weights["kernel"], dtype)
         )
         bias = tf.gather(weights["bias"], tf.minimum(outputs, self.size - 1))
-        own = tf.cast(products, tf.float32) + bias
-        return tf.where((outputs < self.size)[:, None], own, logits)
+        is_own = (outputs < self.size)[:, None]
+        return logits + tf.cast(products, tf.float32) + tf.where(is_own, bias, 0.0)
 
 
 def _find(values: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
