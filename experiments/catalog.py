@@ -2,6 +2,7 @@
 
 from experiments import (
     addition,
+    alternatives,
     cells,
     character_aware,
     code_attribution,
@@ -23,6 +24,7 @@ from experiments.experiment import Experiment
 MODULES = (
     stacked_vs_grid,
     depth,
+    alternatives,
     rhn,
     recipe,
     parity,

@@ -48,12 +48,15 @@ class DecodeOutput(NamedTuple):
         fewer gates than another has zeros after them. None unless requested.
       memories: The memories of the layers that gates are of, `[layers, batch, memory_width]`, where
         they are not those of the state; else None.
+      contexts: The states of the contexts of a language model after the step, which
+        `language_model.forward` adds. Default: none.
     """
 
     hidden: tf.Tensor
     state: State
     gates: tf.Tensor | None = None
     memories: tf.Tensor | None = None
+    contexts: tuple[tf.Tensor, ...] = ()
 
 
 DecodeStep = Callable[..., DecodeOutput]

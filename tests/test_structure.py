@@ -37,6 +37,7 @@ ORDER_WITHIN = {
         "layers",
         "speech",
         "text",
+        "contexts",
         "language_model",
     ],
     "model.grid": [

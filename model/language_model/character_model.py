@@ -1,11 +1,15 @@
 """A character model: an embedding, a recurrent core, and a projection to the vocabulary."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ..execution.plan import PLAIN, Plan
+from ..text.vocabulary import Vocabulary
+from .conditioning import Conditioning, make_contexts
 from .config import ModelConfig, make_core
 from .forward import (
     CharacterState,
@@ -45,6 +49,7 @@ class CharacterModel(keras.Model):
       embedding: The embedding E, `[vocabulary_size + 1, input_width]`; its last row starts at zero.
       output_kernel: The output kernel W, `[units, vocabulary_size]`.
       output_bias: The output bias b, `[vocabulary_size]`.
+      contexts: The contexts, Keras layers; see `contexts.context.Context`.
     """
 
     def __init__(
@@ -78,7 +83,23 @@ class CharacterModel(keras.Model):
         self.output_bias = self.add_weight(
             autocast=False, name="output_bias", shape=(self.vocabulary_size,), initializer="zeros"
         )
+        self.contexts = make_contexts(
+            self.config, self.core, self.vocabulary_size, self.plan, self.dtype_policy
+        )
+        # A tf.train.Checkpoint finds layers by attributes, and none within a list.
+        for context in self.contexts:
+            setattr(self, f"context_{context.name}", context)
         self.built = True
+
+    def adapt(self, vocabulary: Vocabulary, sample: Sequence[np.ndarray]) -> None:
+        """Takes from the training text what contexts have to know before training.
+
+        Args:
+          vocabulary: The vocabulary.
+          sample: Ids of the beginning of the training text, `[streams, window]` each, int32.
+        """
+        for context in self.contexts:
+            context.adapt(vocabulary, sample)
 
     def _initial_embedding(self, shape: Any, dtype: Any) -> tf.Tensor:
         """Returns uniform rows for characters; zeros for "no known character", rare in training."""
@@ -98,9 +119,21 @@ class CharacterModel(keras.Model):
         """The width of the memory vectors of a state: `units`, unless the cell has more."""
         return self.core.memory_width
 
-    def initial_state(self, batch: int | tf.Tensor) -> CharacterState:
-        """Returns the state of `batch` texts of which nothing has been read."""
-        return initial_state(self.core, self.vocabulary_size, batch)
+    def initial_state(
+        self, batch: int | tf.Tensor, given: Mapping[str, tf.Tensor] | None = None
+    ) -> CharacterState:
+        """Returns the state of texts of which nothing has been read.
+
+        Args:
+          batch: The number of texts.
+          given: What contexts are that are given from outside, `[batch, ...]`, by their names.
+            Default: nothing.
+        """
+        return initial_state(self.core, self.vocabulary_size, batch, self._conditioning(), given)
+
+    def _conditioning(self) -> Conditioning:
+        weights = [context.weight_tensors() for context in self.contexts]
+        return Conditioning(self.contexts, weights)
 
     def outer_weights(self) -> OuterWeights:
         """Returns the weights around the core as tensors."""
@@ -147,6 +180,7 @@ class CharacterModel(keras.Model):
             seed=seed,
             dropout=self.config.dropout,
             keep=keep,
+            conditioning=self._conditioning(),
         )
 
     def decode_step(self) -> DecodeCharacter:
@@ -160,4 +194,5 @@ class CharacterModel(keras.Model):
             self.core.pack(self.compute_dtype),
             self.outer_weights(),
             self.compute_dtype,
+            self._conditioning(),
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..cells.registry import MEMORY_CELLS, PLAIN_CELLS
 from ..config import Connection, OutputEquation, Tied, require_integer, require_range
+from ..contexts.registry import check_contexts
 from ..errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ class ModelConfig:
       transform_bias: Initial bias of the transform gates of a recurrent highway network.
       init_scale: Bound of the uniform initial kernels and embeddings; 0 for 1/sqrt(units) for the
         kernels and 1 for the embedding.
+      contexts: Names of what the model is told besides the last character: "output" for output
+        kernels of the most frequent last one or two characters, "word" for a slow net over words;
+        each with its size after a colon, such as "word:64". Default: none.
     """
 
     architecture: Architecture = "grid"
@@ -65,6 +69,7 @@ class ModelConfig:
     cells: tuple[str, ...] = ("lstm",)
     transform_bias: float = -2.0
     weight_dropout: float = 0.0
+    contexts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.architecture not in CORES:
@@ -73,6 +78,7 @@ class ModelConfig:
                 f"{', '.join(map(repr, CORES))}"
             )
         self._check_cells()
+        check_contexts(self.contexts)
         require_integer("layers", self.layers, 1)
         require_integer("units", self.units, 1)
         require_range("dropout", self.dropout, 0, 1)

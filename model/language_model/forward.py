@@ -4,7 +4,7 @@ The trained model and the frozen one hold their weights in different forms and s
 functions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import tensorflow as tf
@@ -12,6 +12,7 @@ import tensorflow as tf
 from ..core import CoreInputs, DecodeOutput, RecurrentCore, State
 from ..decoding.packed_weights import PackedWeights
 from ..grid.dropout import dropout_mask
+from .conditioning import UNCONDITIONED, Conditioning, add_inputs
 from .config import ModelConfig
 
 T = TypeVar("T")
@@ -28,11 +29,24 @@ class CharacterState(NamedTuple):
         none.
       hidden: The hidden vectors of the core, `[state_layers, batch, units]`.
       memory: The memory vectors of the core, `[state_layers, batch, memory_width]`.
+      contexts: The state of each context, `[batch, state_width]`, float32; see
+        `contexts.context.Context`.
     """
 
     previous: tf.Tensor
     hidden: tf.Tensor
     memory: tf.Tensor
+    contexts: tuple[tf.Tensor, ...] = ()
+
+    @classmethod
+    def after(cls, previous: tf.Tensor, output: DecodeOutput) -> "CharacterState":
+        """Returns the state after a decode step, which predicted a character.
+
+        Args:
+          previous: The id of the character, `[batch]`, int32.
+          output: What the decode step returned.
+        """
+        return cls(previous, *output.state, contexts=output.contexts)
 
 
 class OuterWeights(NamedTuple):
@@ -52,7 +66,8 @@ class OuterWeights(NamedTuple):
 
 DecodeCharacter = Callable[..., tuple[tf.Tensor, DecodeOutput]]
 """A function `(state, gates=False)` that feeds the previous character to the core. It returns the
-logits of the next character, `[batch, vocabulary_size]`, and the output of the core."""
+logits of the next character, `[batch, vocabulary_size]`, and the output of the core with the states
+of the contexts."""
 
 
 class LanguageModel(Protocol):
@@ -94,15 +109,30 @@ class LanguageModel(Protocol):
 
 
 def initial_state(
-    core: RecurrentCore, vocabulary_size: int, batch: int | tf.Tensor
+    core: RecurrentCore,
+    vocabulary_size: int,
+    batch: int | tf.Tensor,
+    conditioning: Conditioning = UNCONDITIONED,
+    given: Mapping[str, tf.Tensor] | None = None,
 ) -> CharacterState:
-    """Returns the state of `batch` texts of which nothing has been read."""
+    """Returns the state of texts of which nothing has been read.
+
+    Args:
+      core: The recurrent core.
+      vocabulary_size: The number of distinct characters.
+      batch: The number of texts.
+      conditioning: The contexts. Default: none.
+      given: What contexts are that are given from outside, `[batch, ...]`, by their names. Default:
+        nothing.
+    """
     hidden = tf.zeros([core.state_layers, batch, core.units], tf.float32)
     memory = hidden
     if core.memory_width != core.units:
         memory = tf.zeros([core.state_layers, batch, core.memory_width], tf.float32)
+    contexts = conditioning.initial_states(batch, given or {})
+    hidden, memory = conditioning.enter_core_state(State(hidden, memory), contexts)
     previous = tf.fill([batch], tf.constant(vocabulary_size))
-    return CharacterState(previous=previous, hidden=hidden, memory=memory)
+    return CharacterState(previous=previous, hidden=hidden, memory=memory, contexts=contexts)
 
 
 def predict_sequence(
@@ -115,6 +145,7 @@ def predict_sequence(
     seed: tf.Tensor | None = None,
     dropout: float = 0.0,
     keep: tf.Tensor | None = None,
+    conditioning: Conditioning = UNCONDITIONED,
 ) -> tuple[tf.Tensor, CharacterState]:
     """Computes the logits of given characters.
 
@@ -129,20 +160,43 @@ def predict_sequence(
       dropout: The dropout rate before the output.
       keep: The mask, `[batch, steps]`, boolean, False after the end of a text, where its state
         stays as it is; None for texts of the same length.
+      conditioning: The contexts. Default: none.
 
     Returns:
       The logits, `[steps, batch, vocabulary_size]`, time-major, where row t has seen the characters
       before t and not t itself; and the state after the last character.
     """
+    if conditioning.observes_core and ids.shape[1] != 1:
+
+        def predict(
+            at: tf.Tensor, one: tf.Tensor, state: CharacterState
+        ) -> tuple[tf.Tensor, CharacterState]:
+            step_seed = None if seed is None else tf.random.experimental.stateless_fold_in(seed, at)
+            logits, state = predict_sequence(
+                core,
+                core_weights,
+                weights,
+                one[:, None],
+                state,
+                training,
+                step_seed,
+                dropout,
+                conditioning=conditioning,
+            )
+            return logits[0], state
+
+        return predict_by_steps(predict, ids, state, keep, weights.output_bias.shape[0])
     time_major = tf.transpose(ids)
     previous = tf.concat([state.previous[None], time_major[:-1]], axis=0)
-    embedded = tf.gather(weights.embedding, previous)
+    time_keep = None if keep is None else tf.transpose(keep)
+    readings = conditioning.read(previous, state.contexts, time_keep, training)
+    embedded = add_inputs(tf.gather(weights.embedding, previous), readings)
     outputs, core_state = core.over_time(
         core.core_inputs(embedded),
         State(hidden=state.hidden, memory=state.memory),
         training=training,
         seed=seed,
-        keep=None if keep is None else tf.transpose(keep),
+        keep=time_keep,
         weights=core_weights,
     )
     if seed is not None and dropout:
@@ -154,10 +208,50 @@ def predict_sequence(
         lengths = tf.reduce_sum(tf.cast(keep, tf.int32), axis=1)
         with_previous = tf.concat([state.previous[:, None], ids], axis=1)
         last = tf.gather(with_previous, lengths, batch_dims=1)
-    flat = compute_logits(tf.reshape(outputs, [-1, outputs.shape[-1]]), weights, outputs.dtype)
+    rows = tf.reshape(outputs, [-1, outputs.shape[-1]])
+    flat = compute_logits(rows, weights, outputs.dtype)
+    flat = conditioning.change_logits(readings, rows, flat, outputs.dtype)
     shape = tf.concat([tf.shape(outputs)[:-1], flat.shape[-1:]], axis=0)
     logits = tf.reshape(flat, shape)
-    return logits, CharacterState(previous=last, hidden=hidden, memory=memory)
+    contexts = tuple(reading.state for reading in readings)
+    if conditioning.observes_core:
+        contexts = conditioning.observe(previous[-1], contexts, outputs[-1])
+    return logits, CharacterState(last, hidden, memory, contexts)
+
+
+def predict_by_steps(
+    predict: Callable[..., tuple[tf.Tensor, CharacterState]],
+    ids: tf.Tensor,
+    state: CharacterState,
+    keep: tf.Tensor | None,
+    vocabulary_size: int,
+) -> tuple[tf.Tensor, CharacterState]:
+    """Computes the logits of given characters one after the other; see `predict_sequence`.
+
+    Args:
+      predict: A function of the number of the step, the characters to predict, `[batch]`, and the
+        state before them, to their logits, `[batch, vocabulary_size]`, and the state after them.
+      ids: The characters to predict, `[batch, steps]`, int32.
+      state: The state before them.
+      keep: The mask, `[batch, steps]`, boolean; None for none.
+      vocabulary_size: The number of distinct characters.
+    """
+
+    def step(at: tf.Tensor, state: CharacterState, logits: tf.TensorArray) -> tuple:
+        scores, new = predict(at, ids[:, at], state)
+        if keep is not None:
+            new = choose_rows(keep[:, at], new, state)
+        return at + 1, new, logits.write(at, scores)
+
+    steps = tf.shape(ids)[1]
+    logits = tf.TensorArray(tf.float32, steps, element_shape=[None, vocabulary_size])
+    _, state, logits = tf.while_loop(
+        lambda at, *_: at < steps,
+        step,
+        (0, CharacterState(*state), logits),
+        maximum_iterations=ids.shape[1],  # which XLA asks for where there are gradients
+    )
+    return logits.stack(), state
 
 
 def drop_connections(core_weights: T, rate: float, seed: tf.Tensor) -> T:
@@ -187,6 +281,7 @@ def decode_characters(
     packed: PackedWeights,
     weights: OuterWeights,
     compute_dtype: str,
+    conditioning: Conditioning = UNCONDITIONED,
 ) -> DecodeCharacter:
     """Returns the function that predicts the next character, to be called in a loop.
 
@@ -196,15 +291,25 @@ def decode_characters(
       packed: The packed kernels of the core.
       weights: The weights around the core.
       compute_dtype: The dtype of the product with the output kernel.
+      conditioning: The contexts. Default: none. With one that enters the input, the packed kernels
+        have no table.
     """
     step = core.decode_step(packed, core_weights)
 
     def decode(state: CharacterState, gates: bool = False) -> tuple[tf.Tensor, DecodeOutput]:
-        inputs = decode_inputs(core, tf.gather(weights.embedding, state.previous))
+        readings = conditioning.read_one(state.previous, state.contexts)
+        embedded = tf.gather(weights.embedding, state.previous)
+        if conditioning.enters_input:
+            embedded = add_inputs(embedded[None], readings)[0]
+        inputs = decode_inputs(core, embedded)
         if packed.table:
             inputs = inputs._replace(hidden=state.previous)
         output = step(inputs, State(hidden=state.hidden, memory=state.memory), gates)
-        return compute_logits(output.hidden, weights, compute_dtype), output
+        logits = compute_logits(output.hidden, weights, compute_dtype)
+        logits = conditioning.change_logits(readings, output.hidden, logits, compute_dtype)
+        states = [reading.state for reading in readings]
+        contexts = conditioning.observe(state.previous, states, output.hidden)
+        return logits, output._replace(contexts=contexts)
 
     return decode
 
@@ -227,10 +332,15 @@ def compute_logits(hidden: tf.Tensor, weights: OuterWeights, dtype: Any) -> tf.T
     return tf.cast(product, tf.float32) + weights.output_bias
 
 
+def batch_axis(part: tf.Tensor) -> int:
+    """Returns the axis of the texts in a part of a state: those of rank 3 begin with the layers."""
+    return 1 if len(part.shape) == 3 else 0
+
+
 def choose_rows(chosen: tf.Tensor, new: T, old: T) -> T:
     """Chooses, row by row, between two states of the same structure.
 
-    Parts of rank 3 have the layers before the batch; all others begin with the batch.
+    The batch is the axis `batch_axis` of each part.
 
     Args:
       chosen: Whether each row is the new one, `[batch]`, boolean.
@@ -240,7 +350,7 @@ def choose_rows(chosen: tf.Tensor, new: T, old: T) -> T:
 
     def choose(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
         rows = [1] * len(new.shape)
-        rows[1 if len(new.shape) == 3 else 0] = -1
+        rows[batch_axis(new)] = -1
         return tf.where(tf.reshape(chosen, rows), new, old)
 
     return tf.nest.map_structure(choose, new, old)

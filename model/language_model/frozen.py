@@ -1,5 +1,6 @@
 """A frozen character model: weights stored for serving, in the precision of the products."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -9,15 +10,16 @@ from ..core import RecurrentCore
 from ..execution.plan import PLAIN
 from ..layers.stored import stored_variable
 from .character_model import CharacterModel
+from .conditioning import Conditioning
 from .config import ModelConfig
 from .forward import (
     CharacterState,
     DecodeCharacter,
     OuterWeights,
-    choose_rows,
     decode_characters,
     decode_inputs,
     initial_state,
+    predict_by_steps,
     predict_sequence,
 )
 
@@ -45,7 +47,10 @@ class FrozenCharacterModel:
         plain = CharacterModel(model.config, model.vocabulary_size, PLAIN._replace(dtype=dtype))
         plain.set_weights(model.get_weights())
         self._core: RecurrentCore = plain.core
-        entering = decode_inputs(plain.core, tf.convert_to_tensor(plain.embedding)).hidden
+        self._contexts = plain.contexts
+        entering = None  # where more than the embedding enters, no table can hold it
+        if not any(context.enters_input for context in plain.contexts):
+            entering = decode_inputs(plain.core, tf.convert_to_tensor(plain.embedding)).hidden
         self.packed = tf.nest.map_structure(stored_variable, plain.core.pack(precision, entering))
         self._core_weights = plain.core.stored_weights(None if precision == "int8" else dtype)
         self._outer_weights = OuterWeights(
@@ -53,11 +58,14 @@ class FrozenCharacterModel:
             output_kernel=stored_variable(plain.output_kernel, dtype),
             output_bias=stored_variable(plain.output_bias),
         )
+        self._context_weights = [context.stored_weights(dtype) for context in plain.contexts]
 
     @property
     def variables(self) -> list[tf.Variable]:
         """All variables of the model."""
-        stored = tf.nest.flatten((self._core_weights, self._outer_weights, self.packed))
+        stored = tf.nest.flatten(
+            (self._core_weights, self._outer_weights, self.packed, self._context_weights)
+        )
         return [variable for variable in stored if variable is not None]
 
     @property
@@ -70,9 +78,19 @@ class FrozenCharacterModel:
         """The width of the memory vectors of a state: `units`, unless the cell has more."""
         return self._core.memory_width
 
-    def initial_state(self, batch: int | tf.Tensor) -> CharacterState:
-        """Returns the state of `batch` texts of which nothing has been read."""
-        return initial_state(self._core, self.vocabulary_size, batch)
+    @property
+    def context_widths(self) -> list[int]:
+        """The number of numbers of the state of each context."""
+        return [context.state_width for context in self._contexts]
+
+    def initial_state(
+        self, batch: int | tf.Tensor, given: Mapping[str, tf.Tensor] | None = None
+    ) -> CharacterState:
+        """Returns the state of texts of which nothing has been read; see `CharacterModel`."""
+        return initial_state(self._core, self.vocabulary_size, batch, self._conditioning(), given)
+
+    def _conditioning(self) -> Conditioning:
+        return Conditioning(self._contexts, _tensors(self._context_weights))
 
     def __call__(
         self, ids: tf.Tensor, state: CharacterState, *, keep: tf.Tensor | None = None
@@ -87,6 +105,7 @@ class FrozenCharacterModel:
             ids,
             state,
             keep=keep,
+            conditioning=self._conditioning(),
         )
 
     def _predict_by_steps(
@@ -95,19 +114,13 @@ class FrozenCharacterModel:
         """Computes the predictions by decode steps, the only products with 8-bit kernels."""
         decode = self.decode_step()
 
-        def step(at: tf.Tensor, state: CharacterState, logits: tf.TensorArray) -> tuple:
-            scores, output = decode(state)
-            new = CharacterState(ids[:, at], *output.state)
-            if keep is not None:
-                new = choose_rows(keep[:, at], new, state)
-            return at + 1, new, logits.write(at, scores)
+        def predict(
+            _: tf.Tensor, ids: tf.Tensor, state: CharacterState
+        ) -> tuple[tf.Tensor, CharacterState]:
+            logits, output = decode(state)
+            return logits, CharacterState.after(ids, output)
 
-        steps = tf.shape(ids)[1]
-        logits = tf.TensorArray(tf.float32, steps, element_shape=[None, self.vocabulary_size])
-        _, state, logits = tf.while_loop(
-            lambda at, *_: at < steps, step, (0, CharacterState(*state), logits)
-        )
-        return logits.stack(), state
+        return predict_by_steps(predict, ids, state, keep, self.vocabulary_size)
 
     def decode_step(self) -> DecodeCharacter:
         """Returns the function that predicts the next character, to be called in a loop."""
@@ -117,6 +130,7 @@ class FrozenCharacterModel:
             _tensors(self.packed),
             _tensors(self._outer_weights),
             self._compute_dtype,
+            self._conditioning(),
         )
 
 

@@ -67,24 +67,30 @@ def inspect(
         return tf.reshape(gates, [layers, dimensions, batch, widest, units])
 
     def read(
-        position: tf.Tensor, state: tuple, memories: tf.TensorArray, gates: tf.TensorArray
+        position: tf.Tensor,
+        state: CharacterState,
+        memories: tf.TensorArray,
+        gates: tf.TensorArray,
     ) -> tuple:
-        reading = CharacterState(tf.maximum(ids[:, position], 0), *state)
+        reading = state._replace(previous=tf.maximum(ids[:, position], 0))
         _, output = decode(reading, gates=True)
         inspected = output.state.memory if output.memories is None else output.memories
         return (
             position + 1,
-            output.state,
+            CharacterState.after(reading.previous, output),
             memories.write(position, select(inspected[..., :units])),
             gates.write(position, select(by_gate(output.gates))),
         )
 
+    start = CharacterState.after(tf.zeros([batch], tf.int32), first)
     arrays = [
         tf.TensorArray(tf.float32, size=longest, element_shape=shape)
         for shape in ([None, None, None], [None, dimensions, None, widest, None])
     ]
     *_, memories, gates = tf.while_loop(
-        lambda position, *_: position < longest, read, (0, first.state, *arrays)
+        lambda position, *_: position < longest,
+        read,
+        (0, start, *arrays),
     )
     known = tf.cast(ids != PADDING, tf.float32)
     memories = tf.transpose(memories.stack(), [2, 0, 1, 3]) * known[:, :, None, None]

@@ -210,7 +210,7 @@ def _write(
         logits, output = decode(state.characters)
         drawn = draw(logits, uniform[:, step])
         new = TextState(
-            characters=CharacterState(drawn, *output.state),
+            characters=CharacterState.after(drawn, output),
             drawn=state.drawn + 1,
             recent=tf.concat([state.recent[:, 1:], drawn[:, None]], axis=1),
         )
@@ -308,15 +308,18 @@ def _over_windows(
     size = tf.minimum(longest, WINDOW)
     count = -(-longest // size)
     padded = tf.pad(ids, [[0, 0], [0, count * size - longest]], constant_values=PADDING)
-    shapes = [part.shape for part in state]
+    parts = tf.nest.flatten(state)
+    shapes = [part.shape for part in parts]
 
     def body(number: tf.Tensor, *carried: tf.Tensor | tf.TensorArray) -> tuple:
         window = padded[:, number * size : (number + 1) * size]
-        after, found = step(window, CharacterState(*carried[: len(shapes)]))
+        before = tf.nest.pack_sequence_as(state, carried[: len(shapes)])
+        after, found = step(window, before)
         arrays = [
             array.write(number, one)
             for array, one in zip(carried[len(shapes) :], found, strict=True)
         ]
+        after = tf.nest.flatten(after)
         kept = [tf.ensure_shape(part, shape) for part, shape in zip(after, shapes, strict=True)]
         return number + 1, *kept, *arrays
 
@@ -324,12 +327,12 @@ def _over_windows(
         tf.TensorArray(tf.float32, count, element_shape=[None, ids.shape[0]])
         for _ in range(outputs)
     ]
-    _, *carried = tf.while_loop(lambda number, *_: number < count, body, (0, *state, *arrays))
+    _, *carried = tf.while_loop(lambda number, *_: number < count, body, (0, *parts, *arrays))
     joined = tuple(
         tf.reshape(array.stack(), [count * size, batch])[:longest]
         for array in carried[len(shapes) :]
     )
-    return CharacterState(*carried[: len(shapes)]), joined
+    return tf.nest.pack_sequence_as(state, carried[: len(shapes)]), joined
 
 
 def embed(model: LanguageModel, ids: tf.Tensor) -> tf.Tensor:

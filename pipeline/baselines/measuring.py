@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -102,21 +102,27 @@ class Texts:
         return 8 * cost / len(self.evaluated)
 
 
-def measure(texts: Texts, progress: Callable[..., None] = lambda *_: None) -> dict[str, Baseline]:
-    """Measures all baselines.
+def measure(
+    texts: Texts,
+    progress: Callable[..., None] = lambda *_: None,
+    methods: Sequence[str] | None = None,
+) -> dict[str, Baseline]:
+    """Measures baselines.
 
     Args:
       texts: The texts.
       progress: Function that is called with the number of baselines that are done, that of all, and
         what is done next. Default: none.
+      methods: Names in `METHODS` of those to measure. Default: all.
 
     Returns:
       The baselines, by their names in `METHODS`.
     """
     measured = {}
-    for done, (name, method) in enumerate(METHODS.items()):
+    methods = methods or list(METHODS)
+    for done, name in enumerate(methods):
         started = time.monotonic()
-        result = method(texts, functools.partial(progress, done, len(METHODS)))
+        result = METHODS[name](texts, functools.partial(progress, done, len(methods)))
         measured[name] = Baseline(*result, round(time.monotonic() - started, 2))
     return measured
 

@@ -21,7 +21,7 @@ from common import checksums, files
 from common.files import write_text
 from model.errors import InputError
 from model.language_model.config import ModelConfig
-from model.language_model.forward import CharacterState
+from model.language_model.forward import CharacterState, batch_axis
 from model.text.code_points import TextVocabulary
 from pipeline.training.learner import Learner
 from pipeline.training.workers import this_worker
@@ -50,11 +50,9 @@ class Checkpoints:
         self._learner = learner
         self._read_from = os.path.join(directory, "checkpoints")
         self._written = os.path.join(write_dir or directory, "checkpoints")
-        self._carried = CharacterState(
-            *(
-                tf.Variable(tf.zeros(shape, dtype), trainable=False)
-                for shape, dtype in _carried_shapes(learner)
-            )
+        self._carried = tf.nest.map_structure(
+            lambda part: tf.Variable(part, trainable=False),
+            learner.model.initial_state(learner.config.batch_size),
         )
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best_loss = tf.Variable(float("inf"), dtype=tf.float64, trainable=False)
@@ -62,7 +60,7 @@ class Checkpoints:
         self._checkpoint = tf.train.Checkpoint(
             model=learner.model,
             optimizer=learner.optimizer,
-            carried=list(self._carried),
+            carried=tf.nest.flatten(self._carried),
             step=self.step,
             best_loss=self.best_loss,
             validations_since_best=self.validations_since_best,
@@ -142,8 +140,9 @@ class Checkpoints:
     def _gather(self, state: CharacterState) -> None:
         """Concatenates the states of the replicas, in the order of their streams."""
         strategy = self._learner.strategy
-        for variable, part in zip(self._carried, state, strict=True):
-            axis = 0 if part is state.previous else 1
+        parts = tf.nest.flatten(state)
+        for variable, part in zip(tf.nest.flatten(self._carried), parts, strict=True):
+            axis = batch_axis(variable)
             if this_worker().count > 1:
                 variable.assign(strategy.gather(part, axis))
             else:  # logical devices of one processor cannot gather
@@ -155,12 +154,11 @@ class Checkpoints:
 
         def rows(variable: tf.Variable, context: tf.distribute.ReplicaContext) -> tf.Tensor:
             first = context.replica_id_in_sync_group * size
-            axis = variable.shape.rank - 2 if variable.shape.rank > 1 else 0
-            return tf.gather(variable, tf.range(first, first + size), axis=axis)
+            return tf.gather(variable, tf.range(first, first + size), axis=batch_axis(variable))
 
         spread = self._learner.strategy.experimental_distribute_values_from_function
-        return CharacterState(
-            *(spread(lambda context, v=variable: rows(v, context)) for variable in self._carried)
+        return tf.nest.map_structure(
+            lambda variable: spread(lambda context: rows(variable, context)), self._carried
         )
 
 
@@ -183,14 +181,6 @@ def _damage(path: str) -> str:
         return ""
     found = checksums.damage_by_list(path)
     return next((f"{file} {problem}" for file, problem in found.items()), "")
-
-
-def _carried_shapes(learner: Learner) -> tuple[tuple[list[int], tf.DType], ...]:
-    """Returns shapes and types of the state of all streams."""
-    model, batch = learner.model, learner.config.batch_size
-    layers, units = model.state_layers, model.config.units
-    hidden, memory = ([layers, batch, width] for width in (units, model.memory_width))
-    return ([batch], tf.int32), (hidden, tf.float32), (memory, tf.float32)
 
 
 def write_architecture(directory: str, config: ModelConfig, vocabulary: TextVocabulary) -> None:

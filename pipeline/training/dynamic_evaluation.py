@@ -170,13 +170,15 @@ class DynamicModel:
             losses, counted = character_losses(logits, ids)
             nats, characters = tf.reduce_sum(losses), tf.reduce_sum(counted)
             loss = nats / tf.maximum(characters, 1.0)
-        gradients = tape.gradient(loss, self._weights)
+        # What a context predicts in training only, such as words, has no gradient here.
+        zero = tf.UnconnectedGradients.ZERO
+        gradients = tape.gradient(loss, self._weights, unconnected_gradients=zero)
         return nats, characters, list(map(tf.convert_to_tensor, gradients)), state
 
     def saved(self) -> dict[str, np.ndarray]:
         """Returns all that a text in progress resumes from, by name."""
         named = {f"weight{number}": w.numpy() for number, w in enumerate(self._weights)}
-        return named | {name: part.numpy() for name, part in self.state._asdict().items()}
+        return named | {name: part.numpy() for name, part in _named_parts(self.state).items()}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Continues where `saved` was called.
@@ -186,9 +188,15 @@ class DynamicModel:
         """
         for number, weight in enumerate(self._weights):
             weight.assign(saved[f"weight{number}"])
-        self.state = CharacterState(
-            **{name: tf.constant(saved[name]) for name in CharacterState._fields}
-        )
+        parts = [tf.constant(saved[name]) for name in _named_parts(self.state)]
+        self.state = tf.nest.pack_sequence_as(self.state, parts)
+
+
+def _named_parts(state: CharacterState) -> dict[str, tf.Tensor]:
+    """Returns the tensors of a state by name, in the order of `tf.nest.flatten`."""
+    parts = state._asdict()
+    contexts = {f"context{number}": one for number, one in enumerate(parts.pop("contexts"))}
+    return parts | contexts
 
 
 def dynamic_model(training: str) -> tuple[DynamicModel, TextVocabulary]:

@@ -103,14 +103,15 @@ class InitialWeights:
         for name, ours in dataclasses.asdict(config).items():
             # Checkpoints of before an option existed have its default.
             theirs = self._config.get(name, defaults[name])
-            option = f"--{name} {theirs}"
+            option = f"use --{name} {theirs}"
             if isinstance(ours, tuple):
-                option = " ".join(f"--{name} {one}" for one in theirs)
-                ours, theirs = ", ".join(ours), ", ".join(theirs)
+                option = "use " + " ".join(f"--{name} {one}" for one in theirs)
+                option = option if theirs else f"leave out --{name}"
+                ours, theirs = (", ".join(one) or "none" for one in (ours, theirs))
             if name not in _SHAPELESS and theirs != ours:
                 raise InputError(
                     f"the checkpoint {self.path} is of another architecture: its {name} is "
-                    f"{theirs}, here it is {ours}; use {option} or another checkpoint"
+                    f"{theirs}, here it is {ours}; {option} or use another checkpoint"
                 )
 
     def require_unit(self, vocabulary: TextVocabulary) -> None:
@@ -127,6 +128,11 @@ class InitialWeights:
                 f"the characters of the checkpoint {self.path} are {self._vocabulary.unit}, here "
                 f"they are {vocabulary.unit}; use --character_unit {self._vocabulary.unit}, or "
                 "another checkpoint"
+            )
+        if self._config.get("contexts") and self._vocabulary != vocabulary:
+            raise InputError(
+                f"the checkpoint {self.path} has contexts, whose weights belong to its own "
+                "characters, and this corpus has others; leave out --init_from"
             )
         if not set(self._vocabulary.code_points) & set(vocabulary.code_points):
             raise InputError(

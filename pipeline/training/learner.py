@@ -14,15 +14,12 @@ from model.execution.plan import Plan
 from model.execution.planner import choose
 from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
-from model.language_model.forward import CharacterState
+from model.language_model.forward import CharacterState, batch_axis
 from model.language_model.losses import character_losses
 from pipeline.data.windows import read_ahead
 from pipeline.settings import TrainingConfig
 from pipeline.training.weight_updates import WeightUpdates
 from pipeline.training.workers import this_worker
-
-STREAM_AXES = CharacterState(previous=0, hidden=1, memory=1)
-"""The axis of the streams in each part of a state."""
 
 
 class StepResult(NamedTuple):
@@ -184,14 +181,17 @@ class Learner:
         fold_in = tf.random.experimental.stateless_fold_in
         numbers = iter(range(self._shards.count))
 
-        def run(ids: tf.Tensor, *state: tf.Tensor) -> tuple[Any, CharacterState]:
+        def run(ids: tf.Tensor, *parts: tf.Tensor) -> tuple[Any, CharacterState]:
             number = next(numbers)
-            return program(ids, CharacterState(*state), *(fold_in(one, number) for one in seed))
+            shard_state = tf.nest.pack_sequence_as(state, parts)
+            return program(ids, shard_state, *(fold_in(one, number) for one in seed))
 
-        arguments = zip(state, STREAM_AXES, strict=True)
-        results = self._shards.map(run, (ids, 0), *arguments)
+        parts = [(part, batch_axis(part)) for part in tf.nest.flatten(state)]
+        results = self._shards.map(run, (ids, 0), *parts)
         sums, states = zip(*results, strict=True)
-        state = CharacterState(*map(tf.concat, zip(*states, strict=True), STREAM_AXES))
+        state = tf.nest.map_structure(
+            lambda *shards: tf.concat(shards, batch_axis(shards[0])), *states
+        )
         return tf.nest.map_structure(lambda *ones: tf.add_n(ones), *sums), state
 
     def _norms(self, gradients: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -209,12 +209,18 @@ class Learner:
     def _forward_backward(
         self, ids: tf.Tensor, state: CharacterState, seed: tf.Tensor
     ) -> tuple[list[tf.Tensor], CharacterState]:
-        """Returns loss and gradients as this replica's share of the mean over the whole batch."""
+        """Returns loss and gradients as this replica's share of the mean over the whole batch.
+
+        What contexts add to the loss counts for the gradients alone.
+        """
+        count = self.config.batch_size * self.config.window
         with tf.GradientTape() as tape:
             logits, state = self.model(ids, state, training=True, seed=seed)
             losses, _ = character_losses(logits, ids)
-            loss = tf.reduce_sum(losses) / (self.config.batch_size * self.config.window)
-        gradients = tape.gradient(loss, [v.value for v in self.model.trainable_variables])
+            loss = objective = tf.reduce_sum(losses) / count
+            if self.model.losses:
+                objective += tf.add_n(self.model.losses) / count
+        gradients = tape.gradient(objective, [v.value for v in self.model.trainable_variables])
         return [loss, *map(tf.convert_to_tensor, gradients)], state
 
     def evaluated(self) -> contextlib.AbstractContextManager[None]:

@@ -36,6 +36,8 @@ def documents(
     architecture = _NAMES[config.architecture]
     if config.cells != ModelConfig.cells:
         architecture += f" of the cells {', '.join(config.cells)}"
+    if config.contexts:
+        architecture += f" with the contexts {', '.join(config.contexts)}"
     tied = f", weights tied: {config.tied}" if config.architecture == "grid" else ""
     unit = "bytes" if vocabulary.unit == "bytes" else "code points"
     card = f"""# A character model of {corpus}

@@ -37,6 +37,9 @@ STEPS_PER_LOG = 10
 CACHED = 1 << 24
 """Largest number of characters to validate on, at 4 bytes each, that are cached in memory."""
 
+ADAPTED = 1 << 20
+"""Largest number of characters of the training split that contexts count before training."""
+
 T = TypeVar("T")
 
 
@@ -95,6 +98,7 @@ class TrainingRun:
           The outcome. Workers other than the chief export nothing; theirs is of no use.
         """
         write_architecture(self._directory, self._settings.model, self._vocabulary)
+        self._adapt_contexts()
         if initial:
             initial.load(self._learner.model, self._vocabulary)
         state = self._checkpoints.restore(print_warning)
@@ -117,6 +121,16 @@ class TrainingRun:
         )
         self._export(properties)
         return Outcome(properties, f"{best:.4f} nats per character in validation, {done:,} steps")
+
+    def _adapt_contexts(self) -> None:
+        """Gives the contexts of the model, if it has any, the beginning of the training split."""
+        if not self._settings.model.contexts:
+            return
+        config = self._config
+        count = max(1, ADAPTED // (config.batch_size * config.window))
+        windows = self._train_split.training_windows(config.batch_size, config.window).take(count)
+        with self._learner.strategy.scope():
+            self._learner.model.adapt(self._vocabulary, list(windows.as_numpy_iterator()))
 
     def _export(self, properties: TrainerProperties) -> None:
         """Exports the model in every variant that the settings request."""

@@ -70,6 +70,7 @@ class ServedModel(tf.Module):
           the likeliest first.
         * `alternative_log_probabilities`: float32 `[batch, longest, k]`, ln p of these.
         * `state`: float32 `[batch, state_size]`, the state after the text, see `text_state`.
+      evaluate_window: Function that evaluates one window of parallel streams, for the Evaluator.
       weights: The variables of the model.
       files: The assets.
     """
@@ -104,6 +105,7 @@ class ServedModel(tf.Module):
         self.generate = function_of_inputs(
             "generate", GENERATE_INPUTS, self._generate, with_defaults=False
         )
+        self.evaluate_window = self._evaluate_window_function()
 
     def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Returns the functions to export as signatures, by name."""
@@ -298,40 +300,49 @@ class ServedModel(tf.Module):
         """
         return {"outputs": self.score(_parse_text(inputs))["bits_per_character"]}
 
-    @tf.function(
-        autograph=False,
-        input_signature=[
+    def _evaluate_window_function(self) -> Callable:
+        """Returns the function that evaluates one window of parallel streams.
+
+        It is for the Evaluator, and no signature. Its arguments are
+
+        * `ids`: Character ids `[streams, window]`, int32; negative ids are not counted.
+        * `previous`: Id of the character before the window, int32 `[streams]`.
+        * `hidden`: Hidden vectors, float32 `[state_layers, streams, units]`.
+        * `memory`: Memory vectors, float32 `[state_layers, streams, memory_width]`.
+        * the state of each context, float32 `[streams, state_width]`.
+
+        It returns the sums over the window of nats, correct predictions and counted characters, and
+        the tensors of the `CharacterState` after it.
+        """
+        model = self._model
+        layers = model.state_layers
+        widths = enumerate(model.context_widths)
+        specs = [
             tf.TensorSpec([None, None], tf.int32, "ids"),
             tf.TensorSpec([None], tf.int32, "previous"),
             tf.TensorSpec(None, tf.float32, "hidden"),
             tf.TensorSpec(None, tf.float32, "memory"),
-        ],
-    )
-    def evaluate_window(
-        self, ids: tf.Tensor, previous: tf.Tensor, hidden: tf.Tensor, memory: tf.Tensor
-    ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
-        """Evaluates one window of parallel streams, for the Evaluator; this is no signature.
+            *(tf.TensorSpec([None, width], tf.float32, f"context{n}") for n, width in widths),
+        ]
 
-        Args:
-          ids: Character ids `[streams, window]`, int32; negative ids are not counted.
-          previous: Id of the character before the window, int32 `[streams]`.
-          hidden: Hidden vectors, float32 `[state_layers, streams, units]`.
-          memory: Memory vectors, float32 `[state_layers, streams, memory_width]`.
+        @tf.function(autograph=False, input_signature=specs)
+        def evaluate_window(
+            ids: tf.Tensor,
+            previous: tf.Tensor,
+            hidden: tf.Tensor,
+            memory: tf.Tensor,
+            *contexts: tf.Tensor,
+        ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+            hidden = tf.ensure_shape(hidden, [layers, None, model.config.units])
+            memory = tf.ensure_shape(memory, [layers, None, model.memory_width])
+            state = CharacterState(previous, hidden, memory, contexts)
+            logits, state = model(tf.maximum(ids, 0), state)
+            losses, counted = character_losses(logits, ids)
+            hits = tf.cast(tf.argmax(logits, -1, tf.int32) == tf.transpose(ids), losses.dtype)
+            sums = tf.reduce_sum(losses), tf.reduce_sum(hits * counted), tf.reduce_sum(counted)
+            return sums, tuple(tf.nest.flatten(state))
 
-        Returns:
-          The sums over the window of nats, correct predictions and counted characters, and the
-          fields of the `CharacterState` after it.
-        """
-        model = self._model
-        layers = model.state_layers
-        hidden = tf.ensure_shape(hidden, [layers, None, model.config.units])
-        memory = tf.ensure_shape(memory, [layers, None, model.memory_width])
-        state = CharacterState(previous=previous, hidden=hidden, memory=memory)
-        logits, state = model(tf.maximum(ids, 0), state)
-        losses, counted = character_losses(logits, ids)
-        hits = tf.cast(tf.argmax(logits, -1, tf.int32) == tf.transpose(ids), losses.dtype)
-        sums = tf.reduce_sum(losses), tf.reduce_sum(hits * counted), tf.reduce_sum(counted)
-        return sums, tuple(state)
+        return evaluate_window
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32, "streams")])
     def initial_state(self, streams: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -340,7 +351,7 @@ class ServedModel(tf.Module):
         Args:
           streams: Number of streams, a scalar.
         """
-        return tuple(self._model.initial_state(streams))
+        return tuple(tf.nest.flatten(self._model.initial_state(streams)))
 
     def _text_checks(self, name: str, text: tf.Tensor, limit: int) -> list[Check]:
         """Returns the checks that texts have only known characters, and at most a limit of them."""

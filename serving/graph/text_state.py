@@ -7,6 +7,7 @@
     MAX_STOP        ids of the characters generated last
     layers * units  hidden vectors, bottom first; a recurrent highway network has 1 layer of them
     layers * width  memory vectors, bottom first; their width is `units`, unless the cell has more
+    state_width     of each context in turn; see `model.contexts.context`
 
 All are float32, which holds integers up to 2^24 exactly. A vector without numbers stands for a text
 of which nothing has been read.
@@ -34,7 +35,8 @@ _HEADER = 4 + MAX_STOP
 
 def state_size(model: FrozenCharacterModel) -> int:
     """Returns the number of numbers in a state, `20 + 2 * layers * units` for an LSTM."""
-    return _HEADER + model.state_layers * (model.config.units + model.memory_width)
+    of_core = model.state_layers * (model.config.units + model.memory_width)
+    return _HEADER + of_core + sum(model.context_widths)
 
 
 def model_fingerprint(model: FrozenCharacterModel, vocabulary: str) -> np.ndarray:
@@ -48,7 +50,9 @@ def model_fingerprint(model: FrozenCharacterModel, vocabulary: str) -> np.ndarra
       `[2]`, float32; different for models of different architecture, weights or vocabulary.
     """
     weights = (weight.numpy() for weight in model.variables)
-    return fingerprint_of(f"{model.config}\n{vocabulary}", weights)
+    # A model without contexts has the fingerprint that it had before there were any.
+    config = str(model.config).replace(", contexts=()", "")
+    return fingerprint_of(f"{config}\n{vocabulary}", weights)
 
 
 def pack(state: TextState, fingerprint: np.ndarray) -> tf.Tensor:
@@ -66,6 +70,7 @@ def pack(state: TextState, fingerprint: np.ndarray) -> tf.Tensor:
         tf.cast(characters.previous, tf.float32)[:, None],
         tf.cast(state.recent, tf.float32),
         *flatten_layers((characters.hidden, characters.memory), batch),
+        *characters.contexts,
     ]
     return tf.concat(numbers, axis=1)
 
@@ -73,14 +78,15 @@ def pack(state: TextState, fingerprint: np.ndarray) -> tf.Tensor:
 def unpack(vectors: tf.Tensor, model: FrozenCharacterModel) -> TextState:
     """Unpacks vectors `[batch, state_size]` into the states that `pack` was given."""
     shapes = [(model.state_layers, width) for width in (model.config.units, model.memory_width)]
-    sizes = [_HEADER, *(layers * width for layers, width in shapes)]
-    header, *vectors_of_layers = tf.split(vectors, sizes, axis=1)
+    sizes = [_HEADER, *(layers * width for layers, width in shapes), *model.context_widths]
+    header, *parts = tf.split(vectors, sizes, axis=1)
+    vectors_of_layers, contexts = parts[: len(shapes)], tuple(parts[len(shapes) :])
     # A state that a client made up must not fail the other rows of its batch.
     whole = tf.cast(tf.clip_by_value(header, PADDING, EXACT), tf.int32)
     hidden, memory = unflatten_layers(vectors_of_layers, shapes)
     previous = tf.clip_by_value(whole[:, 3], 0, model.vocabulary_size)
     drawn = tf.maximum(whole[:, 2], 0)
-    characters = CharacterState(previous=previous, hidden=hidden, memory=memory)
+    characters = CharacterState(previous, hidden, memory, contexts)
     return TextState(characters=characters, drawn=drawn, recent=whole[:, 4:])
 
 

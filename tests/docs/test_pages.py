@@ -63,15 +63,16 @@ def test_every_drawing_is_what_its_source_draws():
     assert stored == drawn
 
 
-def test_every_cell_stage_signature_and_experiment_is_in_the_index():
+def test_every_name_of_a_registry_is_in_the_index():
     from experiments.catalog import EXPERIMENTS
     from model.cells.registry import MEMORY_CELLS, PLAIN_CELLS
+    from model.contexts.registry import CONTEXTS
     from pipeline.stages.graph import STAGES
     from pipeline.stages.infra_validator import SIGNATURES
 
     index = (DOCS / "index.md").read_text()
     stages = [stage.name for stage in STAGES]
-    for name in (*MEMORY_CELLS, *PLAIN_CELLS, *stages, *SIGNATURES, *EXPERIMENTS):
+    for name in (*MEMORY_CELLS, *PLAIN_CELLS, *CONTEXTS, *stages, *SIGNATURES, *EXPERIMENTS):
         assert re.search(rf"[\[`]{re.escape(name)}[\]`]", index), f"{name} is not in the index"
 
 

@@ -34,6 +34,31 @@ reference.set_weights(layer.get_weights())
 np.testing.assert_allclose(layer(x), reference(x), atol=2e-2)  # bfloat16 where that is faster
 """
 
+TRAIN_WITH_THE_CONTEXT = """
+import numpy as np
+import tensorflow as tf
+from model import CharacterModel, ModelConfig, freeze
+
+model = CharacterModel(ModelConfig(layers=1, units=6, contexts=("average:4",)), 5)
+ids = np.random.default_rng(1).integers(0, 5, (2, 12)).astype("int32")
+whole, after = model(ids, model.initial_state(2))
+first, state = model(ids[:, :7], model.initial_state(2))
+second, state = model(ids[:, 7:], state)
+np.testing.assert_allclose(np.concatenate([first, second]), whole, atol=1e-5)
+np.testing.assert_allclose(state.contexts[0], after.contexts[0], atol=1e-5)
+average, embedding = np.zeros([2, 4]), model.contexts[0].embedding.numpy()
+for entering in np.concatenate([np.full([2, 1], 5), ids[:, :-1]], axis=1).T:
+    average = 0.05 * embedding[entering] + 0.95 * average
+np.testing.assert_allclose(after.contexts[0], average, atol=1e-5)
+with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(model(ids, model.initial_state(2), training=True)[0] ** 2)
+gradients = tape.gradient(loss, model.trainable_variables)
+assert all(np.abs(tf.convert_to_tensor(one)).max() > 0 for one in gradients)
+frozen = freeze(model)
+logits, _ = frozen(tf.constant(ids), frozen.initial_state(2))
+np.testing.assert_allclose(logits, whole, atol=1e-5)
+"""
+
 RUN_THE_STAGE = """
 import pathlib
 from pipeline.__main__ import commands
@@ -92,8 +117,8 @@ def touched(name):
     return re.findall(r"^\+\+\+ b/(\S+)$", text, re.MULTILINE)
 
 
-def test_there_are_four_recipes_and_the_page_shows_each():
-    assert NAMES == ["cell", "experiment", "signature", "stage"]
+def test_there_are_five_recipes_and_the_page_shows_each():
+    assert NAMES == ["cell", "context", "experiment", "signature", "stage"]
     page = (PROJECT / "docs" / "extending.md").read_text()
     assert all(f'--8<-- "recipes/{name}.patch"' in page for name in NAMES)
 
@@ -123,6 +148,10 @@ def test_the_stage_is_a_command_and_a_part_of_the_graph(patched):
     graph = run_python("-m", "pipeline", "graph", folder=folder).stdout
     assert "statistics_gen -> rare_characters" in graph
     run_python("-c", RUN_THE_STAGE, folder=folder)
+
+
+def test_the_context_conditions_a_model(patched):
+    run_python("-c", TRAIN_WITH_THE_CONTEXT, folder=patched("context"))
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Contexts: what a character model is told besides the last character."""

@@ -1,0 +1,89 @@
+"""The registry of contexts, and the names by which a configuration chooses them.
+
+Nothing here needs TensorFlow: a context is imported when a model is made.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, nearest
+from ..text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from .context import Context
+
+MAX_SIZE = 4096
+"""The largest size of a context."""
+
+
+def _output() -> "type[Context]":
+    from .output_conditioned import OutputContext
+
+    return OutputContext
+
+
+def _word() -> "type[Context]":
+    from .word_conditioned import WordContext
+
+    return WordContext
+
+
+CONTEXTS: dict[str, Callable[[], "type[Context]"]] = {
+    "output": _output,
+    "word": _word,
+}
+"""The functions that import the class of a context."""
+
+
+def parse_context(text: str) -> tuple[str, int]:
+    """Returns the name of a context and its size, 0 for the size that it has by default.
+
+    >>> parse_context("word:64")
+    ('word', 64)
+
+    Args:
+      text: The name, or the name, a colon and the size.
+
+    Raises:
+      InputError: If there is no such context, or the size is no number from 1 to `MAX_SIZE`.
+    """
+    name, colon, size = text.partition(":")
+    if name not in CONTEXTS:
+        raise InputError(f"contexts names {name!r}, which is no context{nearest(name, CONTEXTS)}")
+    if not colon:
+        return name, 0
+    if not size.isascii() or not size.isdigit() or not 1 <= int(size[:9]) <= MAX_SIZE:
+        raise InputError(
+            f"contexts gives {name} the size {size!r}; it must be a number from 1 to {MAX_SIZE}, "
+            f"as in {name}:64"
+        )
+    return name, int(size)
+
+
+def check_contexts(contexts: Iterable[str]) -> None:
+    """Checks what a configuration says of contexts.
+
+    Args:
+      contexts: The contexts, as `parse_context` takes them.
+
+    Raises:
+      InputError: If one is unknown, or named twice.
+    """
+    names = [parse_context(text)[0] for text in contexts]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"contexts names {name!r} {names.count(name)} times; name it once")
+
+
+def check_vocabulary(contexts: Iterable[str], vocabulary: Vocabulary) -> None:
+    """Checks that a vocabulary has the characters that contexts need.
+
+    Args:
+      contexts: The contexts, as `parse_context` takes them.
+      vocabulary: The vocabulary of the text.
+
+    Raises:
+      InputError: If it lacks some.
+    """
+    for text in contexts:
+        CONTEXTS[parse_context(text)[0]]().check_vocabulary(vocabulary)

@@ -1,0 +1,40 @@
+"""What a configuration may say of contexts."""
+
+import pytest
+
+from model.contexts.registry import MAX_SIZE, check_vocabulary, parse_context
+from model.errors import InputError
+from model.language_model.config import ModelConfig
+from model.text.vocabulary import Vocabulary
+
+
+def test_a_context_has_a_size():
+    assert parse_context("output") == ("output", 0)
+    assert parse_context("word:64") == ("word", 64)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "told"),
+    [
+        (("words",), "'words', which is no context; did you mean word?"),
+        (("word:0",), "size '0'; it must be a number from 1"),
+        (("word:-3",), "size '-3'"),
+        (("word:",), "size ''"),
+        ((f"word:{MAX_SIZE + 1}",), f"from 1 to {MAX_SIZE}"),
+        (("word:" + "9" * 5000,), "it must be a number"),
+        (("word:8", "word:9"), "names 'word' 2 times"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(contexts, told):
+    with pytest.raises(InputError) as error:
+        ModelConfig(contexts=contexts)
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_words_need_separators():
+    check_vocabulary(("word", "output"), Vocabulary.of("bytes", b"ab\n"))
+    check_vocabulary(("output",), Vocabulary.of("bytes", b"ab"))
+    check_vocabulary(("word",), Vocabulary.of("unicode", map(ord, "a\u3000")))
+    with pytest.raises(InputError, match=r"no space or newline.*leave out the context word"):
+        # 0xA0 is a space in Unicode, and a part of a character in UTF-8.
+        check_vocabulary(("word",), Vocabulary.of("bytes", b"ab\xa0"))
