@@ -88,8 +88,8 @@ def run(store: Store, examples: Artifact, beam_options: Sequence[str] = ()) -> A
         runners.run(pipeline, NAME, "Counting", "bytes", total)
         _require_valid(directory)
         train, evaluation = (pair_statistics.read(directory, split) for split in SPLITS)
-        for name, split in (("training", train), ("eval", evaluation)):
-            if not split.pairs:
+        for name, statistics in (("training", train), ("eval", evaluation)):
+            if not statistics.pairs:
                 raise InputError(f"the {name} split has no pair of sentences; give more of them")
         properties = Properties(
             train_pairs=train.pairs,

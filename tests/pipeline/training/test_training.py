@@ -83,7 +83,7 @@ def test_killed_training_ends_with_the_same_weights(store, schema, tmp_path):
     assert process.wait(PATIENCE) == 0, process.stdout.read()
 
     kills = 0
-    for checkpoint in (1, 4):
+    for checkpoint in (1, 2):  # far from the end, as this process may wait for a processor
         process = start_training(killed)
         pattern = f"{killed}/.partial/Trainer-*/checkpoints/latest/ckpt-{30 * checkpoint}.index"
         deadline = time.monotonic() + PATIENCE
