@@ -159,6 +159,12 @@ def test_tests_mirror_the_tree(path):
     assert folder.is_dir(), f"{path} tests {folder}, which is no folder"
 
 
+def test_files_of_tests_have_names_of_their_own():
+    """As pytest imports them by these."""
+    names = Counter(path.name for path in SOURCES if path.name.startswith("test_"))
+    assert [name for name, number in names.items() if number > 1] == []
+
+
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory):
     if not shutil.which("bazel"):
