@@ -45,6 +45,11 @@ class WordModelConfig:
 
     def __post_init__(self) -> None:
         require_one_of("inputs", self.inputs, WordInputs)
+        if self.core.contexts:
+            raise InputError(
+                f"contexts is {', '.join(self.core.contexts)}, which only character models have; "
+                "leave it out"
+            )
         require_convolutions(self.character_width, self.widths, self.maps_per_width, self.max_maps)
         require_integer("highway_layers", self.highway_layers, 0)
 
@@ -59,7 +64,10 @@ class WordModelConfig:
         Args:
           config: The dictionary, with lists in place of tuples after JSON.
         """
-        core = {**config["core"], "cells": tuple(config["core"]["cells"])}
+        core = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in config["core"].items()
+        }
         return cls(**{**config, "core": ModelConfig(**core), "widths": tuple(config["widths"])})
 
 

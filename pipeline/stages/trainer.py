@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from model.contexts.registry import check_vocabulary
+from model.contexts import registry
 from model.errors import InputError
 from pipeline.settings import Settings
 from pipeline.stages import schema_gen
@@ -77,7 +77,9 @@ def check_inputs(context: RunContext, examples: Artifact, schema: Artifact) -> N
     Raises:
       InputError: If it is not, or they do not.
     """
-    check_vocabulary(context.settings.model.contexts, schema_gen.read_vocabulary(schema.path))
+    registry.check_vocabulary(
+        context.settings.model.contexts, schema_gen.read_vocabulary(schema.path)
+    )
     require_enough_text(examples, schema, context.settings)
     if context.init_from:
         from pipeline.training.initial_weights import InitialWeights
@@ -140,7 +142,7 @@ def run(
     if initial:
         initial.require_architecture(settings.model)
         initial.require_unit(vocabulary)
-    check_vocabulary(settings.model.contexts, vocabulary)
+    registry.check_vocabulary(settings.model.contexts, vocabulary)
     require_enough_text(examples, schema, settings)
     strategy = make_strategy(devices)
     replicas = strategy.num_replicas_in_sync
