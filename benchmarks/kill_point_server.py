@@ -82,7 +82,3 @@ def main() -> None:
         assert stage.module
     for line in sys.stdin:
         print(json.dumps(run(**json.loads(line))), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    main()

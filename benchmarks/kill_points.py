@@ -31,6 +31,7 @@ from model.errors import InputError
 from pipeline.stages.graph import STAGES, Stage
 
 SHIM = pathlib.Path(__file__).with_name("kill_points.c")
+SERVER = "from benchmarks.kill_point_server import main; main()"
 OPTIONS = {
     "ExampleGen": ["--corpus", "{corpus}", "--shards", "16"],
     "Trainer": ["--layers", "1", "--units", "16", "--batch_size", "8", "--window", "10", "--steps",
@@ -96,7 +97,7 @@ def forks(folder: pathlib.Path) -> Iterator[Forks]:
     build = [compiler, "-shared", "-fPIC", "-O2", "-o", str(shim), str(SHIM), "-ldl"]
     subprocess.run(build, check=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.kill_point_server"],
+        [sys.executable, "-c", SERVER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

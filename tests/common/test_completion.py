@@ -42,7 +42,10 @@ def scripts(tmp_path_factory):
 @pytest.mark.parametrize(
     "line,expected",
     [
-        ("-m pipeline tr", {"trainer", "transform"}),
+        (
+            "-m pipeline tra",
+            {"trainer", "transform", "translation_trainer", "translation_evaluator"},
+        ),
         ("-m pipeline run --learning_", {"--learning_rate"}),
         ("-m pipeline run --learning-", {"--learning_rate"}),
         ("-m pipeline run --preset sh", {"shakespeare"}),
