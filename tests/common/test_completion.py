@@ -78,7 +78,8 @@ def test_zsh_completes_commands_with_their_help(scripts):
     assert found.stderr == ""
     registered, *described = found.stdout.splitlines()
     assert registered == "_grid_lstm"
-    assert [line.partition(":")[0] for line in described] == ["trainer", "transform"]
+    expected = ["trainer", "transform", "translation_evaluator", "translation_trainer"]
+    assert [line.partition(":")[0] for line in described] == expected
 
 
 def test_the_scripts_of_all_programs_are_the_same(scripts):
