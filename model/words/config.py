@@ -64,7 +64,7 @@ class WordModelConfig:
         Args:
           config: The dictionary, with lists in place of tuples after JSON.
         """
-        core = {
+        core: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in config["core"].items()
         }
