@@ -1,5 +1,6 @@
 """The run of all stages, the run of one stage by itself, and the state of each before a run."""
 
+import dataclasses
 from typing import Literal, NamedTuple
 
 from common.quiet_tensorflow import import_tensorflow
@@ -88,9 +89,20 @@ def run_alone(stage: Stage, context: RunContext) -> Artifact:
     Raises:
       InputError: On invalid user input, or if an input does not exist.
     """
-    # A stage that several tasks have takes its inputs from that of the settings.
+    context = _in_task_of(stage, context)
+    # A stage that several tasks have takes its inputs from the graph of the settings' task.
     stage = graph.find_stage(stage.name, context.settings.run.task)
     return stage.module.execute(context, **newest_inputs(stage, context))
+
+
+def _in_task_of(stage: Stage, context: RunContext) -> RunContext:
+    """Returns a context with the task that a stage belongs to, where its own has no such stage."""
+    run = context.settings.run
+    tasks = graph.tasks_of(stage)
+    if run.task in tasks:
+        return context
+    settings = context.settings._replace(run=dataclasses.replace(run, task=tasks[0]))
+    return dataclasses.replace(context, settings=settings)
 
 
 def run_up_to(stage: Stage, context: RunContext) -> Artifact:

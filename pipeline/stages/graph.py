@@ -312,6 +312,11 @@ GRAPHS: Mapping[Task, tuple[Stage, ...]] = {
 """The stages of each task."""
 
 
+def tasks_of(stage: Stage) -> list[Task]:
+    """Returns the tasks that have a stage of that name."""
+    return [task for task, stages in GRAPHS.items() if stage.name in {one.name for one in stages}]
+
+
 def all_stages() -> list[Stage]:
     """Returns the stages of all tasks; of those that several have, the first."""
     known = {stage.name for stage in STAGES}
@@ -338,10 +343,7 @@ def find_stage(name: str, task: Task = "language_model") -> Stage:
     for stage in stages:
         if stage.name == name:
             return stage
-    others = [one for one in GRAPHS if name in {stage.name for stage in GRAPHS[one]}]
-    raise InputError(
-        f"the task {task} has no stage {name}; use --task {' or '.join(others) or task}"
-    )
+    raise InputError(f"the task {task} has no stage {name}; choose another task")
 
 
 def find_any_stage(name: str) -> Stage:

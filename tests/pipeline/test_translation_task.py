@@ -76,6 +76,7 @@ def test_the_served_model_translates_and_scores(finished, rows):
 def test_single_stages_take_the_newest_inputs(finished):
     root, *_ = finished
     for arguments in (
+        ["pair_statistics_gen"],
         ["word_schema_gen", "--preset", "translation", "--least_count", "1"],
         ["infra_validator", "--task", "translation"],
     ):
