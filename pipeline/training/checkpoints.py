@@ -17,12 +17,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from common import checksums, files
+from common import files
 from common.files import write_text
 from model.errors import InputError
 from model.language_model.config import ModelConfig
 from model.language_model.forward import CharacterState, batch_axis
 from model.text.code_points import TextVocabulary
+from pipeline.training import checkpoint_files
 from pipeline.training.learner import Learner
 from pipeline.training.workers import this_worker
 
@@ -85,13 +86,11 @@ class Checkpoints:
         Returns:
           The carried state; None if there is no checkpoint.
         """
-        for path in _checkpoints(os.path.join(self._read_from, "latest")):
-            if told := _damage(path):
-                warn(f"{told}; falling back to the checkpoint before it")
-                continue
-            self._checkpoint.restore(path).assert_existing_objects_matched()
-            return self._distribute()
-        return None
+        path = checkpoint_files.newest_whole(os.path.join(self._read_from, "latest"), warn)
+        if path is None:
+            return None
+        self._checkpoint.restore(path).assert_existing_objects_matched()
+        return self._distribute()
 
     def restore_best(self) -> None:
         """Restores the best checkpoint, for the export.
@@ -99,16 +98,17 @@ class Checkpoints:
         Raises:
           InputError: If it is damaged.
         """
-        best, *_ = _checkpoints(os.path.join(self._written, "best"))
+        best, *_ = checkpoint_files.newest_first(os.path.join(self._written, "best"))
         # The best one is often among the latest as well.
         latest = os.path.join(self._written, "latest", os.path.basename(best))
         for path in (best, latest):
-            if files.exists(f"{path}.index") and not _damage(path):
+            if files.exists(f"{path}.index") and not checkpoint_files.damage(path):
                 self._checkpoint.restore(path).expect_partial()
                 if path == latest and self._learner.averages:
                     self._learner.averages.exchange()
                 return
-        raise InputError(f"{_damage(best)}; remove {os.path.dirname(self._written)} to train again")
+        told = checkpoint_files.damage(best)
+        raise InputError(f"{told}; remove {os.path.dirname(self._written)} to train again")
 
     def save(self, state: CharacterState, step: int, validation_loss: float) -> None:
         """Writes the latest checkpoint and, if the loss is the lowest so far, the best one.
@@ -125,17 +125,8 @@ class Checkpoints:
         if improved:
             self.best_loss.assign(validation_loss)
             with self._learner.evaluated():  # the weights that a later training begins with
-                self._save("best", step)
-        self._save("latest", step)
-
-    def _save(self, name: str, step: int) -> None:
-        """Writes a checkpoint, then its checksums, and removes those that are too many."""
-        path = self._managers[name].save(step)
-        checksums.write_list(path)
-        kept = {f"{one}{checksums.LIST}" for one in self._managers[name].checkpoints}
-        for file in files.glob_in(os.path.dirname(path), f"*{checksums.LIST}"):
-            if file not in kept:
-                files.remove(file)
+                checkpoint_files.save(self._managers["best"], step)
+        checkpoint_files.save(self._managers["latest"], step)
 
     def _gather(self, state: CharacterState) -> None:
         """Concatenates the states of the replicas, in the order of their streams."""
@@ -160,27 +151,6 @@ class Checkpoints:
         return tf.nest.map_structure(
             lambda variable: spread(lambda context: rows(variable, context)), self._carried
         )
-
-
-def _checkpoints(directory: str) -> list[str]:
-    """Returns the checkpoints in a directory, the newest first.
-
-    They are found by their files and not by the list that TensorFlow keeps, which may be damaged.
-    """
-    paths = [path.removesuffix(".index") for path in files.glob_in(directory, "ckpt-*.index")]
-    return sorted(paths, key=lambda path: int(path.rpartition("-")[2]), reverse=True)
-
-
-def _damage(path: str) -> str:
-    """Returns what is wrong with a checkpoint; empty if nothing is.
-
-    A training that was killed between a checkpoint and its checksums has left none: the checkpoint
-    was complete, as TensorFlow renames it last.
-    """
-    if not files.exists(f"{path}{checksums.LIST}"):
-        return ""
-    found = checksums.damage_by_list(path)
-    return next((f"{file} {problem}" for file, problem in found.items()), "")
 
 
 def write_architecture(directory: str, config: ModelConfig, vocabulary: TextVocabulary) -> None:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import checksums, files
+from common import files
 from common.progress import print_warning, progress_bar
 from model.errors import InputError
 from model.translation.losses import targets_before, word_losses
@@ -26,6 +26,7 @@ from pipeline.data.pair_statistics import Lengths
 from pipeline.settings import Settings
 from pipeline.store.artifacts import Artifact, Outcome
 from pipeline.store.manifest import Properties
+from pipeline.training import checkpoint_files
 from pipeline.training.exports import directory_name
 from pipeline.training.weight_updates import WeightUpdates
 from serving.graph.export_translator import export_translator
@@ -307,14 +308,9 @@ class _Checkpoints:
 
     def restore(self) -> int:
         """Restores the latest checkpoint that is whole; returns the number of steps done."""
-        paths = files.glob_in(self._folder, "latest/ckpt-*.index")
-        found = [path.removesuffix(".index") for path in paths]
-        for path in sorted(found, key=lambda path: -int(path.rpartition("-")[2])):
-            if told := self._damage(path):
-                print_warning(f"{told}; falling back to the checkpoint before it")
-                continue
+        path = checkpoint_files.newest_whole(os.path.join(self._folder, "latest"), print_warning)
+        if path is not None:
             self._checkpoint.restore(path).assert_existing_objects_matched()
-            break
         self.last = int(self.step)
         return self.last
 
@@ -324,9 +320,8 @@ class _Checkpoints:
         Raises:
           InputError: If it is damaged.
         """
-        best = self._managers["best"].latest_checkpoint
-        if best is None or (told := self._damage(best)):
-            told = told if best else "there is no best checkpoint"
+        best, *_ = checkpoint_files.newest_first(os.path.join(self._folder, "best"))
+        if told := checkpoint_files.damage(best):
             raise InputError(f"{told}; remove {self._folder} to train again")
         self._checkpoint.restore(best).expect_partial()
 
@@ -339,13 +334,5 @@ class _Checkpoints:
         if improved:
             self.best_loss.assign(loss)
             with self._updates.evaluated():
-                checksums.write_list(self._managers["best"].save(step))
-        checksums.write_list(self._managers["latest"].save(step))
-
-    @staticmethod
-    def _damage(path: str) -> str:
-        """Returns what is wrong with a checkpoint; empty if nothing is."""
-        if not files.exists(f"{path}{checksums.LIST}"):
-            return ""
-        found = checksums.damage_by_list(path)
-        return next((f"{file} {problem}" for file, problem in found.items()), "")
+                checkpoint_files.save(self._managers["best"], step)
+        checkpoint_files.save(self._managers["latest"], step)
