@@ -17,9 +17,8 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
-from model.errors import InputError
 from model.language_model.config import ModelConfig
 from pipeline.settings import (
     DataConfig,
@@ -233,8 +232,8 @@ STAGES = (
 
 def _shared(name: str, **changes: Any) -> Stage:
     """Returns a stage that both tasks have, with other inputs."""
-    stage = next(stage for stage in STAGES if stage.name == name)
-    return dataclasses.replace(stage, **changes)
+    shared = next(stage for stage in STAGES if stage.name == name)
+    return dataclasses.replace(shared, **changes)
 
 
 TRANSLATION_STAGES = (
@@ -305,45 +304,36 @@ TRANSLATION_STAGES = (
 )
 """The stages of a translation, in the order of a run."""
 
-GRAPHS: Mapping[Task, tuple[Stage, ...]] = {
-    "language_model": STAGES,
-    "translation": TRANSLATION_STAGES,
-}
-"""The stages of each task."""
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+def stages_of_task(task: Task) -> tuple[Stage, ...]:
+    """Returns all stages of a task, in the order of a run."""
+    return {"language_model": STAGES, "translation": TRANSLATION_STAGES}[task]
 
 
 def tasks_of(stage: Stage) -> list[Task]:
     """Returns the tasks that have a stage of that name."""
-    return [task for task, stages in GRAPHS.items() if stage.name in {one.name for one in stages}]
+    return [task for task in TASKS if any(one.name == stage.name for one in stages_of_task(task))]
 
 
 def all_stages() -> list[Stage]:
     """Returns the stages of all tasks; of those that several have, the first."""
-    known = {stage.name for stage in STAGES}
-    return [*STAGES, *(stage for stage in TRANSLATION_STAGES if stage.name not in known)]
+    stages: dict[str, Stage] = {}
+    for task in TASKS:
+        for stage in stages_of_task(task):
+            stages.setdefault(stage.name, stage)
+    return list(stages.values())
 
 
 def stages_of(settings: Settings) -> list[Stage]:
     """Returns the stages of a run with these settings, in order."""
-    stages = STAGES if settings.run.task == "language_model" else GRAPHS[settings.run.task]
-    return [stage for stage in stages if stage.is_part_of(settings)]
+    return [stage for stage in stages_of_task(settings.run.task) if stage.is_part_of(settings)]
 
 
 def find_stage(name: str, task: Task = "language_model") -> Stage:
-    """Returns the stage with a name.
-
-    Args:
-      name: Name of the stage.
-      task: Task whose stage it is. Default "language_model".
-
-    Raises:
-      InputError: If the task has no such stage.
-    """
-    stages = STAGES if task == "language_model" else GRAPHS[task]
-    for stage in stages:
-        if stage.name == name:
-            return stage
-    raise InputError(f"the task {task} has no stage {name}; choose another task")
+    """Returns the stage of a task, by default of a language model, with a name."""
+    return next(stage for stage in stages_of_task(task) if stage.name == name)
 
 
 def find_any_stage(name: str) -> Stage:
