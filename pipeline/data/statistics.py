@@ -12,7 +12,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from common import files
 from model.config import CharacterUnit
-from pipeline.data.records import damaged, split_directory
+from pipeline.data.records import SPLITS, damaged, split_directory
 
 STATISTICS = "FeatureStats.pb"
 INVALID = "invalid.txt"
@@ -72,3 +72,16 @@ def read(directory: str, split: str) -> Statistics:
         lines=lines.num_stats,
         unit="unicode" if unicode else "bytes",
     )
+
+
+def invalid_place(directory: str) -> str:
+    """Returns what the statistics of a split say is invalid in its text; empty if nothing is.
+
+    Args:
+      directory: Directory of the statistics of all splits.
+    """
+    for split in SPLITS:
+        path = os.path.join(split_directory(directory, split), INVALID)
+        if files.exists(path):
+            return files.read_text(path)
+    return ""

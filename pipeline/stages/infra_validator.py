@@ -28,6 +28,8 @@ SIGNATURES = {
 }  # fmt: skip
 TRANSLATION_SIGNATURES = {"translate", "score_translations", "serving_default"}
 LENGTH = 20
+SENTENCE = "test"
+"""Sentence to translate, of one word, as a model may allow no more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,11 +129,11 @@ def _smoke_test_translation(client: "Client") -> None:
     """
     from serving.client import translation
 
-    (found,) = translation.translate(client, ["a smoke test"])
+    (found,) = translation.translate(client, [SENTENCE])
     if not math.isfinite(found.score) or found.score > 0:
         raise InfraError(f"the translation {found.text!r} has the score {found.score}")
     if found.text:
-        (log_probability,) = translation.score(client, ["a smoke test"], [found.text])
+        (log_probability,) = translation.score(client, [SENTENCE], [found.text])
         # Scores are log-probabilities that are divided by a power of at most the length.
         if not log_probability - 1e-3 <= found.score:
             raise InfraError(

@@ -4,13 +4,12 @@ Split-train/FeatureStats.pb     see `pipeline.data.pair_statistics`
 """
 
 import dataclasses
-import os
 from collections.abc import Sequence
 
 from common import files
 from model.errors import InputError
 from pipeline.data.records import SPLITS, read_index, shard_paths, split_directory
-from pipeline.data.statistics import INVALID
+from pipeline.data.statistics import invalid_place
 from pipeline.stages.context import RunContext
 from pipeline.store import manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
@@ -86,7 +85,8 @@ def run(store: Store, examples: Artifact, beam_options: Sequence[str] = ()) -> A
         )
         total = sum(s.bytes for split in SPLITS for s in read_index(examples.path, split))
         runners.run(pipeline, NAME, "Counting", "bytes", total)
-        _require_valid(directory)
+        if problem := invalid_place(directory):
+            raise InputError(problem)
         train, evaluation = (pair_statistics.read(directory, split) for split in SPLITS)
         for name, statistics in (("training", train), ("eval", evaluation)):
             if not statistics.pairs:
@@ -104,11 +104,3 @@ def run(store: Store, examples: Artifact, beam_options: Sequence[str] = ()) -> A
         return Outcome(properties, summary)
 
     return store.produce(_cache_key(examples), write)
-
-
-def _require_valid(directory: str) -> None:
-    """Raises the InputError of a line that is no pair, if there is one."""
-    for split in SPLITS:
-        path = os.path.join(split_directory(directory, split), INVALID)
-        if files.exists(path):
-            raise InputError(files.read_text(path))

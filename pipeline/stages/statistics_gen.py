@@ -4,7 +4,6 @@ Split-train/FeatureStats.pb     see `pipeline.data.statistics`
 """
 
 import dataclasses
-import os
 from collections.abc import Sequence
 
 from common import files
@@ -100,7 +99,10 @@ def run(
         )
         total = sum(s.bytes for split in SPLITS for s in read_index(examples.path, split))
         runners.run(pipeline, NAME, "Counting", "bytes", total)
-        _require_valid(directory)
+        if place := statistics.invalid_place(directory):
+            raise InputError(
+                f"invalid UTF-8 in {place}; fix the text, or use bytes with --character_unit bytes"
+            )
         train, evaluation = (statistics.read(directory, split) for split in SPLITS)
         properties = Properties(
             train_characters=train.total,
@@ -118,14 +120,3 @@ def run(
     for split in SPLITS:
         read_index(examples.path, split)
     return store.produce(_cache_key(examples, character_unit), write)
-
-
-def _require_valid(directory: str) -> None:
-    """Raises an InputError if the statistics of a split say that its text is not UTF-8."""
-    for split in SPLITS:
-        path = os.path.join(split_directory(directory, split), statistics.INVALID)
-        if files.exists(path):
-            place = files.read_text(path)
-            raise InputError(
-                f"invalid UTF-8 in {place}; fix the text, or use bytes with --character_unit bytes"
-            )

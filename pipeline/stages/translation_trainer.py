@@ -58,6 +58,12 @@ def check_options(context: RunContext) -> None:
                     f"{name} is {getattr(section, name)!r}, which only the task language_model "
                     "has; leave it out, or use --preset translation"
                 )
+    for name, is_on in (
+        ("baselines", settings.run.baselines),
+        ("dynamic_evaluation", settings.dynamic_evaluation.dynamic_evaluation),
+    ):
+        if is_on:
+            raise InputError(f"--{name} is for the task language_model; leave it out")
     if this_worker().count > 1:
         raise InputError(
             "TF_CONFIG names several workers, and a translation is trained by one; unset it, or "

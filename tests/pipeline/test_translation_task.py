@@ -91,6 +91,8 @@ def test_single_stages_take_the_newest_inputs(finished):
         (["--tied", "all"], "tied is 'all', which only the task language_model has"),
         (["--normalize"], "normalize is True, which only the task language_model has"),
         (["--quantize"], "quantize is True, which only the task language_model has"),
+        (["--baselines"], "--baselines is for the task language_model; leave it out"),
+        (["--dynamic_evaluation"], "--dynamic_evaluation is for the task language_model"),
         (["--max_words", "0"], "max_words is 0; it must be at least 1"),
         (["--translations", "no.such.file"], "there is no corpus no.such.file"),
         (["--task", "language_model", "--translations", "a"], "the task language_model reads none"),
