@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks.problem import VOCABULARY
 from model.config import Precision
 
-if TYPE_CHECKING:  # client and server import TensorFlow, which is not for the help of a benchmark
+if TYPE_CHECKING:  # they import TensorFlow, which is not for the help of a benchmark
+    from model.language_model.character_model import CharacterModel
+    from model.text.code_points import TextVocabulary
     from serving.client.client import Address
 
 MODEL = "bench"
@@ -46,28 +48,43 @@ class Server(NamedTuple):
             return response.read().decode()
 
 
-@contextlib.contextmanager
-def exported(layers: int, units: int, precision: Precision) -> Iterator[str]:
-    """Exports a network of random weights as version 1, and yields its base path.
+def random_model(layers: int, units: int) -> "tuple[CharacterModel, TextVocabulary]":
+    """Returns a network of random weights, the same for the same sizes, and its vocabulary.
 
     Args:
       layers: Number of layers.
       units: Width of the layers.
-      precision: Precision of the export.
     """
     import tensorflow as tf
 
     from model.language_model.character_model import CharacterModel
     from model.language_model.config import ModelConfig
     from model.text.code_points import TextVocabulary
-    from serving.graph.export import export
 
     tf.keras.utils.set_random_seed(0)
     vocabulary = TextVocabulary.of("bytes", range(VOCABULARY))
     config = ModelConfig(layers=layers, units=units, tied="all")
+    return CharacterModel(config, vocabulary.size), vocabulary
+
+
+@contextlib.contextmanager
+def exported(
+    layers: int, units: int, precision: Precision, is_compiled: bool = False
+) -> Iterator[str]:
+    """Exports a network of random weights as version 1, and yields its base path.
+
+    Args:
+      layers: Number of layers.
+      units: Width of the layers.
+      precision: Precision of the export.
+      is_compiled: Whether XLA compiles sampling. Default False.
+    """
+    from serving.graph.export import export
+
+    network, vocabulary = random_model(layers, units)
     with tempfile.TemporaryDirectory() as directory:
-        network = CharacterModel(config, vocabulary.size)
-        export(network, vocabulary, f"{directory}/1", precision=precision)
+        path = f"{directory}/1"
+        export(network, vocabulary, path, precision=precision, is_compiled=is_compiled)
         yield directory
 
 

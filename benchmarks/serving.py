@@ -9,104 +9,43 @@ import json
 import pathlib
 import re
 import statistics
-import subprocess
-import sys
-import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 import numpy as np
 import rich.console
 import rich.table
 
-from benchmarks.embedded_server import MODEL, exported, serving
+from benchmarks.embedded_server import exported, serving
+from benchmarks.in_process import FunctionInProcess, Sampler, SignatureInProcess, Torch
 from benchmarks.load import Load, Served, run
-from benchmarks.problem import VOCABULARY
 from common import command_line
 from common.commands import TensorFlowCommand
 from common.machine import machine
 from common.progress import task_bars
 from model.config import Precision
-from serving.generate_inputs import GENERATE_INPUTS
 
-PIECE = 16
-"""Number of characters per request of the model in process, and of the gateway."""
+GATEWAY_PIECE = 16
+"""Number of characters per request of the gateway to the server."""
+
+MANY = 64
+"""Number of rows that samplers write at once, besides a single one."""
+
+FUNCTION = "sampling.generate"
+"""Name of the model's function, without a server's graph around it."""
+
+SIGNATURE = "generate"
+"""Beginning of the names of the signature, called in process."""
+
+XLA = "XLA"
+"""Name of the signature whose sampling XLA compiles, called in process."""
+
+PYTORCH = "PyTorch"
+"""Beginning of the names of PyTorch's samplers."""
 
 METRIC = re.compile(r":tensorflow:serving:(request|runtime)_latency_sum\{[^}]*\} (\S+)")
-
-
-class Torch:
-    """PyTorch's sampling in another process."""
-
-    def __init__(self, layers: int, units: int, dtype: str):
-        """Starts the process.
-
-        Args:
-          layers: Number of layers.
-          units: Width of the layers.
-          dtype: Dtype of the weights.
-        """
-        arguments = map(str, (layers, units, VOCABULARY, dtype))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.torch_sampling", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self._read_answer()
-
-    def _read_answer(self) -> float:
-        assert self._process.stdout is not None  # it is a pipe
-        line = self._process.stdout.readline()
-        if not line:
-            raise click.ClickException("PyTorch does not run; install benchmarks/requirements.txt")
-        return json.loads(line)
-
-    def speed(self, batch: int, characters: int) -> float:
-        """Measures the characters per second of all rows.
-
-        Args:
-          batch: Number of rows.
-          characters: Number of characters per row.
-        """
-        print(batch, characters, file=self._process.stdin, flush=True)
-        return batch * characters / self._read_answer()
-
-    def close(self) -> None:
-        """Kills the process."""
-        self._process.kill()
-        self._process.wait()
-
-
-class InProcess:
-    """The exported model, called in this process."""
-
-    def __init__(self, path: str):
-        """Loads the export at a path."""
-        from serving.server.servable import Servable, session_config
-
-        self._servable = Servable(path, MODEL, 1, session_config(), lambda *_: None)
-        self.speed(1, PIECE)  # the first call prepares the kernels
-
-    def speed(self, batch: int, characters: int) -> float:
-        """Measures the characters per second of all rows, in pieces that pass on their states.
-
-        Args:
-          batch: Number of rows.
-          characters: Number of characters per row.
-        """
-        inputs = {
-            "prompt": np.array([b""] * batch, object),
-            "length": np.array([PIECE], np.int32),
-            "seed": np.arange(batch, dtype=np.int64),
-            "state": np.zeros([batch, 0], np.float32),
-        }
-        for row in GENERATE_INPUTS:
-            if row.name not in inputs:
-                dtype = object if row.dtype == "string" else row.dtype
-                inputs[row.name] = np.array([row.default], dtype)
-        start = time.perf_counter()
-        for _ in range(characters // PIECE):
-            inputs["state"] = self._servable.run("generate", inputs)["state"]
-        return batch * characters / (time.perf_counter() - start)
 
 
 def share_in_python(before: str, after: str) -> float:
@@ -134,9 +73,19 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> l
     cls=TensorFlowCommand,
     example="python -m benchmarks.serving --clients 1,16 --pieces 16 --no_torch",
 )
-@click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
-@click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--precision", default="bfloat16", type=click.Choice(["float32", "bfloat16", "int8"]))
+@click.option(
+    "--layers", type=click.IntRange(1), default=6, show_default=True, help="Number of layers."
+)
+@click.option(
+    "--units", type=click.IntRange(1), default=1000, show_default=True, help="Width of the layers."
+)
+@click.option(
+    "--precision",
+    default="bfloat16",
+    show_default=True,
+    type=click.Choice(["float32", "bfloat16", "int8"]),
+    help="Precision of the kernels.",
+)
 @click.option(
     "--clients",
     callback=_numbers,
@@ -164,12 +113,28 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> l
     show_default=True,
     help="Seconds per load and round.",
 )
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Number of times that each measurement is repeated, in turns with the others.",
+)
+@click.option(
+    "--xla/--no_xla",
+    default=False,
+    help="Whether an export whose sampling XLA compiles takes part, in process.",
+)
 @click.option("--torch/--no_torch", default=True, help="Whether PyTorch takes part.")
 @click.option(
     "--gateway/--no_gateway", default=True, help="Whether clients of the OpenAI API take part."
 )
-@click.option("--output", default="runs/benchmarks/serving.json", show_default=True)
+@click.option(
+    "--output",
+    default="runs/benchmarks/serving.json",
+    show_default=True,
+    help="JSON file for all measurements.",
+)
 def main(
     layers: int,
     units: int,
@@ -179,6 +144,7 @@ def main(
     arrivals: float,
     seconds: float,
     rounds: int,
+    xla: bool,
     torch: bool,
     gateway: bool,
     output: str,
@@ -195,38 +161,40 @@ def main(
     ]
     if gateway:
         loads += [
-            Load(clients=number, piece=PIECE, seconds=seconds, over_gateway=True)
+            Load(clients=number, piece=GATEWAY_PIECE, seconds=seconds, over_gateway=True)
             for number in clients
         ]
     if arrivals:
-        loads.append(Load(clients=256, piece=PIECE, seconds=seconds, arrivals=arrivals))
+        loads.append(Load(clients=256, piece=pieces[0], seconds=seconds, arrivals=arrivals))
     speeds, tables = defaultdict(list), defaultdict(list)
     with contextlib.ExitStack() as stack:
         base_path = stack.enter_context(exported(layers, units, precision))
         server = stack.enter_context(serving(base_path, with_gateway=gateway))
-        in_process = InProcess(f"{base_path}/1")
-        peers = {}
+        samplers: dict[str, Sampler] = {FUNCTION: FunctionInProcess(layers, units, precision)}
+        for piece in pieces:
+            samplers[signature(piece)] = SignatureInProcess(f"{base_path}/1", piece)
+        if xla:
+            compiled = stack.enter_context(exported(layers, units, precision, is_compiled=True))
+            samplers[XLA] = SignatureInProcess(f"{compiled}/1", max(pieces))
         for dtype in ("float32", "bfloat16") if torch else ():
-            peers[dtype] = stack.enter_context(contextlib.closing(Torch(layers, units, dtype)))
-        characters = min(1024, int(64 * (1000 / units) ** 2) // PIECE * PIECE)
-        steps = rounds * (len(loads) + 2 * (1 + len(peers)))
+            peer = stack.enter_context(contextlib.closing(Torch(layers, units, dtype)))
+            samplers[f"{PYTORCH} {dtype}"] = peer
         for load in loads:  # warm-up of graphs and connections
             run(server.address, load._replace(seconds=1.0), server.gateway)
+        characters = _characters(units, max(pieces))
         progress = stack.enter_context(task_bars())
-        task = progress.add_task("Serving", total=steps)
+        task = progress.add_task("Serving", total=rounds * (len(loads) + 2 * len(samplers)))
         for _ in range(rounds):
-            for batch in (1, 64):
-                part = max(PIECE, characters // (1 if batch == 1 else 4) // PIECE * PIECE)
-                speeds["in process", batch].append(in_process.speed(batch, part))
-                progress.advance(task)
-                for dtype, peer in peers.items():
-                    speeds[f"PyTorch {dtype}", batch].append(peer.speed(batch, part))
+            for batch in (1, MANY):
+                for who, sampler in samplers.items():
+                    speeds[who, batch].append(sampler.speed(batch, characters[batch]))
                     progress.advance(task)
             for load in loads:
                 before = server.metrics()
                 served = run(server.address, load, server.gateway)
                 tables[load].append((served, share_in_python(before, server.metrics())))
                 progress.advance(task)
+    rows = [_row(load, rounds) for load, rounds in tables.items()]
     summary = {
         "network": f"{layers}x{units}, {precision}",
         "machine": machine(),
@@ -234,12 +202,71 @@ def main(
             {"who": who, "batch": batch, "characters_per_second": values}
             for (who, batch), values in speeds.items()
         ],
-        "loads": [_row(load, rounds) for load, rounds in tables.items()],
+        "loads": rows,
+        "ratios": ratios(speeds, rows),
     }
     path = pathlib.Path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     _print(summary)
+
+
+def signature(piece: int) -> str:
+    """Returns the name of the signature in process, with requests of so many characters."""
+    return f"{SIGNATURE}, pieces of {piece}"
+
+
+def _characters(units: int, piece: int) -> dict[int, int]:
+    """Returns the characters per row that samplers write for one row and for many."""
+    whole = min(1024, int(64 * (1000 / units) ** 2))
+    return {
+        batch: max(1, part // piece) * piece for batch, part in ((1, whole), (MANY, whole // 4))
+    }
+
+
+def ratios(
+    speeds: Mapping[tuple[str, int], list[float]], loads: Sequence[Mapping[str, Any]]
+) -> dict[str, list[float]]:
+    """Compares what was measured one after the other, in each round by itself.
+
+    Args:
+      speeds: Characters per second of each round, by sampler and number of rows.
+      loads: The measurements of each load.
+
+    Returns:
+      Ratios of speeds, one for each round, by what is compared.
+    """
+    found: dict[str, list[float]] = {}
+
+    def compare(rows: str, above: tuple[str, list[float]], below: tuple[str, list[float]]) -> None:
+        quotients = [x / y for x, y in zip(above[1], below[1], strict=True)]
+        found[f"{rows}: {above[0]} / {below[0]}"] = quotients
+
+    for batch, rows in ((1, "1 text"), (MANY, f"{MANY} texts")):
+        measured = {who: (who, values) for (who, count), values in speeds.items() if count == batch}
+
+        def fastest(start: str, measured: dict[str, Any] = measured) -> tuple[str, list[float]]:
+            names = [who for who in measured if who.startswith(start)]
+            return measured[max(names, key=lambda who: statistics.median(measured[who][1]))]
+
+        served = fastest(SIGNATURE)
+        compare(rows, served, measured[FUNCTION])
+        if XLA in measured:
+            compare(rows, measured[XLA], served)
+        if any(who.startswith(PYTORCH) for who in measured):
+            compare(rows, served, fastest(PYTORCH))
+        ours = [load for load in loads if load["clients"] == batch and not load["arrivals"]]
+        over_grpc = [
+            (f"gRPC, pieces of {load['piece']}", load["characters_per_second"], load["piece"])
+            for load in ours
+            if not load["over_gateway"]
+        ]
+        for name, values, piece in over_grpc:
+            compare(rows, (name, values), measured[signature(piece)])
+        for load in ours:
+            if load["over_gateway"] and over_grpc:
+                compare(rows, ("gateway", load["characters_per_second"]), over_grpc[-1][:2])
+    return found
 
 
 def _row(load: Load, rounds: list[tuple[Served, float]]) -> dict:
@@ -276,6 +303,11 @@ def _print(summary: dict) -> None:
         table.add_column(column, justify="right" if column else "left")
     for row in summary["in_process"]:
         table.add_row(row["who"], str(row["batch"]), _spread(row["characters_per_second"]))
+    console.print(table)
+    table = rich.table.Table("ratio", "median", title="within each round")
+    for name, values in summary["ratios"].items():
+        middle, half = statistics.median(values), (max(values) - min(values)) / 2
+        table.add_row(name, f"{middle:.2f} ±{half:.2f}")
     console.print(table)
     table = rich.table.Table(title="over gRPC, and through the gateway")
     columns = (

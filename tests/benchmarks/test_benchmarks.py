@@ -9,6 +9,8 @@ import pytest
 from commands import run_module
 from conftest import PROJECT, words
 
+from benchmarks import serving
+
 TINY = ["--layers", "2", "--units", "16", "--batch", "4", "--window", "6"]
 
 
@@ -122,6 +124,33 @@ def test_serving_measures_a_server_under_load(tmp_path):
     for row in found["loads"]:
         assert min(row["characters_per_second"]) > 0 and row["failures"] == 0
         assert row["latency_ms"]["p50"] <= row["latency_ms"]["p99"]
+    assert "1 text: gRPC, pieces of 4 / generate, pieces of 4" in found["ratios"]
+
+
+def test_what_is_served_is_compared_round_by_round():
+    speeds = {
+        ("sampling.generate", 1): [100, 100],
+        ("generate, pieces of 16", 1): [70, 90],
+        ("generate, pieces of 64", 1): [80, 100],
+        ("XLA", 1): [160, 150],
+        ("PyTorch float32", 1): [50, 50],
+        ("PyTorch bfloat16", 1): [40, 80],
+        **{(who, 64): [10, 10] for who in ("sampling.generate", "generate, pieces of 16")},
+    }
+    common = {"clients": 1, "arrivals": 0.0, "over_gateway": False}
+    loads = [
+        {**common, "piece": 64, "characters_per_second": [40, 75]},
+        {**common, "piece": 16, "over_gateway": True, "characters_per_second": [20, 75]},
+        {**common, "piece": 16, "arrivals": 3.0, "characters_per_second": [1, 1]},
+    ]
+    assert serving.ratios(speeds, loads) == {
+        "1 text: generate, pieces of 64 / sampling.generate": [0.8, 1.0],
+        "1 text: XLA / generate, pieces of 64": [2.0, 1.5],
+        "1 text: generate, pieces of 64 / PyTorch bfloat16": [2.0, 1.25],
+        "1 text: gRPC, pieces of 64 / generate, pieces of 64": [0.5, 0.75],
+        "1 text: gateway / gRPC, pieces of 64": [0.5, 1.0],
+        "64 texts: generate, pieces of 16 / sampling.generate": [1.0, 1.0],
+    }
 
 
 @pytest.mark.slow
