@@ -21,6 +21,7 @@ import rich.table
 from benchmarks.embedded_server import exported, serving
 from benchmarks.in_process import FunctionInProcess, Sampler, SignatureInProcess, Torch
 from benchmarks.load import Load, Served, run
+from benchmarks.options import counts
 from common import command_line
 from common.commands import TensorFlowCommand
 from common.machine import machine
@@ -73,12 +74,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> l
     cls=TensorFlowCommand,
     example="python -m benchmarks.serving --clients 1,16 --pieces 16 --no_torch",
 )
-@click.option(
-    "--layers", type=click.IntRange(1), default=6, show_default=True, help="Number of layers."
-)
-@click.option(
-    "--units", type=click.IntRange(1), default=1000, show_default=True, help="Width of the layers."
-)
+@counts(layers=6, units=1000)
 @click.option(
     "--precision",
     default="bfloat16",
@@ -113,13 +109,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> l
     show_default=True,
     help="Seconds per load and round.",
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    help="Number of times that each measurement is repeated, in turns with the others.",
-)
+@counts(rounds=3)
 @click.option(
     "--xla/--no_xla",
     default=False,
@@ -256,16 +246,17 @@ def ratios(
         if any(who.startswith(PYTORCH) for who in measured):
             compare(rows, served, fastest(PYTORCH))
         ours = [load for load in loads if load["clients"] == batch and not load["arrivals"]]
-        over_grpc = [
-            (f"gRPC, pieces of {load['piece']}", load["characters_per_second"], load["piece"])
+        over_grpc = {
+            load["piece"]: (f"gRPC, pieces of {load['piece']}", load["characters_per_second"])
             for load in ours
             if not load["over_gateway"]
-        ]
-        for name, values, piece in over_grpc:
-            compare(rows, (name, values), measured[signature(piece)])
+        }
+        for piece, grpc in over_grpc.items():
+            compare(rows, grpc, measured[signature(piece)])
         for load in ours:
-            if load["over_gateway"] and over_grpc:
-                compare(rows, ("gateway", load["characters_per_second"]), over_grpc[-1][:2])
+            if load["over_gateway"] and load["piece"] in over_grpc:
+                gateway = ("gateway", load["characters_per_second"])
+                compare(rows, gateway, over_grpc[load["piece"]])
     return found
 
 

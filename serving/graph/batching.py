@@ -27,7 +27,7 @@ class Batching(NamedTuple):
       threads: Merged batches of one signature that run at the same time. Default 2.
       max_enqueued_batches: Batches that may wait; more are refused as UNAVAILABLE. Default 1000.
       chunk_length: Characters that a row generates in one batch before others take its place.
-        Default 4.
+        Default 8.
       generated_batch_sizes: Numbers of rows that batches of texts to generate are padded to, in
         ascending order; none, the default, for no padding.
     """
@@ -36,7 +36,7 @@ class Batching(NamedTuple):
     timeout_micros: int = 0
     threads: int = CONCURRENT_BATCHES
     max_enqueued_batches: int = 1000
-    chunk_length: int = 4
+    chunk_length: int = 8
     generated_batch_sizes: tuple[int, ...] = ()
 
     @classmethod
@@ -50,7 +50,7 @@ class Batching(NamedTuple):
         """
         if model.count_params() < LARGE_MODEL:
             return cls()
-        return cls(timeout_micros=500, chunk_length=8)
+        return cls(timeout_micros=500)
 
     @classmethod
     def compiled(cls) -> "Batching":

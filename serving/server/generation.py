@@ -18,13 +18,17 @@ from serving.server import request_scope
 GENERATE = "generate"
 """Name of the signature that can resume a text."""
 
-FIRST_LENGTH = 16
-"""Characters of each row in the first piece of a text."""
+PIECE_SECONDS = 0.25
+"""Time that each piece is to take, for which a client that has gone occupies a thread.
 
-PIECE_SECONDS = 0.05
-"""Time that each further piece is to take, for which a client that has gone occupies a thread."""
+Each piece costs a call of the session, about as much as 20 characters of a small model.
+"""
+
+FIRST_LENGTH = 16
+"""Characters of each row in the first piece that a version generates."""
 
 _LENGTHS = range(8, 257, 8)  # of pieces; multiples of the chunks in which the graph merges
+_LONGEST_FIRST = 64  # the pieces before may have been of other requests, with fewer rows
 
 _INPUTS = {row.name for row in GENERATE_INPUTS}
 _BY_POSITION = ("log_probabilities", "alternatives", "alternative_log_probabilities")
@@ -50,11 +54,39 @@ def can_resume(signatures: Mapping[str, meta_graph_pb2.SignatureDef], name: str)
     return {"prompt", "length"} <= set(inputs) <= _INPUTS and set(outputs) <= _OUTPUTS
 
 
-def is_long(arrays: Arrays) -> bool:
+class PieceLength:
+    """The length of pieces of texts that take `PIECE_SECONDS`, as those before them did.
+
+    All requests of a version share it: they take turns, so each takes longer where there are many.
+    """
+
+    def __init__(self) -> None:
+        """Begins with a length that takes no longer with a large model."""
+        self._length = FIRST_LENGTH
+
+    @property
+    def first(self) -> int:
+        """The number of characters of each row in the first piece of a request."""
+        return min(self._length, _LONGEST_FIRST)
+
+    def next(self, length: int, seconds: float) -> int:
+        """Returns the number of characters of each row in the next piece.
+
+        Args:
+          length: The number of characters of each row in the last piece.
+          seconds: The time that the last piece took.
+        """
+        fitting = int(length * PIECE_SECONDS / max(seconds, 1e-9))
+        self._length = _LENGTHS[min(max(fitting // _LENGTHS.step, 1), len(_LENGTHS)) - 1]
+        return self._length
+
+
+def is_long(arrays: Arrays, piece: PieceLength) -> bool:
     """Returns whether a request is for more than one piece, and valid as far as that concerns.
 
     Args:
       arrays: Inputs of the request.
+      piece: Length of the pieces.
     """
     lengths, prompts = arrays["length"], arrays["prompt"]
     if lengths.ndim != 1 or prompts.ndim != 1:
@@ -62,17 +94,18 @@ def is_long(arrays: Arrays) -> bool:
     rows = len(prompts)
     if not rows or len(lengths) not in (1, rows):
         return False
-    return bool(lengths.min() >= 0 and FIRST_LENGTH < lengths.max() <= MAX_LENGTH)
+    return bool(lengths.min() >= 0 and piece.first < lengths.max() <= MAX_LENGTH)
 
 
 def in_pieces(
-    generate: Callable[[Arrays], dict[str, np.ndarray]], arrays: Arrays
+    generate: Callable[[Arrays], dict[str, np.ndarray]], arrays: Arrays, piece: PieceLength
 ) -> dict[str, np.ndarray]:
     """Generates texts piece by piece.
 
     Args:
       generate: Function that runs the `generate` signature.
       arrays: Inputs of a request for which `is_long` is true.
+      piece: Length of the pieces.
 
     Returns:
       All outputs of `generate`, as one call would return them.
@@ -84,25 +117,19 @@ def in_pieces(
     left = np.broadcast_to(arrays["length"], [rows])
     inputs = dict(arrays)
     pieces: list[dict[str, np.ndarray]] = []
-    length = FIRST_LENGTH
+    length = piece.first
     while not pieces or left.any():
         request_scope.check()
         inputs["length"] = np.minimum(left, length).astype(np.int32)
         begun = time.perf_counter()
         pieces.append(generate(inputs))
-        length = _next_length(length, time.perf_counter() - begun)
+        length = piece.next(int(inputs["length"].max()), time.perf_counter() - begun)
         inputs["prompt"] = np.full([rows], b"", object)
         inputs["state"] = pieces[-1]["state"]
         # Exports of version 1.0 forget that a row has stopped while others go on.
         pieces[-1]["stopped"] |= pieces[-1]["characters"] < inputs["length"]
         left = np.where(pieces[-1]["stopped"], 0, left - inputs["length"])
     return _joined(pieces)
-
-
-def _next_length(length: int, seconds: float) -> int:
-    """Returns the length of a piece that takes `PIECE_SECONDS` at the speed of the last one."""
-    fitting = int(length * PIECE_SECONDS / max(seconds, 1e-9))
-    return _LENGTHS[min(max(fitting // _LENGTHS.step, 1), len(_LENGTHS)) - 1]
 
 
 def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -83,6 +83,7 @@ class Servable:
         self.version = version
         self._name = name
         self._observe = observe
+        self._piece = generation.PieceLength()
         self._tensors: dict[str, Any] = {}
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=config)
@@ -173,7 +174,9 @@ class Servable:
             size = memory_budget.size_of(signature, arrays, outputs, self._units)
             request_scope.reserve(size)
         start = time.perf_counter()
-        if generation.can_resume(self.signatures, signature_name) and generation.is_long(arrays):
+        if generation.can_resume(self.signatures, signature_name) and generation.is_long(
+            arrays, self._piece
+        ):
             results = self._generate_in_pieces(arrays, outputs)
         else:
             results = self._call(signature, arrays, outputs)
@@ -196,6 +199,7 @@ class Servable:
         results = generation.in_pieces(
             lambda inputs: self._call(signature, inputs, all_outputs),
             {**self._defaults[generation.GENERATE], **arrays},
+            self._piece,
         )
         return {name: results[name] for name in outputs}
 

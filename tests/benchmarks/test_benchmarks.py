@@ -140,6 +140,7 @@ def test_what_is_served_is_compared_round_by_round():
     common = {"clients": 1, "arrivals": 0.0, "over_gateway": False}
     loads = [
         {**common, "piece": 64, "characters_per_second": [40, 75]},
+        {**common, "piece": 16, "characters_per_second": [40, 75]},
         {**common, "piece": 16, "over_gateway": True, "characters_per_second": [20, 75]},
         {**common, "piece": 16, "arrivals": 3.0, "characters_per_second": [1, 1]},
     ]
@@ -148,7 +149,8 @@ def test_what_is_served_is_compared_round_by_round():
         "1 text: XLA / generate, pieces of 64": [2.0, 1.5],
         "1 text: generate, pieces of 64 / PyTorch bfloat16": [2.0, 1.25],
         "1 text: gRPC, pieces of 64 / generate, pieces of 64": [0.5, 0.75],
-        "1 text: gateway / gRPC, pieces of 64": [0.5, 1.0],
+        "1 text: gRPC, pieces of 16 / generate, pieces of 16": [40 / 70, 75 / 90],
+        "1 text: gateway / gRPC, pieces of 16": [0.5, 1.0],
         "64 texts: generate, pieces of 16 / sampling.generate": [1.0, 1.0],
     }
 
