@@ -15,6 +15,7 @@ import click
 import rich.console
 import rich.table
 
+from benchmarks.options import counts
 from common import command_line
 from common.commands import TensorFlowCommand
 from common.machine import machine
@@ -92,11 +93,7 @@ def nets(layers: int, units: int, with_grids: bool) -> dict[str, ModelConfig]:
 
 
 @click.command(cls=TensorFlowCommand, example="python -m benchmarks.cells --layers 2 --units 128")
-@click.option("--layers", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--units", type=click.IntRange(1), default=256, show_default=True)
-@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--window", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="Turns each.")
+@counts(layers=3, units=256, batch=64, window=64, rounds=15)
 @click.option("--grids/--no-grids", default=False, help="Time each cell in a grid, too.")
 def main(layers: int, units: int, batch: int, window: int, rounds: int, grids: bool) -> None:
     """Time training steps of every cell and core, in turns."""

@@ -24,6 +24,7 @@ import rich.table
 from benchmarks.embedded_server import Server, exported, serving
 from benchmarks.hostile import Hostility
 from benchmarks.load import Load, run
+from benchmarks.options import counts
 from common import command_line
 from common.commands import TensorFlowCommand
 from common.machine import machine
@@ -225,9 +226,14 @@ def under_hostile_load(
 @click.command(
     cls=TensorFlowCommand, example="python -m benchmarks.endurance --minutes 5 --kills 1"
 )
-@click.option("--layers", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--units", type=click.IntRange(1), default=128, show_default=True)
-@click.option("--clients", type=click.IntRange(1), default=16, show_default=True)
+@counts(layers=2, units=128)
+@click.option(
+    "--clients",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Number of clients that send requests without a break.",
+)
 @click.option(
     "--requests",
     type=click.IntRange(1),
@@ -235,7 +241,13 @@ def under_hostile_load(
     show_default=True,
     help="Requests while versions are rolled out.",
 )
-@click.option("--kills", type=click.IntRange(0), default=3, show_default=True)
+@click.option(
+    "--kills",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Number of times that the server is killed and started again.",
+)
 @click.option(
     "--minutes",
     type=click.FloatRange(0),
@@ -257,7 +269,12 @@ def under_hostile_load(
     show_default=True,
     help="Seconds from one version to the next.",
 )
-@click.option("--output", default="runs/benchmarks/endurance.json", show_default=True)
+@click.option(
+    "--output",
+    default="runs/benchmarks/endurance.json",
+    show_default=True,
+    help="JSON file for all measurements.",
+)
 def main(
     layers: int,
     units: int,

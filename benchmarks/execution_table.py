@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from benchmarks.contenders import THIS, Contender
+from benchmarks.options import counts
 from benchmarks.problem import Size
 from benchmarks.train_step import measure
 from common import command_line
@@ -32,7 +33,7 @@ SIZES = [
 
 
 @click.command(cls=TensorFlowCommand, example="python -m benchmarks.execution_table --only 3x256")
-@click.option("--steps", type=click.IntRange(1), default=30, show_default=True)
+@counts(steps=30)
 @click.option(
     "--turn", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Seconds of a turn."
 )

@@ -101,12 +101,19 @@ def plot(curves: dict[str, np.ndarray], title: str, path: pathlib.Path) -> None:
 @click.option(
     "--preset", default="demo", show_default=True, help="Preset of the model and its training."
 )
-@click.option("--steps", type=click.IntRange(SMOOTHED), default=500, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(SMOOTHED),
+    default=500,
+    show_default=True,
+    help="Number of training steps of each curve.",
+)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
     default=pathlib.Path("runs/benchmarks/learning_curves.svg"),
     show_default=True,
+    help="SVG file for the plot.",
 )
 def main(corpus: pathlib.Path, preset: str, steps: int, output: pathlib.Path) -> None:
     """Train on CORPUS, a text file, in every execution, and plot the losses."""

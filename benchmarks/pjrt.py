@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from benchmarks.options import counts
 from benchmarks.problem import Problem, Size, make_problem
 from common.commands import Group
 
@@ -29,11 +30,14 @@ def main() -> None:
 
 @main.command(example="python -m benchmarks.pjrt export exported --layers 3 --units 256")
 @click.argument("directory", type=click.Path(file_okay=False, path_type=pathlib.Path))
-@click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
-@click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
-@click.option("--window", type=click.IntRange(1), default=50, show_default=True)
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="bfloat16")
+@counts(layers=6, units=1000, batch=50, window=50)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="bfloat16",
+    show_default=True,
+    help="Dtype of the products.",
+)
 def export(
     directory: pathlib.Path, layers: int, units: int, batch: int, window: int, dtype: str
 ) -> None:
@@ -49,11 +53,28 @@ def export(
 
 @main.command(example="python -m benchmarks.pjrt export-grid exported --units 1024")
 @click.argument("directory", type=click.Path(file_okay=False, path_type=pathlib.Path))
-@click.option("--cell", type=click.Choice(["tanh", "lstm"]), default="tanh", show_default=True)
-@click.option("--extent", type=click.IntRange(1, 100), default=10, show_default=True)
-@click.option("--depth", type=click.IntRange(1, 1000), default=32, show_default=True)
-@click.option("--units", type=click.IntRange(1), default=256, show_default=True)
-@click.option("--batch", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--cell",
+    type=click.Choice(["tanh", "lstm"]),
+    default="tanh",
+    show_default=True,
+    help="Cell of all dimensions.",
+)
+@click.option(
+    "--extent",
+    type=click.IntRange(1, 100),
+    default=10,
+    show_default=True,
+    help="Number of blocks along each of the two dimensions.",
+)
+@click.option(
+    "--depth",
+    type=click.IntRange(1, 1000),
+    default=32,
+    show_default=True,
+    help="Number of blocks along depth.",
+)
+@counts(units=256, batch=32)
 @click.option("--backward", is_flag=True, help="Compute the gradient by all weights as well.")
 def export_grid(
     directory: pathlib.Path,
@@ -151,7 +172,7 @@ class _Program:
 
 @main.command(example="python -m benchmarks.pjrt time exported --steps 50")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path))
-@click.option("--steps", type=click.IntRange(1), default=20, show_default=True)
+@counts(steps=20)
 @click.option("--peak", type=float, help="Peak GFLOP/s of the device, to report a share of it.")
 def time(directory: pathlib.Path, steps: int, peak: float | None) -> None:
     """Run what was exported on JAX's default device; print JSON, a line for each program."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchmarks.options import counts
 from common import command_line
 from common.commands import TensorFlowCommand
 from common.machine import machine
@@ -22,10 +23,20 @@ SIZES = {"6x1000": (6, 1000, 50, 50), "3x256": (3, 256, 64, 64), "2x128": (2, 12
 
 
 @click.command(cls=TensorFlowCommand, example="python -m benchmarks.skewed_wavefront --jit step")
-@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Turns each.")
-@click.option("--jit", type=click.Choice(["gates", "step"]), default="gates", show_default=True)
+@counts(rounds=7)
 @click.option(
-    "--dtype", type=click.Choice(["float32", "bfloat16"]), default="bfloat16", show_default=True
+    "--jit",
+    type=click.Choice(["gates", "step"]),
+    default="gates",
+    show_default=True,
+    help="What XLA compiles.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="bfloat16",
+    show_default=True,
+    help="Dtype of the products.",
 )
 def main(rounds: int, jit: "Jit", dtype: str) -> None:
     """Time both schedules in turns, forward and backward, at three sizes."""

@@ -10,6 +10,7 @@ import click
 import rich.console
 
 from benchmarks.contenders import CEILING, THIS, contenders
+from benchmarks.options import counts
 from benchmarks.problem import Size
 from benchmarks.train_step import as_table, check_losses, measure, summary
 from common import command_line
@@ -70,7 +71,7 @@ def plot(summaries: list[dict], path: pathlib.Path) -> None:
 
 
 @click.command(cls=Command, example="python -m benchmarks.suite --steps 5 --no_long")
-@click.option("--steps", type=click.IntRange(1), default=10, show_default=True)
+@counts(steps=10)
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=pathlib.Path),

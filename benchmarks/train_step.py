@@ -18,6 +18,7 @@ import rich.console
 import rich.table
 
 from benchmarks.contenders import CEILING, THIS, Contender, contenders
+from benchmarks.options import counts
 from benchmarks.problem import Size
 from benchmarks.worker import LONG_STEP
 from common import command_line
@@ -263,11 +264,14 @@ def check_losses(results: list[Result]) -> None:
     cls=Command,
     example="python -m benchmarks.train_step --layers 3 --units 256 --batch 64 --window 64",
 )
-@click.option("--model", type=click.Choice(["grid", "stacked"]), default="grid", show_default=True)
-@click.option("--layers", type=click.IntRange(1), default=6, show_default=True)
-@click.option("--units", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
-@click.option("--window", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--model",
+    type=click.Choice(["grid", "stacked"]),
+    default="grid",
+    show_default=True,
+    help="Core of the network.",
+)
+@counts(layers=6, units=1000, batch=50, window=50)
 @click.option(
     "--steps",
     type=click.IntRange(1),

@@ -210,7 +210,13 @@ def point(
 
 @commands.command("tune", example="python -m experiments tune demo --trials 20 --seconds 60")
 @click.argument("preset", metavar="PRESET")
-@click.option("--trials", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option(
+    "--trials",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="Number of trainings.",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(0.1, 1e6),
@@ -218,7 +224,13 @@ def point(
     show_default=True,
     help="Seconds of training of each trial, without compilation.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the settings that are tried.",
+)
 @_root_option
 @_corpus_option
 def tune(preset: str, trials: int, seconds: float, seed: int, root: str, corpus: str) -> None:

@@ -100,6 +100,7 @@ def test_a_model_saved_under_one_name_loads_under_the_other(target, tmp_path, sa
         assert finished.returncode == 0, finished.stderr
 
 
+@pytest.mark.slow
 def test_the_installed_package_needs_no_tensorflow_text(target, tmp_path):
     """Byte vocabularies and sampling work without it; code points name the remedy."""
     code = """

@@ -67,6 +67,7 @@ def drawn(project, folder, *options):
     return finished.stdout, {path.name: path.read_text() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_seed_decides_over_all_numbers(project, tmp_path):
     _, expected = drawn(project, tmp_path / "one", "--seed", "5")
     _, in_workers = drawn(project, tmp_path / "workers", "--seed", "5", "-n2", "--dist=load")

@@ -159,6 +159,22 @@ def test_tests_mirror_the_tree(path):
     assert folder.is_dir(), f"{path} tests {folder}, which is no folder"
 
 
+def lacks_help(node):
+    """Whether a piece of code declares an option that does not say what it is."""
+    if not isinstance(node, ast.Call) or not ast.unparse(node.func).endswith(
+        (".option", ".add_argument")
+    ):
+        return False
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+    return not {"help", "hidden"} & given.keys() and given.get("action") != "'version'"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_every_option_says_what_it_is(path):
+    nodes = ast.walk(ast.parse((PROJECT / path).read_text()))
+    assert not [node.lineno for node in nodes if lacks_help(node)]
+
+
 def test_files_of_tests_have_names_of_their_own():
     """As pytest imports them by these."""
     names = Counter(path.name for path in SOURCES if path.name.startswith("test_"))

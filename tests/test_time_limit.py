@@ -46,6 +46,7 @@ def run(project, folder, *options):
     return re.findall(r"(test_\w+)\.py::(test_\w+) (\w+)", finished.stdout)
 
 
+@pytest.mark.slow
 def test_no_test_begins_after_the_limit(project):
     outcomes = run(project, "slow", "--minutes", "0.02")
     assert outcomes == [
@@ -63,6 +64,7 @@ def test_each_seed_has_another_order_of_files(project):
     assert all(order[::2] == order[1::2] for order in files), "the tests of a file stay together"
 
 
+@pytest.mark.slow
 def test_without_a_limit_the_order_is_that_of_the_files(project):
     assert [name for name, *_ in run(project, ".")][::2] == [
         "test_long", "test_0", "test_1", "test_2", "test_3",

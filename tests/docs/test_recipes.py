@@ -150,6 +150,7 @@ def test_the_stage_is_a_command_and_a_part_of_the_graph(patched):
     run_python("-c", RUN_THE_STAGE, folder=folder)
 
 
+@pytest.mark.slow
 def test_the_context_conditions_a_model(patched):
     run_python("-c", TRAIN_WITH_THE_CONTEXT, folder=patched("context"))
 

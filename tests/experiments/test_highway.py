@@ -81,6 +81,7 @@ def found(tmp_path_factory):
         return random_search.run(store, TASK, Net("highway", 4, 12), SEARCH, seed=2)
 
 
+@pytest.mark.slow
 def test_the_settings_with_the_lowest_loss_are_fitted_in_full(found):
     tables = found.measurement.tables
     (net,) = tables["nets"]

@@ -65,7 +65,9 @@ def test_unseen_words_differ_by_their_characters_and_not_in_a_table():
 
 
 @pytest.mark.parametrize("core", ["stacked", pytest.param("grid", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("inputs", [TABLE, "characters, 1 highway"])
+@pytest.mark.parametrize(
+    "inputs", [TABLE, pytest.param("characters, 1 highway", marks=pytest.mark.slow)]
+)
 def test_a_training_that_was_killed_resumes_to_the_same_weights(
     tmp_path, monkeypatch, inputs, core
 ):

@@ -24,7 +24,12 @@ def main() -> None:
     parser.add_argument("target", help="name of the target, see targets.py")
     parser.add_argument("--seconds", type=int, default=60, help="time to look (60)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (1)")
-    parser.add_argument("--findings", type=pathlib.Path, default=FINDINGS)
+    parser.add_argument(
+        "--findings",
+        type=pathlib.Path,
+        default=FINDINGS,
+        help="folder of what was found (findings)",
+    )
     arguments = parser.parse_args()
     sys.path[:0] = [str(pathlib.Path(__file__).parents[2])]
     with atheris.instrument_imports(include=PACKAGES):

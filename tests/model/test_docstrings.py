@@ -29,7 +29,12 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", MODULES)
+SLOW = {"model.translation.beam_search"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow) if one in SLOW else one for one in MODULES]
+)
 def test_examples_run(name):
     module = importlib.import_module(name)
     result = doctest.testmod(module, extraglobs=NAMES, verbose=False)

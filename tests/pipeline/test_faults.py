@@ -201,6 +201,7 @@ def test_a_root_that_is_read_only(text, tmp_path):
     assert "Read-only file system" in refused.stderr and "choose another" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_slow_filesystem(undisturbed, text, tmp_path, monkeypatch):
     original = files.open_file
 
@@ -230,6 +231,7 @@ def test_a_slow_filesystem(undisturbed, text, tmp_path, monkeypatch):
     assert contents(tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps(text, tmp_path, monkeypatch):
     class Clock(datetime.datetime):
         year_now = 2040
@@ -297,6 +299,7 @@ def test_later_damage_is_named_and_repaired(text, undisturbed, tmp_path, damage)
     assert contents(tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_damaged_manifest_is_repaired(text, undisturbed, tmp_path):
     examples, *_ = make(tmp_path, text)
     manifest = examples.file("manifest.json")

@@ -122,6 +122,7 @@ def test_explain_knows_stacked_nets():
     assert "180 MB" in shown  # 24 bytes * 1000 units * 3 layers * 50 steps * 50 rows
 
 
+@pytest.mark.slow
 def test_explain_prints_json():
     told = json.loads(explain("--device", "cpu", "--json").stdout)
     assert told["memories, weights"] == ["float32"]

@@ -293,6 +293,7 @@ def test_a_decoder_starts_from_the_state_of_an_encoder():
     assert model([x, y]).shape == (3, 6, 5)
 
 
+@pytest.mark.slow
 def test_other_backends_are_named_with_the_remedy():
     other = "keras.backend.backend = lambda: 'numpy'"  # what others need is not installed
     finished = run(f"import keras; {other}; from model import GridLSTM")
@@ -300,6 +301,7 @@ def test_other_backends_are_named_with_the_remedy():
     assert "Keras runs on 'numpy'" in last and "KERAS_BACKEND=tensorflow" in last
 
 
+@pytest.mark.slow
 def test_importing_the_package_registers_the_layers(tmp_path):
     model = keras.Sequential([keras.Input((3, 4)), GridLSTM(4), StackedLSTM(4)][:2])
     model.save(tmp_path / "net.keras")

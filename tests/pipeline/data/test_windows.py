@@ -63,7 +63,7 @@ def test_reading_starts_anywhere(text_and_split):
     np.testing.assert_array_equal(actual, expected)
 
 
-@pytest.mark.parametrize("unit", ["bytes", "unicode"])
+@pytest.mark.parametrize("unit", ["bytes", pytest.param("unicode", marks=pytest.mark.slow)])
 def test_records_before_a_stream_are_skipped(unit, store, tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "BLOCK", 8)
     ids, split = examples_of(store, tmp_path, 30, 1, unit)

@@ -42,6 +42,7 @@ def test_one_command_measures_a_corpus(text, tmp_path):
     assert len(Store(str(tmp_path / "root")).all(graph.BASELINES)) == 1
 
 
+@pytest.mark.slow
 def test_without_a_corpus_the_newest_examples_are_read(text, tmp_path):
     root = tmp_path / "root"
     for stage in ("example_gen", "statistics_gen", "schema_gen"):

@@ -33,6 +33,7 @@ def trained(store, examples, schema):
         return trainer.run(store, examples, schema, settings)
 
 
+@pytest.mark.slow
 def test_rates_are_chosen_and_the_eval_split_is_scored(store, examples, trained):
     with store.writing():
         artifact = dynamic_evaluator.run(store, trained, examples, SEARCHED)
@@ -79,6 +80,7 @@ def test_an_evaluation_that_was_interrupted_has_the_same_result(
     assert artifact.manifest.properties["characters"] == 1_510
 
 
+@pytest.mark.slow
 def test_weights_that_diverge_are_no_result(private_store, examples, trained, monkeypatch):
     monkeypatch.setattr(DynamicModel, "score", lambda *_: Losses(math.nan, 25))
     with pytest.raises(InputError, match=r"diverge within 25 characters; use a .* below 0\.001"):

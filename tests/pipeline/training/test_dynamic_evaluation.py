@@ -99,6 +99,7 @@ def dynamic():
     return dynamic
 
 
+@pytest.mark.slow
 def test_without_a_rate_the_evaluation_is_static(dynamic):
     text = windows_of(6)
     logits, _ = dynamic._model(text.reshape(1, -1), dynamic._model.initial_state(1))

@@ -31,7 +31,9 @@ def weights_of_steps(current, count):
         yield current.model.get_weights()
 
 
-@pytest.mark.parametrize("devices", [["cpu:0"], ["cpu:0", "cpu:1"]], ids=len)
+@pytest.mark.parametrize(
+    "devices", [["cpu:0"], pytest.param(["cpu:0", "cpu:1"], marks=pytest.mark.slow)], ids=len
+)
 def test_averages_follow_the_weights(devices):
     config = TrainingConfig(batch_size=4, window=6, average_decay=0.4, dtype="float32")
     current = learner(config, devices)
@@ -51,7 +53,7 @@ def test_averages_follow_the_weights(devices):
         np.testing.assert_array_equal(weight, expected)
 
 
-@pytest.mark.parametrize("is_best_damaged", [False, True])
+@pytest.mark.parametrize("is_best_damaged", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_best_checkpoint_has_the_averages(tmp_path, is_best_damaged):
     config = TrainingConfig(batch_size=4, window=6, average_decay=0.9)
     current = learner(config)
@@ -141,6 +143,7 @@ def test_values_out_of_range_are_refused(config, name, value):
         config(**{name: value})
 
 
+@pytest.mark.slow
 def test_another_training_begins_with_the_averages(tmp_path):
     config = TrainingConfig(batch_size=4, window=6, average_decay=0.9)
     current = learner(config)

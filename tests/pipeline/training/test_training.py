@@ -218,6 +218,7 @@ def test_gradient_checkpointing_changes_no_step(kind):
     np.testing.assert_allclose(rematerialised, stored, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_carried_state_survives_a_checkpoint_on_two_replicas(tmp_path):
     config = TrainingConfig(batch_size=4, window=5)
     current = learner(["cpu:0", "cpu:1"], config)

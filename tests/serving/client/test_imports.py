@@ -64,6 +64,7 @@ def loaded_modules(program):
     return set(finished.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 def test_a_client_loads_no_module_of_the_model():
     loaded = loaded_modules("import serving.client")
     assert "serving.client.client" in loaded

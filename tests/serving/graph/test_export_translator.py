@@ -89,6 +89,7 @@ def test_it_needs_nothing_of_this_project(directory):
     assert finished.stdout.strip() == "(1,)"
 
 
+@pytest.mark.slow
 def test_tensorflow_serving_loads_it(model, directory):
     """In a Session, which initializes the tables of the words by itself."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:

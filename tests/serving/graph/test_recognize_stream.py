@@ -15,6 +15,8 @@ from model.speech.recognizer import Recognizer
 from model.speech.wav import Samples
 from serving.graph.export_recognizer import export_recognizer
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = LogMel(8_000, bands=8)
 LABELS = "abc"
 BEGINNING = tf.zeros([1, 0])

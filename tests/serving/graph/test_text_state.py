@@ -36,6 +36,7 @@ def served(model, tmp_path_factory):
     return tf.saved_model.load(path)
 
 
+@pytest.mark.slow
 def test_a_text_goes_on_with_its_contexts(served):
     generate = served.signatures["generate"]
 
@@ -70,6 +71,7 @@ def test_a_text_goes_on_with_its_contexts(served):
     assert beside["text"][0] == second["text"][0] and beside["text"][2] == second["text"][2]
 
 
+@pytest.mark.slow
 def test_streams_are_evaluated_window_by_window(model, served):
     ids = generator().integers(0, 5, (3, 24)).astype(np.int32)
     state, nats = served.initial_state(tf.constant(3)), 0.0

@@ -216,6 +216,7 @@ def test_controls_have_names_and_sliders_announce_their_values(page):
     expect(top_k).to_have_attribute("aria-valuetext", "1")
 
 
+@pytest.mark.slow
 def test_tab_goes_through_the_page_in_order(page):
     generate(page, "ab", 10)
     page.locator("#model").focus()
@@ -226,6 +227,7 @@ def test_tab_goes_through_the_page_in_order(page):
         page.keyboard.press("Tab")
 
 
+@pytest.mark.slow
 def test_alternatives_open_by_keyboard(page):
     generate(page, "ab", 20)
     spans, popup, said = (page.locator(name) for name in ("#text span", "#alternatives", "#said"))
@@ -253,6 +255,7 @@ def test_alternatives_open_by_keyboard(page):
     expect(popup).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_arrow_keys_go_from_line_to_line(page):
     generate(page, "aaaa\nbb\ncccc", 10)
     spans = page.locator("#text span")
@@ -285,7 +288,7 @@ def test_alternatives_open_by_tap(server, browser):
         expect(popup).to_be_hidden()
 
 
-@pytest.mark.parametrize("modifier", ["Control", "Meta"])
+@pytest.mark.parametrize("modifier", ["Control", pytest.param("Meta", marks=pytest.mark.slow)])
 def test_keys_generate_and_stop(page, modifier):
     page.fill("#prompt", "ab")
     page.locator("#length").fill("2000")

@@ -17,6 +17,8 @@ from serving.server.config_files import METRICS_PATH
 from serving.server.errors import RequestError
 from serving.server.memory_budget import Copies, MemoryBudget, Size
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 256 << 20
 A_BYTE = Copies(number=1, string=1)
 ALL = {"layer": np.array([-1], np.int32), "unit": np.array([-1], np.int32)}

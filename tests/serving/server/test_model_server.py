@@ -318,7 +318,14 @@ def save_by_keras(path, by):
     archive.write_out(path, verbose=False)
 
 
-@pytest.mark.parametrize("by", ["export", "archive", "strategy"])
+@pytest.mark.parametrize(
+    "by",
+    [
+        pytest.param("export", marks=pytest.mark.slow),
+        "archive",
+        pytest.param("strategy", marks=pytest.mark.slow),
+    ],
+)
 def test_models_of_keras(by, tmp_path):
     save_by_keras(str(tmp_path / DIRECTORY), by)
     with running(f"--model_base_path={tmp_path}", name="default") as server:
