@@ -169,6 +169,9 @@ def main(
         for dtype in ("float32", "bfloat16") if torch else ():
             peer = stack.enter_context(contextlib.closing(Torch(layers, units, dtype)))
             samplers[f"{PYTORCH} {dtype}"] = peer
+        for sampler in samplers.values():  # the first call of each size compiles or traces
+            for batch in (1, MANY):
+                sampler.speed(batch, max(pieces))
         for load in loads:  # warm-up of graphs and connections
             run(server.address, load._replace(seconds=1.0), server.gateway)
         characters = _characters(units, max(pieces))
