@@ -27,6 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "DropConnect 0.3": {"weight_dropout": 0.3},
     "AdamW 0.1": {"weight_decay": 0.1},
     "averages 0.99": {"average_decay": 0.99},
+    "tied embeddings": {"tied_embeddings": True},
     "dropout, AdamW, averages": {"dropout": 0.2, "weight_decay": 0.1, "average_decay": 0.99},
 }
 """The settings that differ from plain training, by the name of the variant."""

@@ -27,6 +27,10 @@ class CharacterModel(keras.Model):
 
         x_t = E[c_{t-1}];  y_t = core(x_t);  p(c_t | ...) = softmax(y_t W + b)
 
+    With tied embeddings W is no weight of its own: W = E'^T, where E' are the first `units` columns
+    of the rows of characters, and x_t = s E[c_{t-1}]. E is initialised like an output kernel, and s
+    is what makes the inputs as large as those of another model.
+
     Ids below `vocabulary_size` are characters. The id `vocabulary_size` stands for "no known
     character": the one before the first, or one that the vocabulary lacks.
 
@@ -47,7 +51,7 @@ class CharacterModel(keras.Model):
       plan: The execution plan; weights and the state are float32 in any case.
       core: The recurrent core, a Keras layer.
       embedding: The embedding E, `[vocabulary_size + 1, input_width]`; its last row starts at zero.
-      output_kernel: The output kernel W, `[units, vocabulary_size]`.
+      output_kernel: The output kernel W, `[units, vocabulary_size]`; absent with tied embeddings.
       output_bias: The output bias b, `[vocabulary_size]`.
       contexts: The contexts, Keras layers; see `contexts.context.Context`.
     """
@@ -73,13 +77,14 @@ class CharacterModel(keras.Model):
             shape=(self.vocabulary_size + 1, self.core.input_width),
             initializer=self._initial_embedding,
         )
-        scale = self.config.kernel_scale
-        self.output_kernel = self.add_weight(
-            autocast=False,
-            name="output_kernel",
-            shape=(self.config.units, self.vocabulary_size),
-            initializer=keras.initializers.RandomUniform(-scale, scale),
-        )
+        if not self.config.tied_embeddings:
+            scale = self.config.kernel_scale
+            self.output_kernel = self.add_weight(
+                autocast=False,
+                name="output_kernel",
+                shape=(self.config.units, self.vocabulary_size),
+                initializer=keras.initializers.RandomUniform(-scale, scale),
+            )
         self.output_bias = self.add_weight(
             autocast=False, name="output_bias", shape=(self.vocabulary_size,), initializer="zeros"
         )
@@ -103,7 +108,8 @@ class CharacterModel(keras.Model):
 
     def _initial_embedding(self, shape: Any, dtype: Any) -> tf.Tensor:
         """Returns uniform rows for characters; zeros for "no known character", rare in training."""
-        scale = self.config.init_scale or 1.0
+        config = self.config
+        scale = config.kernel_scale if config.tied_embeddings else config.embedding_scale
         characters = keras.initializers.RandomUniform(-scale, scale)(
             (shape[0] - 1, shape[1]), dtype
         )
@@ -137,11 +143,13 @@ class CharacterModel(keras.Model):
 
     def outer_weights(self) -> OuterWeights:
         """Returns the weights around the core as tensors."""
-        return OuterWeights(
-            embedding=tf.convert_to_tensor(self.embedding),
-            output_kernel=tf.convert_to_tensor(self.output_kernel),
-            output_bias=tf.convert_to_tensor(self.output_bias),
-        )
+        config, embedding = self.config, tf.convert_to_tensor(self.embedding)
+        if config.tied_embeddings:
+            kernel = tf.transpose(embedding[: self.vocabulary_size, : config.units])
+            embedding *= config.embedding_scale / config.kernel_scale
+        else:
+            kernel = tf.convert_to_tensor(self.output_kernel)
+        return OuterWeights(embedding, kernel, tf.convert_to_tensor(self.output_bias))
 
     def call(
         self,

@@ -54,6 +54,8 @@ class ModelConfig:
       contexts: Names of what the model is told besides the last character: "output" for output
         kernels of the most frequent last one or two characters, "word" for a slow net over words;
         each with its size after a colon, such as "word:64". Default: none.
+      tied_embeddings: Whether the output kernel is the transposed embedding of the characters
+        (Press and Wolf, arXiv 1608.05859).
     """
 
     architecture: Architecture = "grid"
@@ -70,6 +72,7 @@ class ModelConfig:
     transform_bias: float = -2.0
     weight_dropout: float = 0.0
     contexts: tuple[str, ...] = ()
+    tied_embeddings: bool = False
 
     def __post_init__(self) -> None:
         if self.architecture not in CORES:
@@ -117,6 +120,11 @@ class ModelConfig:
                 f"output_equation is {self.output_equation!r}, which only the cell lstm has; leave "
                 f"it out, or use the cell lstm in place of {' and '.join(self.cells)}"
             )
+
+    @property
+    def embedding_scale(self) -> float:
+        """The bound of the uniform initial vectors that enter the core."""
+        return self.init_scale or 1.0
 
     @property
     def kernel_scale(self) -> float:

@@ -48,15 +48,16 @@ class FrozenCharacterModel:
         plain.set_weights(model.get_weights())
         self._core: RecurrentCore = plain.core
         self._contexts = plain.contexts
+        outer = plain.outer_weights()
         entering = None  # where more than the embedding enters, no table can hold it
         if not any(context.enters_input for context in plain.contexts):
-            entering = decode_inputs(plain.core, tf.convert_to_tensor(plain.embedding)).hidden
+            entering = decode_inputs(plain.core, outer.embedding).hidden
         self.packed = tf.nest.map_structure(stored_variable, plain.core.pack(precision, entering))
         self._core_weights = plain.core.stored_weights(None if precision == "int8" else dtype)
         self._outer_weights = OuterWeights(
-            embedding=stored_variable(plain.embedding),
-            output_kernel=stored_variable(plain.output_kernel, dtype),
-            output_bias=stored_variable(plain.output_bias),
+            embedding=stored_variable(outer.embedding),
+            output_kernel=stored_variable(outer.output_kernel, dtype),
+            output_bias=stored_variable(outer.output_bias),
         )
         self._context_weights = [context.stored_weights(dtype) for context in plain.contexts]
 

@@ -17,7 +17,15 @@ from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.workers import expected_replicas, this_worker
 
 NAME = "TranslationTrainer"
-OF_CHARACTERS = ("layers", "tied", "cells", "architecture", "weight_dropout", "contexts")
+OF_CHARACTERS = (
+    "layers",
+    "tied",
+    "cells",
+    "architecture",
+    "weight_dropout",
+    "contexts",
+    "tied_embeddings",
+)
 """Settings of the section [model] that a model that translates does not have."""
 OF_TEXTS = ("dtype", "remat_steps", "quantize", "xla")
 """Settings of the section [training] that it does not have."""

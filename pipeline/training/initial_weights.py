@@ -163,7 +163,8 @@ class InitialWeights:
         # The last row of an embedding is that of no known character, in either.
         rows = np.append(here, vocabulary.size), np.append(there, self._vocabulary.size)
         _copy(model.embedding, theirs.embedding, rows[0], rows[1], axis=0)
-        _copy(model.output_kernel, theirs.output_kernel, here, there, axis=1)
+        if not model.config.tied_embeddings:
+            _copy(model.output_kernel, theirs.output_kernel, here, there, axis=1)
         _copy(model.output_bias, theirs.output_bias, here, there, axis=0)
 
 
