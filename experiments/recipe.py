@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "AdamW 0.1": {"weight_decay": 0.1},
     "averages 0.99": {"average_decay": 0.99},
     "tied embeddings": {"tied_embeddings": True},
+    "layer normalisation": {"layer_normalization": True},
     "dropout, AdamW, averages": {"dropout": 0.2, "weight_decay": 0.1, "average_decay": 0.99},
 }
 """The settings that differ from plain training, by the name of the variant."""

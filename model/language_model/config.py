@@ -56,6 +56,8 @@ class ModelConfig:
         each with its size after a colon, such as "word:64". Default: none.
       tied_embeddings: Whether the output kernel is the transposed embedding of the characters
         (Press and Wolf, arXiv 1608.05859).
+      layer_normalization: Whether each gate of a grid is normalised over its units before gain and
+        bias (Ba et al., arXiv 1607.06450).
     """
 
     architecture: Architecture = "grid"
@@ -73,6 +75,7 @@ class ModelConfig:
     weight_dropout: float = 0.0
     contexts: tuple[str, ...] = ()
     tied_embeddings: bool = False
+    layer_normalization: bool = False
 
     def __post_init__(self) -> None:
         if self.architecture not in CORES:
@@ -86,6 +89,11 @@ class ModelConfig:
         require_integer("units", self.units, 1)
         require_range("dropout", self.dropout, 0, 1)
         require_range("weight_dropout", self.weight_dropout, 0, 1)
+        if self.layer_normalization and self.architecture != "grid":
+            raise InputError(
+                f"layer_normalization is of grids, and the architecture is {self.architecture}; "
+                "leave it out, or use the architecture grid"
+            )
         if self.init_scale < 0:
             raise InputError(f"init_scale is {self.init_scale}; it must not be negative")
 
@@ -145,6 +153,7 @@ def _grid_core(config: ModelConfig, dtype_policy: str) -> "RecurrentCore":
         priority=(1,) if config.depth_priority else (),
         tied=config.tied,
         output_equation=config.output_equation,
+        layer_normalization=config.layer_normalization,
         input_memory=config.input_memory,
         project_inputs=False,
         recurrent_initializer=keras.initializers.RandomUniform(-scale, scale),

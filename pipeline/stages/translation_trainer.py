@@ -25,6 +25,7 @@ OF_CHARACTERS = (
     "weight_dropout",
     "contexts",
     "tied_embeddings",
+    "layer_normalization",
 )
 """Settings of the section [model] that a model that translates does not have."""
 OF_TEXTS = ("dtype", "remat_steps", "quantize", "xla")

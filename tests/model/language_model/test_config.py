@@ -19,6 +19,10 @@ from model.language_model.config import ModelConfig
         ({"cells": ("gru", "lstm"), "architecture": "stacked"}, "a stacked net has one cell"),
         ({"cells": ("tanh", "lstm")}, "'tanh' along time, which has no memory; use one of lstm,"),
         (
+            {"architecture": "rhn", "layer_normalization": True},
+            "layer_normalization is of grids, and the architecture is rhn; leave it out",
+        ),
+        (
             {"cells": ("gru",), "output_equation": "tanh(o*m)"},
             "output_equation is 'tanh(o*m)', which only the cell lstm has; leave it out",
         ),

@@ -185,6 +185,8 @@ def assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary=1
     size, scale = (root_mean_square, 1.0) if quantized else (largest, 0.0)
     config = dataclasses.replace(config, layers=3, units=20, init_scale=scale)
     model = CharacterModel(config, vocabulary, PLAIN)
+    for gain in (one for one in model.weights if one.name.endswith("gain")):
+        gain.assign(generator().uniform(0.5, 1.5, gain.shape))
     ids = tf.constant(generator().integers(0, vocabulary, (4, 7)), tf.int32)
     expected, after = model(ids, model.initial_state(4))
     frozen = freeze(model, precision)
@@ -205,6 +207,13 @@ def test_steps_of_other_nets_equal_the_whole_sequence(architecture, precision, b
     for vocabulary, kept in ((11, 1), (500, 0)):
         net = assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary)
         assert len(net.packed.table) == kept
+
+
+@pytest.mark.parametrize("tied", ["none", "all"])
+@PRECISIONS
+def test_steps_of_normalised_grids_equal_the_whole_sequence(tied, precision, bound):
+    config = ModelConfig(tied=tied, layer_normalization=True)
+    assert_steps_equal_the_whole_sequence(config, precision, bound)
 
 
 @pytest.mark.parametrize("architecture", ["grid", "stacked"])
