@@ -30,8 +30,14 @@ def fitted(layer: "keras.layers.Layer", units: int) -> tuple["keras.Model", floa
     return model, time.perf_counter() - start
 
 
+def spread(values: list[float]) -> str:
+    """Returns the median of some values, with half of their interquartile range."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return f"{middle:.2f} ±{(high - low) / 2:.2f}"
+
+
 def compare(units: int, batches: int, rounds: int) -> None:
-    """Prints the first step and the best time of a step of each layer.
+    """Prints the first step and the time of a step of each layer, and their ratio in each round.
 
     Args:
       units: The width of inputs and layers.
@@ -47,17 +53,21 @@ def compare(units: int, batches: int, rounds: int) -> None:
     random = np.random.default_rng(0)
     inputs = random.normal(size=[batches * BATCH, STEPS, units]).astype(np.float32)
     targets = random.normal(size=[batches * BATCH, units]).astype(np.float32)
-    best = dict.fromkeys(models, float("inf"))
+    for model, _ in models.values():
+        model.fit(inputs, targets, batch_size=BATCH, verbose=0)  # the first one traces
+    taken: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds):
         for name, (model, _) in models.items():
             start = time.perf_counter()
             model.fit(inputs, targets, batch_size=BATCH, verbose=0)
-            best[name] = min(best[name], (time.perf_counter() - start) / batches)
-    ratio = best["GridLSTM"] / best["keras.layers.LSTM"]
+            taken[name].append(1000 * (time.perf_counter() - start) / batches)
     for name, (_, first) in models.items():
-        print(f"{units} units, {name}: {1000 * best[name]:.1f} ms, first step {first:.2f} s")
+        print(f"{units} units, {name}: {spread(taken[name])} ms, first step {first:.2f} s")
+    ratios = [ours / theirs for theirs, ours in zip(*taken.values(), strict=True)]
+    speeds = [2 / ratio for ratio in ratios]
     print(
-        f"{units} units: {ratio:.2f} times as long, {2 / ratio:.2f} times as fast a multiplication"
+        f"{units} units: {spread(ratios)} times as long, "
+        f"{spread(speeds)} times as fast a multiplication"
     )
 
 
