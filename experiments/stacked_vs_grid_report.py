@@ -165,7 +165,8 @@ def draw_gradients(tables: Tables) -> Figure:
     """Draws the norm of each layer's gradient, of the deepest nets without dropout."""
     rows = select(tables["gradients"], MAIN, seed=0, dropout=0.0)
     deepest = max(row["layers"] for row in rows)
-    figure, axes = plots.panels(len(PRESETS), height=3.4, width=5.0)
+    # One above the other, the panels can be read on a phone.
+    figure, axes = plots.panels(len(PRESETS), height=3.0, width=5.0, most=1)
     for axis, architecture in zip(axes, PRESETS, strict=True):
         for layer in range(1, deepest + 1):
             norms = _layer_norms(rows, architecture, deepest, layer)
@@ -174,13 +175,13 @@ def draw_gradients(tables: Tables) -> Figure:
                 *zip(*norms, strict=True),
                 color=plots.COLORS[architecture],
                 alpha=shade,
-                linewidth=1.2,
+                linewidth=1.4,
                 label=f"layer {layer}",
             )
         axis.set(yscale="log", title=f"{architecture}, {deepest} layers", xlabel="update")
-        axis.legend(fontsize=7, ncols=-(-deepest // 2), loc="upper left")
-    axes[0].set_ylim(top=10 * max(row["norm"] for row in rows))  # room for the legends
-    axes[0].set_ylabel("norm of the layer's gradient")
+        axis.legend(ncols=-(-deepest // 2), loc="upper left")
+        axis.set_ylabel("norm of the layer's gradient")
+    axes[0].set_ylim(top=20 * max(row["norm"] for row in rows))  # room for the legends
     return figure
 
 
