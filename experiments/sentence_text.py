@@ -115,7 +115,8 @@ def cut(text: WordText, config: SentenceConfig) -> Sentences:
         else:
             sentences = sentences[: config.held_out]
         parts.append(padded(sentences))
-    return Sentences(text.vocabulary, *parts, left_out)
+    train, validation, test = parts
+    return Sentences(text.vocabulary, train, validation, test, left_out)
 
 
 def _split(ids: np.ndarray, max_words: int) -> tuple[list[np.ndarray], int]:

@@ -266,7 +266,8 @@ def validate(measure: Callable, ids: np.ndarray, batch_size: int, seed: int) -> 
     latent = diagnostics.Diagnostics(0.0, 0.0, 0)
     if posterior:
         noise = np.random.default_rng(seed).normal(size=posterior[0].shape)
-        latent = diagnostics.diagnose(*posterior, noise)
+        means, log_variances = posterior
+        latent = diagnostics.diagnose(means, log_variances, noise)
     return Validation(float(np.mean(losses)) + latent.divergence, latent)
 
 

@@ -168,7 +168,7 @@ def _run(
     model = sentence_nets.build(net, config.sizes, text.vocabulary.size, config.train.batch_size)
     history = sentence_training.train(directory, model, text, config.train, seed)
     bounds = bounds_of(model, text.test, config, seed)
-    np.savez_compressed(os.path.join(directory, BOUNDS), **bounds)
+    np.savez_compressed(os.path.join(directory, BOUNDS), **bounds._asdict())
     measured = sentence_training.validate(
         sentence_training.measuring_function(model, config.train.is_inputless),
         text.test,
@@ -181,8 +181,8 @@ def _run(
     model.save_weights(os.path.join(directory, WEIGHTS))
     files.rmtree(os.path.join(directory, CHECKPOINTS))
     return TrialProperties(
-        bound=float(bounds["bound"].mean()),
-        weighted_bound=float(bounds["weighted_bound"].mean()),
+        bound=float(bounds.bound.mean()),
+        weighted_bound=float(bounds.weighted_bound.mean()),
         divergence=measured.latent.divergence,
         information=measured.latent.information,
         active_units=measured.latent.active_units,
@@ -197,13 +197,23 @@ def _run(
     )
 
 
-def bounds_of(
-    model: SentenceModel, ids: np.ndarray, config: TrialConfig, seed: int
-) -> dict[str, np.ndarray]:
-    """Returns upper bounds of -ln p(x) of sentences, `[sentences]`, as `bound`, `weighted_bound`.
+class UpperBounds(NamedTuple):
+    """Upper bounds of -ln p(x) of sentences, in nats; of a language model both are exact.
+
+    Attributes:
+      bound: By the evidence lower bound, `[sentences]`.
+      weighted_bound: By the importance-weighted bound, `[sentences]`.
+    """
+
+    bound: np.ndarray
+    weighted_bound: np.ndarray
+
+
+def bounds_of(model: SentenceModel, ids: np.ndarray, config: TrialConfig, seed: int) -> UpperBounds:
+    """Returns upper bounds of -ln p(x) of sentences.
 
     Args:
-      model: The net; of a language model both are -ln p(x) itself.
+      model: The net.
       ids: The sentences, `[sentences, longest]`.
       config: Number of latent vectors per sentence, and whether the decoder is told words.
       seed: Seed of the latent vectors.
@@ -212,14 +222,14 @@ def bounds_of(
     if model.encoder is None:
         measure = sentence_training.measuring_function(model, train.is_inputless)
         (losses,) = sentence_training.by_batches(measure, ids, train.batch_size, seed)
-        return {"bound": losses, "weighted_bound": losses}
+        return UpperBounds(losses, losses)
 
     def function(ids: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return objective.bounds(model, ids, seed, config.samples, train.is_inputless)
 
     compiled = tf.function(function, autograph=False)
     evidence, weighted = sentence_training.by_batches(compiled, ids, train.batch_size, seed)
-    return {"bound": -evidence, "weighted_bound": -weighted}
+    return UpperBounds(-evidence, -weighted)
 
 
 def _write_samples(

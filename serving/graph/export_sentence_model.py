@@ -313,7 +313,7 @@ def export_sentence_model(
         served.files = [tf.saved_model.Asset(path) for path in paths]
         save_signatures(served, functions, directory, row="sentence")
     text, one = np.array([vocabulary.words[0]], object), np.array([1], np.int32)
-    requests = {
+    requests: dict[str, dict[str, np.ndarray]] = {
         ENCODE: {"texts": text},
         "serving_default": {"texts": text},
         DECODE: {

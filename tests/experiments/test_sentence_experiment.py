@@ -242,7 +242,7 @@ def test_a_net_is_its_weights(measured):
         made.load_weights(pathlib.Path(net["files"]) / sentence_trial.WEIGHTS)
         train = SentenceTrainConfig(epochs=2, batch_size=8, keep_rate=net["keep_rate"])
         found = sentence_trial.bounds_of(made, text.test, TRIAL._replace(train=train), 0)
-        assert found["bound"].mean() == pytest.approx(net["bound"], rel=1e-5)
+        assert found.bound.mean() == pytest.approx(net["bound"], rel=1e-5)
 
 
 def test_lines_begin_and_end_with_their_sentences(measured):
