@@ -106,6 +106,8 @@ def test_with_one_sample_both_bounds_are_the_same():
 def test_bounds_rise_with_samples_towards_the_likelihood():
     """The likelihood itself is that of the decoder, integrated over a grid of vectors z."""
     model, ids = make_model(), random_sentences((4, 3))
+    for part in (model.encoder.kernel, model.encoder.bias):
+        part.assign(0.2 * part)  # far from the prior a few samples would have all the weight
     reference = NumpySentences(model)
     axis = np.linspace(-5, 5, 11)
     places = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3)
@@ -119,7 +121,7 @@ def test_bounds_rise_with_samples_towards_the_likelihood():
     step = tf.function(objective.bounds, autograph=False)
     evidence, weighted = step(model, tf.constant(ids), tf.constant([5, 6]), samples=1000)
     assert np.all(weighted > evidence)
-    np.testing.assert_allclose(weighted, likelihood, atol=0.1)
+    np.testing.assert_allclose(weighted, likelihood, atol=0.15)
     posterior = model.encode(tf.constant(ids))
     divergence = np.sum(objective.kl_divergence(posterior), axis=1)
     noise = normal(1000, 2, LATENT)
