@@ -15,6 +15,7 @@ from experiments import (
     parity,
     recipe,
     rhn,
+    sentences,
     speech,
     stacked_vs_grid,
     translation,
@@ -37,6 +38,7 @@ MODULES = (
     connected_digits,
     translation,
     character_aware,
+    sentences,
     code_attribution,
     cells,
 )

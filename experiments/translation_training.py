@@ -1,6 +1,5 @@
 """Training of nets that translate, their perplexity, and their translations."""
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.progress import progress_bar
-from experiments.epoch_history import HISTORY, perplexity_of, read_history, write_history
+from experiments.epoch_history import perplexity_of
 from experiments.experiment import Row
+from experiments.passes import run_passes
 from experiments.translation_data import (
     EncodedPairs,
     groups_by_length,
@@ -20,7 +19,6 @@ from experiments.translation_data import (
 from model.translation.beam_search import Translations
 from model.translation.losses import targets_before, word_losses
 
-CHECKPOINTS = "checkpoints"
 IDS = tf.TensorSpec([None, None], tf.int32)
 EVALUATED = 100
 """Number of sentences that are evaluated, or translated, at once."""
@@ -71,38 +69,30 @@ def train(
     # Checkpoints leave out the states of Keras's seeds, from which the masks of dropout are drawn.
     weights = {id(one) for one in net.weights}
     seeds = [one.value for one in net.variables if id(one) not in weights]
-    checkpoints = tf.train.CheckpointManager(
-        tf.train.Checkpoint(net=net, optimizer=optimizer, seeds=seeds),
-        os.path.join(directory, CHECKPOINTS),
-        max_to_keep=2,
-    )
-    history = os.path.join(directory, HISTORY)
-    rows = []
-    if checkpoints.latest_checkpoint:
-        checkpoints.checkpoint.restore(checkpoints.latest_checkpoint)
-        rows = read_history(history)[: int(checkpoints.latest_checkpoint.rpartition("-")[2])]
     step = training_step(net, optimizer)
     measure = loss_function(net)
-    with progress_bar(net.name, "passes") as progress:
-        for epoch in range(len(rows), config.epochs):
-            started = time.monotonic()
-            nats = words = 0.0
-            for batch in training_batches(train_pairs, config.batch_size, [seed, epoch]):
-                loss, count = step(*batch)
-                nats, words = nats + float(loss), words + float(count)
-            seconds = time.monotonic() - started + (rows[-1]["seconds"] if rows else 0.0)
-            rows.append(
-                {
-                    "epoch": epoch + 1,
-                    "seconds": round(seconds, 3),
-                    "training_perplexity": perplexity_of(nats, words),
-                    "dev_perplexity": perplexity(measure, dev_pairs),
-                }
-            )
-            write_history(history, rows)
-            checkpoints.save(epoch + 1)
-            progress(epoch + 1, config.epochs, f"perplexity {rows[-1]['dev_perplexity']:.2f}")
-    return rows
+
+    def one_pass(rows: list[Row]) -> Row:
+        started = time.monotonic()
+        nats = words = 0.0
+        for batch in training_batches(train_pairs, config.batch_size, [seed, len(rows)]):
+            loss, count = step(*batch)
+            nats, words = nats + float(loss), words + float(count)
+        seconds = time.monotonic() - started
+        return {
+            "seconds": seconds,
+            "training_perplexity": perplexity_of(nats, words),
+            "dev_perplexity": perplexity(measure, dev_pairs),
+        }
+
+    return run_passes(
+        directory,
+        net.name,
+        tf.train.Checkpoint(net=net, optimizer=optimizer, seeds=seeds),
+        config.epochs,
+        one_pass,
+        lambda row: f"perplexity {row['dev_perplexity']:.2f}",
+    )
 
 
 def summed_loss(logits: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -24,6 +24,7 @@ from common import files
 from experiments import translation_data, translation_nets, translation_training
 from experiments.epoch_history import HISTORY, read_history
 from experiments.experiment import Measurement, Row
+from experiments.passes import CHECKPOINTS
 from experiments.translation_data import Corpus, Vocabularies
 from experiments.translation_nets import Sizes
 from experiments.translation_training import TrainConfig
@@ -204,7 +205,7 @@ def _run(
     alignments = alignment_rows(net, vocabularies, test.sources, references)
     pathlib.Path(directory, ALIGNMENTS).write_text(json.dumps(alignments), encoding="utf-8")
     net.save_weights(os.path.join(directory, WEIGHTS))
-    files.rmtree(os.path.join(directory, translation_training.CHECKPOINTS))
+    files.rmtree(os.path.join(directory, CHECKPOINTS))
     return TrialProperties(
         perplexity=perplexity,
         units=units,

@@ -6,7 +6,6 @@ checkpoints/   the weights after the last pass, from which a training that was k
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,16 +13,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.progress import progress_bar
-from experiments.epoch_history import HISTORY, perplexity_of, read_history, write_history
+from experiments.epoch_history import perplexity_of
 from experiments.experiment import Row
+from experiments.passes import run_passes
 from experiments.word_text import Streams, WordText, streams_of
 from model.config import require_integer, require_range
 from model.core import State
 from model.text.word_vocabulary import UNKNOWN
 from model.words.word_model import WordModel
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,42 +93,33 @@ def train(
     """
     optimizer = keras.optimizers.SGD(config.learning_rate, global_clipnorm=config.clip_norm)
     optimizer.build(net.trainable_variables)
-    checkpoints = tf.train.CheckpointManager(
-        tf.train.Checkpoint(net=net, optimizer=optimizer),
-        os.path.join(directory, CHECKPOINTS),
-        max_to_keep=2,
-    )
-    history = os.path.join(directory, HISTORY)
-    rows: list[Row] = []
-    if checkpoints.latest_checkpoint:
-        checkpoints.checkpoint.restore(checkpoints.latest_checkpoint)
-        rows = read_history(history)[: int(checkpoints.latest_checkpoint.rpartition("-")[2])]
     step = training_step(net, optimizer, text)
     losses = loss_function(net, text)
     streams = streams_of(text.train, config.batch_size, config.window)
     validation = streams_of(text.validation, config.batch_size, config.window)
-    with progress_bar(net.name, "passes") as progress:
-        for epoch in range(len(rows), config.epochs):
-            started = time.monotonic()
-            rate = next_learning_rate(rows, config)
-            optimizer.learning_rate.assign(rate)
-            perplexity = _one_pass(step, net, streams, config, [seed, epoch])
-            seconds = time.monotonic() - started + (rows[-1]["seconds"] if rows else 0.0)
-            found = part_losses(losses, net, validation, config.window)
-            rows.append(
-                {
-                    "epoch": epoch + 1,
-                    "seconds": round(seconds, 3),
-                    "learning_rate": rate,
-                    "training_perplexity": perplexity,
-                    "validation_perplexity": perplexity_of(float(found.sum()), found.size),
-                }
-            )
-            write_history(history, rows)
-            checkpoints.save(epoch + 1)
-            note = f"perplexity {rows[-1]['validation_perplexity']:.2f}"
-            progress(epoch + 1, config.epochs, note)
-    return rows
+
+    def one_pass(rows: list[Row]) -> Row:
+        started = time.monotonic()
+        rate = next_learning_rate(rows, config)
+        optimizer.learning_rate.assign(rate)
+        perplexity = _one_pass(step, net, streams, config, [seed, len(rows)])
+        seconds = time.monotonic() - started
+        found = part_losses(losses, net, validation, config.window)
+        return {
+            "seconds": seconds,
+            "learning_rate": rate,
+            "training_perplexity": perplexity,
+            "validation_perplexity": perplexity_of(float(found.sum()), found.size),
+        }
+
+    return run_passes(
+        directory,
+        net.name,
+        tf.train.Checkpoint(net=net, optimizer=optimizer),
+        config.epochs,
+        one_pass,
+        lambda row: f"perplexity {row['validation_perplexity']:.2f}",
+    )
 
 
 def _one_pass(

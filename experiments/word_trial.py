@@ -21,6 +21,7 @@ from common import files
 from experiments import word_nets, word_text, word_training
 from experiments.epoch_history import HISTORY, perplexity_of, read_history
 from experiments.experiment import Measurement, Row
+from experiments.passes import CHECKPOINTS
 from experiments.word_nets import Core, Sizes
 from experiments.word_text import TextConfig, WordText, streams_of
 from experiments.word_training import WordTrainConfig
@@ -173,7 +174,7 @@ def _run(
     words = pathlib.Path(directory, "words.txt")
     words.write_text(text.vocabulary.to_text(), encoding="utf-8", newline="")
     net.save_weights(os.path.join(directory, WEIGHTS))
-    files.rmtree(os.path.join(directory, word_training.CHECKPOINTS))
+    files.rmtree(os.path.join(directory, CHECKPOINTS))
     return TrialProperties(
         perplexity=perplexity_of(float(losses.sum()), losses.size),
         validation_perplexity=history[-1]["validation_perplexity"],

@@ -33,6 +33,8 @@ _EXPORTS = {
     "freeze": "language_model.frozen",
     "Reencoder": "translation.reencoder",
     "CharacterWordEmbedding": "words.character_embedding",
+    "SentenceModel": "sentences.sentence_model",
+    "SentenceModelConfig": "sentences.config",
     "WordModel": "words.word_model",
     "WordModelConfig": "words.config",
 }

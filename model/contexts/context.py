@@ -13,9 +13,6 @@ and a served one, without anything else having to know of the context.
 
 How contexts of the literature fit, besides those of the registry:
 
-* The latent vector of a sentence (Bowman et al., arXiv 1511.06349) is given from outside:
-  `initial_state` takes it as `given`, it is the state from then on, `core_state` and `inputs` are
-  products with it, and the divergence is an `add_loss`, or belongs to what computes the vector.
 * The sentence before (Ji et al., arXiv 1511.03962) is a hidden vector of the core itself, when the
   end of the sentence has entered it. `observe` takes it into the state, and `inputs` (ccDCLM) or
   `change_logits` (coDCLM) are products with it. With attention the state also holds the hidden
@@ -92,6 +89,7 @@ class Context(keras.layers.Layer):
     Attributes:
       default_size: The size by default; 0 for the units of the model.
       enters_input: Whether the context adds to the embedding.
+      is_given: Whether it is given from outside, by `initial_state`, and no text alone has it.
       observes_core: Whether `observe` is to be called. Such a model is run step by step.
       state_width: The number of numbers of the state of one text.
       plan: The execution plan.
@@ -99,6 +97,7 @@ class Context(keras.layers.Layer):
 
     default_size = 0
     enters_input = False
+    is_given = False
     observes_core = False
     state_width = 0
 

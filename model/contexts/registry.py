@@ -16,6 +16,12 @@ MAX_SIZE = 4096
 """The largest size of a context."""
 
 
+def _latent() -> "type[Context]":
+    from .latent import LatentContext
+
+    return LatentContext
+
+
 def _output() -> "type[Context]":
     from .output_conditioned import OutputContext
 
@@ -29,6 +35,7 @@ def _word() -> "type[Context]":
 
 
 CONTEXTS: dict[str, Callable[[], "type[Context]"]] = {
+    "latent": _latent,
     "output": _output,
     "word": _word,
 }
@@ -76,14 +83,21 @@ def check_contexts(contexts: Iterable[str]) -> None:
 
 
 def check_vocabulary(contexts: Iterable[str], vocabulary: Vocabulary) -> None:
-    """Checks that a vocabulary has the characters that contexts need.
+    """Checks that contexts can be had from texts of a vocabulary alone.
 
     Args:
       contexts: The contexts, as `parse_context` takes them.
       vocabulary: The vocabulary of the text.
 
     Raises:
-      InputError: If it lacks some.
+      InputError: If it lacks characters that they need, or one is given from outside.
     """
     for text in contexts:
-        CONTEXTS[parse_context(text)[0]]().check_vocabulary(vocabulary)
+        name, _ = parse_context(text)
+        context = CONTEXTS[name]()
+        if context.is_given:
+            raise InputError(
+                f"contexts names {name!r}, which a text alone does not give; leave it out, as "
+                "only a `SentenceModel` has what gives it"
+            )
+        context.check_vocabulary(vocabulary)

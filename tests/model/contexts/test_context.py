@@ -1,4 +1,4 @@
-"""The interface of contexts, with two of the literature that are not in the registry.
+"""The interface of contexts, with two of the literature, one of which is not in the registry.
 
 A latent vector that is given from outside enters the initial state and every step (Bowman et al.,
 arXiv 1511.06349); the hidden vector at the end of the sentence before enters every step and the
@@ -13,8 +13,8 @@ from numpy_contexts import weights_of
 from seeds import generator
 
 from model.contexts.context import Context, ContextReading, whole_numbers
+from model.contexts.latent import LatentContext
 from model.contexts.registry import CONTEXTS
-from model.core import State
 from model.language_model import sampling
 from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
@@ -24,34 +24,13 @@ from model.language_model.frozen import freeze
 SIZE, END, UNITS = 4, 3, 5
 
 
-class Latent(Context):
-    """A vector that is given, the same for all of a text."""
-
-    enters_input = True
-
-    def build(self, _=None):
-        self.state_width = self.size
-        for name, width in (
-            ("hidden_kernel", self.net.units),
-            ("input_kernel", self.net.input_width),
-        ):
-            setattr(self, name, self.add_weight(name=name, shape=(self.size, width)))
-        self.built = True
-
-    def initial_state(self, batch, given=None):
-        return super().initial_state(batch) if given is None else given
-
-    def core_state(self, weights, state):
-        hidden = tf.tanh(state @ weights["hidden_kernel"])
-        return State(hidden=hidden[None], memory=tf.zeros_like(hidden)[None])
+class PenalizedLatent(LatentContext):
+    """The latent vector of the registry, with its square as a loss of its own."""
 
     def read(self, weights, ids, state, keep=None, training=False):
-        inputs = tf.broadcast_to(
-            state @ weights["input_kernel"], [tf.shape(ids)[0], tf.shape(ids)[1], UNITS]
-        )
         if training:
             self.add_loss(tf.reduce_sum(state**2))
-        return ContextReading(state, inputs=inputs)
+        return super().read(weights, ids, state, keep, training)
 
 
 class SentenceBefore(Context):
@@ -81,7 +60,7 @@ class SentenceBefore(Context):
 
 @pytest.fixture
 def model_of(monkeypatch):
-    monkeypatch.setitem(CONTEXTS, "latent", lambda: Latent)
+    monkeypatch.setitem(CONTEXTS, "latent", lambda: PenalizedLatent)
     monkeypatch.setitem(CONTEXTS, "sentence", lambda: SentenceBefore)
 
     def make(*contexts):
@@ -95,7 +74,7 @@ def numpy_logits(model, ids, latent):
     """The logits of one text, character after character."""
     w = weights_of(model)
     hidden = np.tanh(latent @ w["latent/hidden_kernel"])[None]
-    memory, before, last, rows = np.zeros((1, UNITS)), np.zeros((1, UNITS)), SIZE, []
+    memory, before, last, rows = hidden, np.zeros((1, UNITS)), SIZE, []
     for character in ids:
         x = w["embedding"][last] + latent @ w["latent/input_kernel"]
         x = x[None] + before @ w["sentence/input_kernel"]

@@ -38,3 +38,8 @@ def test_words_need_separators():
     with pytest.raises(InputError, match=r"no space or newline.*leave out the context word"):
         # 0xA0 is a space in Unicode, and a part of a character in UTF-8.
         check_vocabulary(("word",), Vocabulary.of("bytes", b"ab\xa0"))
+
+
+def test_what_is_given_from_outside_is_no_context_of_a_text_alone():
+    with pytest.raises(InputError, match="'latent', which a text alone does not give; leave it"):
+        check_vocabulary(("latent:8",), Vocabulary.of("bytes", b"ab\n"))

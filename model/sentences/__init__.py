@@ -1,0 +1,1 @@
+"""Sentences from a continuous space: a variational autoencoder of sentences."""

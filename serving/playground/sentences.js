@@ -1,0 +1,59 @@
+// The page between two sentences: asks for those on the line at once, and shows where the slider is.
+
+import { form, models, openModel, Problem } from "./server.js";
+import { toBytes } from "./ask.js";
+
+const COUNT = 17; // sentences on the line; a model takes up to 32
+
+const field = Object.fromEntries(
+  [...document.querySelectorAll("[id]")].map((element) => [element.id, element]),
+);
+let sentences = []; // on the line, of the last answer
+
+function complain(error) {
+  field.problem.textContent = error?.message ?? "";
+  field.problem.hidden = !error;
+}
+
+// Runs an action for the user, and shows its error in place of an earlier one.
+async function attempt(action) {
+  complain(null);
+  try {
+    await action();
+  } catch (error) {
+    if (error instanceof Problem) return complain(error);
+    console.error(error);
+    complain(new Problem("The page does not understand the server's answer; reload the page."));
+  }
+}
+
+async function interpolate() {
+  const model = openModel(field.model.value);
+  if (!model.predict) {
+    throw new Problem("A gateway has no such page; open that of the model server itself.");
+  }
+  const inputs = { first: [field.first.value], second: [field.second.value], count: [COUNT] };
+  const outputs = await model.predict("", "interpolate", inputs);
+  const texts = Array.isArray(outputs) ? outputs : outputs.texts;
+  sentences = texts[0].map((text) => new TextDecoder().decode(toBytes(text)));
+  Object.assign(field.place, { max: sentences.length - 1, disabled: false });
+  show();
+}
+
+function show() {
+  const place = field.place.valueAsNumber;
+  const share = `${Math.round((100 * place) / (sentences.length - 1))}%`;
+  field.share.textContent = share;
+  field.place.setAttribute("aria-valuetext", share);
+  field.sentence.textContent = sentences[place];
+}
+
+field.place.addEventListener("input", show);
+field.request.addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(interpolate);
+});
+attempt(async () => {
+  await form();
+  field.model.replaceChildren(...(await models()).map((name) => new Option(name)));
+});
