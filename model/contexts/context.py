@@ -16,10 +16,6 @@ How contexts of the literature fit, besides those of the registry:
 * The latent vector of a sentence (Bowman et al., arXiv 1511.06349) is given from outside:
   `initial_state` takes it as `given`, it is the state from then on, `core_state` and `inputs` are
   products with it, and the divergence is an `add_loss`, or belongs to what computes the vector.
-* The sentence before (Ji et al., arXiv 1511.03962) is a hidden vector of the core itself, when the
-  end of the sentence has entered it. `observe` takes it into the state, and `inputs` (ccDCLM) or
-  `change_logits` (coDCLM) are products with it. With attention the state also holds the hidden
-  vectors of the sentence, up to a number of them, and the newest one, which is the query.
 * A word built from its characters (Kim et al., arXiv 1508.06615) is computed by `read` from ids,
   of which the state holds those of the word so far, up to a number of them.
 """
@@ -189,6 +185,22 @@ class Context(keras.layers.Layer):
           dtype: The dtype of products.
         """
         raise NotImplementedError
+
+    def restarts_core(self, weights: Any, ids: tf.Tensor, state: tf.Tensor) -> tf.Tensor | None:
+        """Returns which texts' core begins anew, where `observes_core` is set.
+
+        Its state is then that before the first character when this one enters.
+
+        Args:
+          weights: The weights, as `weight_tensors` returns them.
+          ids: The character that is about to enter the core, `[batch]`, int32.
+          state: The state before `read`, `[batch, state_width]`.
+
+        Returns:
+          Whether it does for each text, `[batch]`, boolean; None for none, the default.
+        """
+        del weights, ids, state
+        return None
 
     def observe(
         self, weights: Any, ids: tf.Tensor, state: tf.Tensor, hidden: tf.Tensor

@@ -52,8 +52,9 @@ class ModelConfig:
       init_scale: Bound of the uniform initial kernels and embeddings; 0 for 1/sqrt(units) for the
         kernels and 1 for the embedding.
       contexts: Names of what the model is told besides the last character: "output" for output
-        kernels of the most frequent last one or two characters, "word" for a slow net over words;
-        each with its size after a colon, such as "word:64". Default: none.
+        kernels of the most frequent last one or two characters, "word" for a slow net over words,
+        "sentence_input" for the sentence before and others of `contexts.registry`; with its size
+        after a colon, such as "word:64". Default: none.
     """
 
     architecture: Architecture = "grid"
