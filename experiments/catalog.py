@@ -8,6 +8,7 @@ from experiments import (
     code_attribution,
     connected_digits,
     depth,
+    documents,
     highway,
     images,
     memorisation,
@@ -37,6 +38,7 @@ MODULES = (
     connected_digits,
     translation,
     character_aware,
+    documents,
     code_attribution,
     cells,
 )
