@@ -158,14 +158,15 @@ def require(names: Iterable[str], folder: str | None = None) -> None:
     """Checks that data sets are there and undamaged, and downloads those that may be downloaded.
 
     Args:
-      names: Names of data sets.
+      names: Names of data sets; without a folder those that are read from one alone are left out.
       folder: Local copy, as for `read`.
 
     Raises:
       InputError: As `read`.
     """
     for name in names:
-        read(name, folder)
+        if folder or all(file.url for file in DATA_SETS[name].files):
+            read(name, folder)
 
 
 def read(name: str, folder: str | None = None) -> dict[str, bytes]:

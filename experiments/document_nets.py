@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from experiments.document_text import Document
 from experiments.widths import nearest_width
+from model.contexts.sentence_attention import SentenceAttentionContext
 from model.contexts.sentences import SentenceContext
 from model.errors import InputError, nearest
 from model.execution.planner import choose
@@ -201,7 +202,7 @@ class StreamNet(CharacterModel):
         return losses_of(tf.transpose(logits, [1, 0, 2]), ids), state
 
     def attention(self, document: Document) -> list[np.ndarray]:
-        """Returns the attention of each step over the words of the sentence before.
+        """Returns the attention of each step over the words of the sentence before, by ADCLM.
 
         Args:
           document: The document.
@@ -210,6 +211,7 @@ class StreamNet(CharacterModel):
           For the end of the sentence before and each word but the last, as they enter, the weights
           of the vectors of the sentence before, oldest first, without those of no word.
         """
+        assert isinstance(self.context, SentenceAttentionContext)
         ids, _ = stream_of(document)
         state = self.initial_state(1)
         found = []

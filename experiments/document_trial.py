@@ -13,7 +13,7 @@ import math
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +25,7 @@ from experiments.document_text import Document, DocumentConfig, DocumentText
 from experiments.document_training import DocumentTrainConfig
 from experiments.epoch_history import HISTORY, perplexity_of, read_history
 from experiments.experiment import Measurement, Row
+from model.contexts.sentence_attention import SentenceAttentionContext
 from model.errors import InputError
 from model.text.word_vocabulary import END, PADDING
 from pipeline.store.artifacts import Artifact, Outcome, Store
@@ -127,7 +128,7 @@ def measure(
       The tables `nets` with one row, `curves` with a row per pass, `coherence` with a row per
       number of sentences, and `attention` with a row per word and word of the sentence before.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "text": config.text._asdict(),
         "sizes": config.sizes._asdict(),
         "train": dataclasses.asdict(config.train),
@@ -157,7 +158,8 @@ def measure(
 
 
 def _read(artifact: Artifact, name: str) -> list[Row]:
-    return json.loads(pathlib.Path(artifact.file(name)).read_text("utf-8"))
+    rows: list[Row] = json.loads(pathlib.Path(artifact.file(name)).read_text("utf-8"))
+    return rows
 
 
 def _run(
@@ -223,7 +225,7 @@ def attention(net: DocumentNet, text: DocumentText) -> list[Row]:
       A row per `step` of the second sentence and `place` in the first one, with the predicted word,
       the word there and its share; none of a net without attention.
     """
-    if not (isinstance(net, StreamNet) and hasattr(net.context, "attend")):
+    if not (isinstance(net, StreamNet) and isinstance(net.context, SentenceAttentionContext)):
         return []
     before, sentence = mapped_sentences(text.test)
     shares = net.attention([before, sentence])[len(before) + 1 :]

@@ -74,6 +74,20 @@ SCALES: dict[Scale, Comparison] = {
 }
 
 
+def comparison_at(scale: Scale, inputs: Inputs) -> Comparison:
+    """Returns the comparison at a scale, on the corpus where no folder of data sets is named.
+
+    Args:
+      scale: The scale.
+      inputs: The user's choices.
+    """
+    comparison = SCALES[scale]
+    if inputs.data:
+        return comparison
+    trial = comparison.trial
+    return comparison._replace(trial=trial._replace(text=trial.text._replace(source="corpus")))
+
+
 def examples_of(store: Store, text: Mixture, config: DocumentConfig) -> Artifact | None:
     """Returns the examples of a corpus; None for a data set.
 
@@ -87,7 +101,7 @@ def examples_of(store: Store, text: Mixture, config: DocumentConfig) -> Artifact
 
 def prepare(store: Store, scale: Scale, inputs: Inputs) -> None:
     """Writes the examples that all nets are trained on, and checks that they are long enough."""
-    trial = SCALES[scale].trial
+    trial = comparison_at(scale, inputs).trial
     examples = examples_of(store, inputs.text, trial.text)
     text = document_text.load(trial.text, inputs.data, examples.path if examples else "")
     document_trial.require_enough(text, trial.sizes)
@@ -112,7 +126,7 @@ def measure(
 
 def points(scale: Scale, inputs: Inputs) -> list[Point]:
     """Returns a point per seed and net; the grid, which takes longest, first."""
-    comparison = SCALES[scale]
+    comparison = comparison_at(scale, inputs)
     made = []
     for seed, name in itertools.product(inputs.seeds(comparison.seeds), reversed(NETS)):
         measured = partial(

@@ -79,6 +79,10 @@ def test_chapters_are_documents_and_verses_sentences(tmp_path, monkeypatch):
         document_text.datasets.read("bible", str(tmp_path / "none"))
     with pytest.raises(InputError, match=r"not published .*; name a folder with it by --data"):
         document_text.datasets.read("bible")
+    document_text.datasets.require(["bible"])
+    for folder, source in ((None, "corpus"), (str(tmp_path), "bible")):
+        inputs = Inputs(text=None, data=folder)
+        assert documents.comparison_at("small", inputs).trial.text.source == source
 
 
 def test_files_are_documents(tmp_path):
