@@ -8,6 +8,7 @@ from experiments import (
     code_attribution,
     connected_digits,
     depth,
+    documents,
     highway,
     images,
     memorisation,
@@ -39,6 +40,7 @@ MODULES = (
     translation,
     character_aware,
     sentences,
+    documents,
     code_attribution,
     cells,
 )

@@ -27,7 +27,8 @@ class DataFile(NamedTuple):
 
     Attributes:
       name: Name of the file, without the suffix of a packing.
-      url: Official address of the file, packed or not.
+      url: Official address of the file, packed or not; empty for one that is read from a local copy
+        alone.
       size: Size of the unpacked file, in bytes, or the sum over the members that count.
       sha256: SHA-256 of the unpacked file, or of the members that count.
       members: Suffix of the names of the members that count in a tar archive. Default: the file is
@@ -74,7 +75,8 @@ def verified(paths: Sequence[pathlib.Path], file: DataFile, remedy: str = "") ->
     Returns:
       The content by the name of the file, or those of the members of an archive by theirs.
     """
-    remedy = remedy or f"replace it by {file.url}{file.endings[0]}"
+    published = f"{file.url}{file.endings[0]}" if file.url else "the published one"
+    remedy = remedy or f"replace it by {published}"
     contents: dict[str, bytes] = {}
     try:
         for path in paths:

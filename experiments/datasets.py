@@ -94,6 +94,18 @@ DATA_SETS: dict[str, DataSet] = {
         license="public domain",
         origin="J. S. Bach; split of Boulanger-Lewandowski, Bengio, Vincent, arXiv 1206.6392",
     ),
+    "bible": DataSet(
+        files=(
+            DataFile(
+                "en-web.tsv",
+                "",
+                5_413_192,
+                "63adcb04f7b43dcf52909657b6cb48df8b6107a5ff99de9bec0aa6f340f6eace",
+            ),
+        ),
+        license="public domain",
+        origin="World English Bible, a verse per line: book, chapter, verse and text between tabs",
+    ),
     "tanaka-ja-en": DataSet(
         files=(
             DataFile(
@@ -146,14 +158,15 @@ def require(names: Iterable[str], folder: str | None = None) -> None:
     """Checks that data sets are there and undamaged, and downloads those that may be downloaded.
 
     Args:
-      names: Names of data sets.
+      names: Names of data sets; without a folder those that are read from one alone are left out.
       folder: Local copy, as for `read`.
 
     Raises:
       InputError: As `read`.
     """
     for name in names:
-        read(name, folder)
+        if folder or all(file.url for file in DATA_SETS[name].files):
+            read(name, folder)
 
 
 def read(name: str, folder: str | None = None) -> dict[str, bytes]:
@@ -186,9 +199,10 @@ def _in_folder(name: str, file: DataFile, folder: str) -> list[pathlib.Path]:
                 paths = [place / f"{file.name}{ending}{suffix}" for ending in endings]
                 if all(path.is_file() for path in paths):
                     return paths
+    otherwise = ", or leave --data out to download it" if file.url else ""
     raise InputError(
         f"{folder} holds no {file.name} of {name}, packed (.gz, .xz) or not; name a folder with it "
-        "by --data, or leave --data out to download it"
+        f"by --data{otherwise}"
     )
 
 
@@ -200,6 +214,11 @@ def cache_folder() -> pathlib.Path:
 
 def _in_cache(name: str, file: DataFile) -> list[pathlib.Path]:
     """Returns the paths of a downloaded file; it is downloaded and verified if it is missing."""
+    if not file.url:
+        raise InputError(
+            f"{file.name} of {name} is not published as a file of its own; name a folder with it "
+            "by --data"
+        )
     place = cache_folder() / name
     paths = [place / f"{os.path.basename(file.url)}{ending}" for ending in file.endings]
     if all(path.is_file() for path in paths):

@@ -112,6 +112,8 @@ class DataConfig:
         text, "document" on the first files, "hash" on files that their names select, so that they
         stay in their split when others are added.
       shards: Number of shards of the training split; 0 (the default) to choose it by size.
+      separate_documents: Whether an empty line ends each file of the corpus, written after those
+        that have none, so that contexts tell one document from the next.
       normalize: Whether to bring text to Unicode's normal form C, in training and in serving.
       lowercase: Whether to convert text to lower case, in training and in serving.
       character_unit: Unit of text that is one character: bytes (the default) or Unicode code
@@ -121,6 +123,7 @@ class DataConfig:
     train_fraction: float = 0.95
     split_by: SplitBy = "position"
     shards: int = 0
+    separate_documents: bool = False
     normalize: bool = False
     lowercase: bool = False
     character_unit: CharacterUnit = "bytes"

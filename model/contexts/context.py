@@ -11,14 +11,9 @@ All that it remembers is a matrix of one row per text, which is part of the text
 So texts can be read and written in pieces, in batches of any rows, by a trained model, a frozen one
 and a served one, without anything else having to know of the context.
 
-How contexts of the literature fit, besides those of the registry:
-
-* The sentence before (Ji et al., arXiv 1511.03962) is a hidden vector of the core itself, when the
-  end of the sentence has entered it. `observe` takes it into the state, and `inputs` (ccDCLM) or
-  `change_logits` (coDCLM) are products with it. With attention the state also holds the hidden
-  vectors of the sentence, up to a number of them, and the newest one, which is the query.
-* A word built from its characters (Kim et al., arXiv 1508.06615) is computed by `read` from ids,
-  of which the state holds those of the word so far, up to a number of them.
+A context may also be given from outside (`initial_state` takes what is `given`), follow the core
+(`observe` takes its hidden vectors into the state), or compute from ids alone: `read` could build a
+word from its characters (Kim et al., arXiv 1508.06615), of which the state would hold those so far.
 """
 
 from collections.abc import Mapping, Sequence
@@ -188,6 +183,22 @@ class Context(keras.layers.Layer):
           dtype: The dtype of products.
         """
         raise NotImplementedError
+
+    def restarts_core(self, weights: Any, ids: tf.Tensor, state: tf.Tensor) -> tf.Tensor | None:
+        """Returns which texts' core begins anew, where `observes_core` is set.
+
+        Its state is then that before the first character when this one enters.
+
+        Args:
+          weights: The weights, as `weight_tensors` returns them.
+          ids: The character that is about to enter the core, `[batch]`, int32.
+          state: The state before `read`, `[batch, state_width]`.
+
+        Returns:
+          Whether it does for each text, `[batch]`, boolean; None for none, the default.
+        """
+        del weights, ids, state
+        return None
 
     def observe(
         self, weights: Any, ids: tf.Tensor, state: tf.Tensor, hidden: tf.Tensor

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 MAX_SIZE = 4096
 """The largest size of a context."""
 
+LARGEST_SIZES: dict[str, int] = {
+    "sentence": 0,
+    "document": 0,
+    "sentence_input": 0,
+    "sentence_output": 0,
+    "sentence_attention": 256,
+}
+"""The largest sizes of contexts for which it is not `MAX_SIZE`; 0 for those that have no size."""
+
 
 def _latent() -> "type[Context]":
     from .latent import LatentContext
@@ -28,6 +37,42 @@ def _output() -> "type[Context]":
     return OutputContext
 
 
+def _sentence() -> "type[Context]":
+    from .sentences import SentenceContext
+
+    return SentenceContext
+
+
+def _document() -> "type[Context]":
+    from .sentences import DocumentContext
+
+    return DocumentContext
+
+
+def _sentence_input() -> "type[Context]":
+    from .sentences import SentenceInputContext
+
+    return SentenceInputContext
+
+
+def _sentence_output() -> "type[Context]":
+    from .sentences import SentenceOutputContext
+
+    return SentenceOutputContext
+
+
+def _sentence_attention() -> "type[Context]":
+    from .sentence_attention import SentenceAttentionContext
+
+    return SentenceAttentionContext
+
+
+def _sentence_net() -> "type[Context]":
+    from .sentence_net import SentenceNetContext
+
+    return SentenceNetContext
+
+
 def _word() -> "type[Context]":
     from .word_conditioned import WordContext
 
@@ -38,6 +83,12 @@ CONTEXTS: dict[str, Callable[[], "type[Context]"]] = {
     "latent": _latent,
     "output": _output,
     "word": _word,
+    "sentence": _sentence,
+    "document": _document,
+    "sentence_input": _sentence_input,
+    "sentence_output": _sentence_output,
+    "sentence_attention": _sentence_attention,
+    "sentence_net": _sentence_net,
 }
 """The functions that import the class of a context."""
 
@@ -52,16 +103,22 @@ def parse_context(text: str) -> tuple[str, int]:
       text: The name, or the name, a colon and the size.
 
     Raises:
-      InputError: If there is no such context, or the size is no number from 1 to `MAX_SIZE`.
+      InputError: If there is no such context, it has no size, or the size is no number from 1 to
+        the largest.
     """
     name, colon, size = text.partition(":")
     if name not in CONTEXTS:
         raise InputError(f"contexts names {name!r}, which is no context{nearest(name, CONTEXTS)}")
     if not colon:
         return name, 0
-    if not size.isascii() or not size.isdigit() or not 1 <= int(size[:9]) <= MAX_SIZE:
+    most = LARGEST_SIZES.get(name, MAX_SIZE)
+    if not most:
         raise InputError(
-            f"contexts gives {name} the size {size!r}; it must be a number from 1 to {MAX_SIZE}, "
+            f"contexts gives {name} the size {size!r}, and it has none; leave it out, as in {name}"
+        )
+    if not size.isascii() or not size.isdigit() or not 1 <= int(size[:9]) <= most:
+        raise InputError(
+            f"contexts gives {name} the size {size!r}; it must be a number from 1 to {most}, "
             f"as in {name}:64"
         )
     return name, int(size)

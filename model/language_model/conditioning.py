@@ -3,6 +3,7 @@
 `model.contexts.context` says what a context is. Without contexts nothing here adds an operation.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -107,6 +108,36 @@ class Conditioning(NamedTuple):
                 rows = tf.reshape(reading.outputs, [-1, *rest])
                 logits = context.change_logits(weights, rows, hidden, logits, dtype)
         return logits
+
+    def restart_core(
+        self,
+        state: State,
+        ids: tf.Tensor,
+        before: Sequence[tf.Tensor],
+        readings: Sequence[ContextReading],
+    ) -> State:
+        """Returns the state of the core as a character enters, for texts whose core begins anew.
+
+        Args:
+          state: The state of the core.
+          ids: The character, `[batch]`, int32.
+          before: The states of the contexts before `read`.
+          readings: What `read` returned.
+        """
+        if not self.observes_core:
+            return state
+        asked = [
+            context.restarts_core(weights, ids, one)
+            for context, weights, one in zip(self.contexts, self.weights, before, strict=True)
+            if context.observes_core
+        ]
+        begins = [one for one in asked if one is not None]
+        if not begins:
+            return state
+        carries = ~functools.reduce(tf.logical_or, begins)[None, :, None]
+        first = State(*map(tf.zeros_like, state))
+        first = self.enter_core_state(first, [reading.state for reading in readings])
+        return State(*(tf.where(carries, *pair) for pair in zip(state, first, strict=True)))
 
     def observe(
         self, ids: tf.Tensor, states: Sequence[tf.Tensor], hidden: tf.Tensor

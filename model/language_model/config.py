@@ -53,8 +53,9 @@ class ModelConfig:
         kernels and 1 for the embedding.
       contexts: Names of what the model is told besides the last character: "output" for output
         kernels of the most frequent last one or two characters, "word" for a slow net over words,
-        "latent" for a vector that is given from outside; each with its size after a colon, such as
-        "word:64". Default: none.
+        "latent" for a vector that is given from outside, "sentence_input" for the sentence before
+        and others of `contexts.registry`; with its size after a colon, such as "word:64". Default:
+        none.
       tied_embeddings: Whether the output kernel is the transposed embedding of the characters
         (Press and Wolf, arXiv 1608.05859).
       layer_normalization: Whether each gate of a grid is normalised over its units before gain and

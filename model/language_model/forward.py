@@ -14,6 +14,7 @@ from ..decoding.packed_weights import PackedWeights
 from ..grid.dropout import dropout_mask
 from .conditioning import UNCONDITIONED, Conditioning, add_inputs
 from .config import ModelConfig
+from .observed_core import read_by_steps
 
 T = TypeVar("T")
 
@@ -166,39 +167,34 @@ def predict_sequence(
       The logits, `[steps, batch, vocabulary_size]`, time-major, where row t has seen the characters
       before t and not t itself; and the state after the last character.
     """
-    if conditioning.observes_core and ids.shape[1] != 1:
-
-        def predict(
-            at: tf.Tensor, one: tf.Tensor, state: CharacterState
-        ) -> tuple[tf.Tensor, CharacterState]:
-            step_seed = None if seed is None else tf.random.experimental.stateless_fold_in(seed, at)
-            logits, state = predict_sequence(
-                core,
-                core_weights,
-                weights,
-                one[:, None],
-                state,
-                training,
-                step_seed,
-                dropout,
-                conditioning=conditioning,
-            )
-            return logits[0], state
-
-        return predict_by_steps(predict, ids, state, keep, weights.output_bias.shape[0])
     time_major = tf.transpose(ids)
     previous = tf.concat([state.previous[None], time_major[:-1]], axis=0)
     time_keep = None if keep is None else tf.transpose(keep)
-    readings = conditioning.read(previous, state.contexts, time_keep, training)
-    embedded = add_inputs(tf.gather(weights.embedding, previous), readings)
-    outputs, core_state = core.over_time(
-        core.core_inputs(embedded),
-        State(hidden=state.hidden, memory=state.memory),
-        training=training,
-        seed=seed,
-        keep=time_keep,
-        weights=core_weights,
-    )
+    embedded = tf.gather(weights.embedding, previous)
+    core_state = State(hidden=state.hidden, memory=state.memory)
+    if conditioning.observes_core:
+        outputs, core_state, readings = read_by_steps(
+            core,
+            core_weights,
+            conditioning,
+            previous,
+            embedded,
+            core_state,
+            state.contexts,
+            training=training,
+            seed=seed,
+            keep=time_keep,
+        )
+    else:
+        readings = conditioning.read(previous, state.contexts, time_keep, training)
+        outputs, core_state = core.over_time(
+            core.core_inputs(add_inputs(embedded, readings)),
+            core_state,
+            training=training,
+            seed=seed,
+            keep=time_keep,
+            weights=core_weights,
+        )
     if seed is not None and dropout:
         top_seed = tf.random.experimental.stateless_fold_in(seed, 1)
         outputs *= dropout_mask(outputs.shape, dropout, top_seed, outputs.dtype)
@@ -214,8 +210,6 @@ def predict_sequence(
     shape = tf.concat([tf.shape(outputs)[:-1], flat.shape[-1:]], axis=0)
     logits = tf.reshape(flat, shape)
     contexts = tuple(reading.state for reading in readings)
-    if conditioning.observes_core:
-        contexts = conditioning.observe(previous[-1], contexts, outputs[-1])
     return logits, CharacterState(last, hidden, memory, contexts)
 
 
@@ -304,7 +298,13 @@ def decode_characters(
         inputs = decode_inputs(core, embedded)
         if packed.table:
             inputs = inputs._replace(hidden=state.previous)
-        output = step(inputs, State(hidden=state.hidden, memory=state.memory), gates)
+        begun = conditioning.restart_core(
+            State(hidden=state.hidden, memory=state.memory),
+            state.previous,
+            state.contexts,
+            readings,
+        )
+        output = step(inputs, begun, gates)
         logits = compute_logits(output.hidden, weights, compute_dtype)
         logits = conditioning.change_logits(readings, output.hidden, logits, compute_dtype)
         states = [reading.state for reading in readings]

@@ -23,6 +23,8 @@ BLOCK = 1 << 16  # bytes of text per record
 MIXED = 1 << 20  # bytes of one corpus before the next one's turn
 SMALL_SHARD, LARGE_SHARD = 1 << 23, 1 << 27  # bytes
 USUAL_SHARDS = 64
+EMPTY_LINE = b"\n\n"
+"""What ends a document for contexts that know of documents."""
 
 
 class Segment(NamedTuple):
@@ -77,6 +79,20 @@ class Segment(NamedTuple):
                 rest = text[cut:]
                 offset += cut
 
+    def empty_line(self) -> Record | None:
+        """Returns the newlines with which the file ends in an empty line, after its last byte.
+
+        Returns:
+          A record of one or two newlines; None if the file has them, or goes on after the segment.
+        """
+        if self.end < self.size:
+            return None
+        with files.open_file(self.path, "rb") as file:
+            file.seek(max(self.size - len(EMPTY_LINE), 0))
+            tail = file.read(len(EMPTY_LINE))
+        missing = len(EMPTY_LINE) - (len(tail) - len(tail.rstrip(b"\n")))
+        return Record(EMPTY_LINE[:missing], self.source, self.size) if missing else None
+
 
 @dataclasses.dataclass(frozen=True)
 class ShardPlan:
@@ -88,6 +104,7 @@ class ShardPlan:
       count: Number of shards of the split.
       segments: Segments whose text it holds, in order.
       cut_between: What no record has a part of. Default: code points.
+      separates_documents: Whether each file ends with an empty line. Default False.
     """
 
     split: str
@@ -95,6 +112,16 @@ class ShardPlan:
     count: int
     segments: list[Segment]
     cut_between: Cut = "code_point"
+    separates_documents: bool = False
+
+    def records(self) -> Iterator[Record]:
+        """Yields the text of the segments in records; see `Segment.records`."""
+        for segment in self.segments:
+            yield from segment.records(self.cut_between)
+            if self.separates_documents:
+                end = segment.empty_line()
+                if end is not None:
+                    yield end
 
 
 def whole(source: Source) -> Segment:
@@ -184,7 +211,11 @@ def _turns(segments: list[Segment]) -> Iterator[list[Segment]]:
 
 
 def shards(
-    split_name: str, segments: list[Segment], count: int, cut_between: Cut = "code_point"
+    split_name: str,
+    segments: list[Segment],
+    count: int,
+    cut_between: Cut = "code_point",
+    separates_documents: bool = False,
 ) -> list[ShardPlan]:
     """Distributes segments among shards of about equal size.
 
@@ -193,13 +224,14 @@ def shards(
       segments: Text of the split, in order.
       count: Number of shards; 0 for one per 8 MiB, at most 64 unless these exceed 128 MiB.
       cut_between: What no record has a part of. Default: code points.
+      separates_documents: Whether each file ends with an empty line. Default False.
     """
     total = sum(segment.length for segment in segments)
     if not count:
         count = max(1, min(USUAL_SHARDS, total // SMALL_SHARD), -(-total // LARGE_SHARD))
     cuts = [total * number // count for number in range(count + 1)]
     return [
-        ShardPlan(split_name, index, count, part, cut_between)
+        ShardPlan(split_name, index, count, part, cut_between, separates_documents)
         for index, part in enumerate(_cut(segments, cuts))
     ]
 

@@ -5,7 +5,8 @@
 
 Each record is a block of consecutive text of one source, with its provenance:
 
-    text      bytes   the block; no UTF-8 code point is cut in two
+    text      bytes   the block; no UTF-8 code point is cut in two. After the end of a source it
+                      is the newlines that `--separate_documents` adds
     source    bytes   the name of its source
     offset    int64   the offset of its first byte in that source
     length    int64   the length of the text, in bytes

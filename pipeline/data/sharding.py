@@ -1,6 +1,5 @@
 """The Beam transforms that write shards of records and the indexes of these."""
 
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -100,11 +99,8 @@ class WriteShard(beam.DoFn):
 
     def process(self, plan: ShardPlan) -> Iterator[tuple[str, Shard]]:
         """Yields the name of the split and the entry of the shard in its index."""
-        records = itertools.chain.from_iterable(
-            segment.records(plan.cut_between) for segment in plan.segments
-        )
         name = shard_name(plan.index, plan.count)
-        yield plan.split, self._writer.write(plan.split, name, records)
+        yield plan.split, self._writer.write(plan.split, name, plan.records())
 
 
 class WriteIndex(beam.DoFn):

@@ -65,6 +65,7 @@ def _cache_key(mixture: Mixture, data: DataConfig, cut_between: "Cut") -> CacheK
         "train_fraction": data.train_fraction,
         "shards": data.shards,
         "cut_between": cut_between,
+        "separate_documents": data.separate_documents,
     }
     return CacheKey.of(NAME, __name__, {"corpus": mixture.fingerprint}, parameters)
 
@@ -116,7 +117,7 @@ def run(
                 else segments[0]
             )
             count = data.shards if split == "train" else 0
-            plans.extend(layout.shards(split, mixed, count, cut_between))
+            plans.extend(layout.shards(split, mixed, count, cut_between, data.separate_documents))
             files.makedirs(split_directory(directory, split))
         total = sum(segment.length for plan in plans for segment in plan.segments)
         pipeline = runners.pipeline(options)

@@ -30,6 +30,8 @@ OF_CHARACTERS = (
 """Settings of the section [model] that a model that translates does not have."""
 OF_TEXTS = ("dtype", "remat_steps", "quantize", "xla")
 """Settings of the section [training] that it does not have."""
+OF_TEXT_DATA = ("normalize", "lowercase", "character_unit", "separate_documents")
+"""Settings of the section [data] that it does not have."""
 
 
 def plan(
@@ -58,7 +60,7 @@ def check_options(context: RunContext) -> None:
     sections = (
         (settings.model, DEFAULTS.model, OF_CHARACTERS),
         (settings.training, DEFAULTS.training, OF_TEXTS),
-        (settings.data, DEFAULTS.data, ("normalize", "lowercase", "character_unit")),
+        (settings.data, DEFAULTS.data, OF_TEXT_DATA),
     )
     for section, defaults, names in sections:
         for name in names:

@@ -141,3 +141,22 @@ def test_invalid_weights_are_refused(tmp_path, weights):
     folder = str(write_folder(tmp_path / "texts", [1000]))
     with pytest.raises(InputError, match="weight"):
         resolve_mixture([folder, folder], weights)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_documents_end_with_an_empty_line_if_wanted(private_store, tmp_path, shards):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    contents = {"a": "one", "b": "two\n", "c": "three\n\n", "d": "\n", "e": "é\n\n\n", "f": "end"}
+    for name, content in contents.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    added = {"a": "\n\n", "b": "\n", "d": "\n", "f": "\n\n"}
+    for separate in (False, True):
+        data = DataConfig(train_fraction=0.5, shards=shards, separate_documents=separate)
+        examples = example_gen.run(private_store, corpus.resolve(str(folder)), data)
+        found = dict.fromkeys(contents, "")
+        for split in ("train", "eval"):
+            for record in records_of(examples, split):
+                found[record.source.rpartition("/")[2]] += record.text.decode("utf-8")
+        expected = {k: v + added.get(k, "") for k, v in contents.items()} if separate else contents
+        assert found == expected
