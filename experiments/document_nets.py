@@ -250,8 +250,9 @@ class GridNet(keras.Model):
         self.before = GridLSTMND(units, directions=("forward", "backward"), name="before")
         self.grid = GridLSTMND(units, name="grid")
         self.output_layer = keras.layers.Dense(vocabulary_size, name="output")
-        self(tf.fill([1, 2, 2], END))
         self.output_layer.build((None, units))
+        self(tf.fill([1, 2, 2], END))
+        self.built = True
         self._measured = tf.function(self._measure, autograph=False)
 
     def call(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from pipeline.data.records import read_records, shard_paths
 
 Source = Literal["corpus", "bible"]
 
-BIBLE = "bible"
+BIBLE: Final = "bible"
 """Name of the data set, and of its source."""
 BIBLE_FILE = "en-web.tsv"
 

@@ -12,21 +12,18 @@ from experiments.document_coherence import sign_test
 from experiments.document_nets import NETS, SENTENCE
 from experiments.experiment import Row, Summary, Tables, difference, distinct
 
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"marker": "", "linestyle": (0, (1, 1)), "color": "#6b7580"},
+    {"marker": "o", "linestyle": "-", "color": "#1a6fb5"},
+    {"marker": "s", "linestyle": "--", "color": "#d9662b"},
+    {"marker": "^", "linestyle": "-.", "color": "#3f8f4f"},
+    {"marker": "v", "linestyle": ":", "color": "#a04fb0"},
+    {"marker": "D", "linestyle": "-", "color": "#111111"},
+    {"marker": "x", "linestyle": "--", "color": "#2f9e9e"},
+)
+
 LOOKS: dict[str, dict[str, Any]] = {
-    name: {**look, "markersize": 4}
-    for name, look in zip(
-        NETS,
-        (
-            {"marker": "", "linestyle": (0, (1, 1)), "color": "#6b7580"},
-            {"marker": "o", "linestyle": "-", "color": "#1a6fb5"},
-            {"marker": "s", "linestyle": "--", "color": "#d9662b"},
-            {"marker": "^", "linestyle": "-.", "color": "#3f8f4f"},
-            {"marker": "v", "linestyle": ":", "color": "#a04fb0"},
-            {"marker": "D", "linestyle": "-", "color": "#111111"},
-            {"marker": "x", "linestyle": "--", "color": "#2f9e9e"},
-        ),
-        strict=True,
-    )
+    name: {**look, "markersize": 4} for name, look in zip(NETS, _STYLES, strict=True)
 }
 """What tells the models apart, also where there is no colour."""
 
@@ -174,7 +171,7 @@ def draw_attention(tables: Tables) -> Figure:
     shares = np.zeros([len(steps), len(places)])
     for row in rows:
         shares[steps.index(row["step"]), places.index(row["place"])] = row["share"]
-    drawn = axis.pcolormesh(shares, cmap="Greys", vmin=0, edgecolors="white", linewidth=0.5)
+    drawn = axis.pcolormesh(shares, cmap="Greys", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
     axis.invert_yaxis()
     words = {row["step"]: row["word"] for row in rows}
     before = {row["place"]: row["before"] for row in rows}
