@@ -1,4 +1,4 @@
-"""The interface of contexts, with two of the literature, one of which is not in the registry.
+"""The interface of contexts, with two of the literature, of which the second is defined here.
 
 A latent vector that is given from outside enters the initial state and every step (Bowman et al.,
 arXiv 1511.06349); the hidden vector at the end of the sentence before enters every step and the
