@@ -76,6 +76,7 @@ def test_every_name_of_a_registry_is_in_the_index():
         assert re.search(rf"[\[`]{re.escape(name)}[\]`]", index), f"{name} is not in the index"
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     if not importlib.util.find_spec("mkdocs"):
         pytest.skip("mkdocs is not installed; `make docs` installs it")

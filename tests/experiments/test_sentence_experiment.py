@@ -142,6 +142,7 @@ def test_a_posterior_that_collapses_is_told_in_one_line(tmp_path, capsys):
         np.testing.assert_allclose(logged, [row[column] for row in rows], rtol=1e-5, err_msg=tag)
 
 
+@pytest.mark.slow
 def test_free_bits_cost_nothing(tmp_path):
     text, last = sentence_text.load(TEXT), {}
     for free in (0.0, 1.0):
@@ -154,6 +155,7 @@ def test_free_bits_cost_nothing(tmp_path):
     assert last[0.0] < 0.5 and last[1.0] > 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", [AUTOENCODER, NetConfig("stacked")])
 def test_a_training_that_was_killed_resumes_to_the_same_weights(tmp_path, monkeypatch, net):
     text = sentence_text.load(TEXT)
@@ -219,6 +221,7 @@ def measured(tmp_path_factory):
     return tables
 
 
+@pytest.mark.slow
 def test_files_hold_what_the_tables_say(measured):
     text = sentence_text.load(TEXT)
     for net in measured["nets"]:
@@ -233,6 +236,7 @@ def test_files_hold_what_the_tables_say(measured):
         assert (net["adversarial_error"] is None) == (net["keep_rate"] == 0)
 
 
+@pytest.mark.slow
 def test_a_net_is_its_weights(measured):
     """Those that are stored, from which the test part comes to the same bounds."""
     text = sentence_text.load(TEXT)
@@ -245,6 +249,7 @@ def test_a_net_is_its_weights(measured):
         assert found.bound.mean() == pytest.approx(net["bound"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_lines_begin_and_end_with_their_sentences(measured):
     text = sentence_text.load(TEXT)
     given = sentence_text.texts_of(text.vocabulary, text.test)
@@ -255,6 +260,7 @@ def test_lines_begin_and_end_with_their_sentences(measured):
         assert f"{row['beginning']} {row['end']}" in given
 
 
+@pytest.mark.slow
 def test_the_report_compares_with_the_language_models(measured):
     summary = sentence_report.summarize(measured)
     kinds = [(row[0], row[3]) for row in summary.rows]

@@ -103,6 +103,7 @@ def test_with_one_sample_both_bounds_are_the_same():
     np.testing.assert_allclose(evidence, weighted, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_bounds_rise_with_samples_towards_the_likelihood():
     """The likelihood itself is that of the decoder, integrated over a grid of vectors z."""
     model, ids = make_model(), random_sentences((4, 3))

@@ -110,6 +110,7 @@ def test_mistakes_are_named(options, problem):
         DynamicEvaluationConfig(**options)
 
 
+@pytest.mark.slow
 def test_a_text_shorter_than_two_windows_is_refused(private_store, examples, trained):
     with pytest.raises(InputError, match=r"the training split has .* use a smaller dynamic_window"):
         dynamic_evaluator.run(

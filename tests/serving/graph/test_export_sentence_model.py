@@ -35,7 +35,7 @@ def make(decoder, encoder="stacked"):
     return model
 
 
-@pytest.fixture(scope="module", params=["stacked", "grid"])
+@pytest.fixture(scope="module", params=["stacked", pytest.param("grid", marks=pytest.mark.slow)])
 def model(request):
     return make(request.param, request.param)
 
