@@ -60,7 +60,6 @@ def alternatives(rows, length=10_000, count=20):
     return {**one, "alternatives": np.array([count], np.int32)}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "signature, values",
     [
@@ -128,7 +127,6 @@ def test_a_request_waits_for_the_memory_of_others():
     assert budget.taken == 100
 
 
-@pytest.mark.slow
 def test_memory_stays_within_the_formula(server):
     """Large requests of all kinds at once take no more than the limit, and leave nothing."""
     requests = [
