@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from pages import stop_after
+from playwright.sync_api import TimeoutError as PageTimeout
 from playwright.sync_api import expect
 from servers import predict, require_embedded
 
@@ -29,11 +30,12 @@ def page(server, browser):
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     for attempt in range(ATTEMPTS):
-        page.goto(server.url("/playground"))
         try:  # the limits are the last to be known
+            page.goto(server.url("/playground"))
             expect(page.locator("#units")).to_have_text("(0 to 11)", timeout=20_000)
             break
-        except AssertionError:  # seen on a busy machine; the report is to tell what it waits for
+        except (AssertionError, PageTimeout):
+            # Seen on a busy machine; the report is to tell what it waits for.
             waiting = Counter(requests) - Counter(finished)
             warnings.warn(f"the page waits for {dict(waiting)}", stacklevel=1)
             if attempt == ATTEMPTS - 1:
