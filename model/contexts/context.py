@@ -26,6 +26,7 @@ import tensorflow as tf
 from ..core import State
 from ..execution.plan import PLAIN, Plan
 from ..layers.stored import stored_variable
+from ..shapes import shape_of
 from ..text.vocabulary import Vocabulary
 
 
@@ -212,6 +213,37 @@ class Context(keras.layers.Layer):
           hidden: The hidden vectors at the top of the core after it, `[batch, units]`, float32.
         """
         raise NotImplementedError
+
+    def add_kernel(
+        self, name: str, rows: int, columns: int, bound: float | None = None
+    ) -> keras.Variable:
+        """Creates a kernel with uniform initial values.
+
+        Args:
+          name: The name of the variable.
+          rows: The width of the vectors that it multiplies.
+          columns: The width of the products.
+          bound: The bound of the values. Default: that of the model's kernels.
+        """
+        bound = bound or self.net.kernel_scale
+        uniform = keras.initializers.RandomUniform(-bound, bound)
+        return self.add_weight(name=name, shape=(rows, columns), initializer=uniform)
+
+    def product(self, vectors: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Returns products with a kernel, computed in the compute dtype, `[..., columns]`, float32.
+
+        Args:
+          vectors: The vectors, `[..., rows]`.
+          kernel: The kernel, `[rows, columns]`.
+        """
+        dtype = self.compute_dtype
+        flat = vectors
+        if len(vectors.shape) > 2:
+            flat = tf.reshape(vectors, [-1, kernel.shape[0]])
+        found = tf.cast(tf.matmul(tf.cast(flat, dtype), tf.cast(kernel, dtype)), tf.float32)
+        if flat is vectors:
+            return found
+        return tf.reshape(found, [*shape_of(vectors)[:-1], kernel.shape[1]])
 
     def weight_tensors(self) -> Any:
         """Returns the weights as tensors, by default those of the layer by name."""

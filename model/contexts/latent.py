@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from ..core import State
@@ -35,16 +34,9 @@ class LatentContext(Context):
         """Creates the variables."""
         self.state_width = self.size
         scale = self.size**-0.5
-        for name, width in (
-            ("hidden_kernel", self.net.state_layers * self.net.units),
-            ("input_kernel", self.net.input_width),
-        ):
-            kernel = self.add_weight(
-                name=name,
-                shape=(self.size, width),
-                initializer=keras.initializers.RandomUniform(-scale, scale),
-            )
-            setattr(self, name, kernel)
+        width = self.net.state_layers * self.net.units
+        self.hidden_kernel = self.add_kernel("hidden_kernel", self.size, width, scale)
+        self.input_kernel = self.add_kernel("input_kernel", self.size, self.net.input_width, scale)
         self.built = True
 
     def initial_state(self, batch: int | tf.Tensor, given: tf.Tensor | None = None) -> tf.Tensor:
@@ -54,7 +46,7 @@ class LatentContext(Context):
     def core_state(self, weights: Any, state: tf.Tensor) -> State:
         """Returns the state of the core before the first character; see `Context.core_state`."""
         layers, units = self.net.state_layers, self.net.units
-        product = tf.tanh(self._product(state, weights["hidden_kernel"]))
+        product = tf.tanh(self.product(state, weights["hidden_kernel"]))
         rows = tf.reshape(product, [shape_of(state)[0], layers, units])
         hidden = tf.transpose(rows, [1, 0, 2])
         memory = tf.tile(hidden, [1, 1, self.net.memory_width // units])
@@ -70,11 +62,6 @@ class LatentContext(Context):
     ) -> ContextReading:
         """Returns z V as the input of each step; see `Context.read`."""
         del keep, training
-        inputs = self._product(state, weights["input_kernel"])
+        inputs = self.product(state, weights["input_kernel"])
         shape = [*shape_of(ids), self.net.input_width]
         return ContextReading(state=state, inputs=tf.broadcast_to(inputs, shape))
-
-    def _product(self, vectors: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """Returns the product of `[batch, size]` with a kernel, float32."""
-        dtype = self.compute_dtype
-        return tf.cast(tf.matmul(tf.cast(vectors, dtype), tf.cast(kernel, dtype)), tf.float32)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from .context import ContextReading, NetShape, whole_numbers
-from .sentences import EMPTY, SentenceInputContext
+from .sentences import EMPTY, SentenceContext
 
 _NEVER = -1e9
 """The score of a place without a vector, whose weight is 0."""
@@ -26,7 +26,7 @@ class Attention(NamedTuple):
     attended: tf.Tensor
 
 
-class SentenceAttentionContext(SentenceInputContext):
+class SentenceAttentionContext(SentenceContext):
     """Attention over the sentence before enters every step and the softmax: the model ADCLM.
 
         e_m = a . tanh(h_{t-1} Q + s_m K);  w = softmax(e);  d = sum_m w_m s_m
@@ -51,6 +51,7 @@ class SentenceAttentionContext(SentenceInputContext):
     """
 
     default_size = 32
+    enters_input = True
 
     def __init__(self, net: NetShape, size: int = 0, **kwargs: Any):
         super().__init__(net, size, **kwargs)
@@ -61,6 +62,7 @@ class SentenceAttentionContext(SentenceInputContext):
         """Creates the variables."""
         super().build()
         units = self.net.units
+        self.input_kernel = self.add_kernel("input_kernel", units, self.net.input_width)
         self.query_kernel = self.add_kernel("query_kernel", units, units)
         self.key_kernel = self.add_kernel("key_kernel", units, units)
         self.score_kernel = self.add_kernel("score_kernel", units, 1)

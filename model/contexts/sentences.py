@@ -7,7 +7,6 @@ the text itself, and texts in pieces, streams and requests need nothing besides.
 
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -134,28 +133,6 @@ class SentenceContext(Context):
         del weights, ids, hidden
         return state
 
-    def product(self, vectors: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """Returns the product of `[batch, width]` with a kernel in the dtype of products, float32.
-
-        Args:
-          vectors: The vectors.
-          kernel: The kernel, `[width, outputs]`.
-        """
-        dtype = self.compute_dtype
-        return tf.cast(tf.matmul(tf.cast(vectors, dtype), tf.cast(kernel, dtype)), tf.float32)
-
-    def add_kernel(self, name: str, rows: int, columns: int) -> Any:
-        """Creates a kernel, uniform within the bound of the model's own.
-
-        Args:
-          name: The name of the variable.
-          rows: The width of the vectors that it multiplies.
-          columns: The width of the products.
-        """
-        scale = self.net.kernel_scale
-        uniform = keras.initializers.RandomUniform(-scale, scale)
-        return self.add_weight(name=name, shape=(rows, columns), initializer=uniform)
-
 
 class DocumentContext(SentenceContext):
     """The core begins anew with each document, and carries its state over sentences.
@@ -168,46 +145,17 @@ class DocumentContext(SentenceContext):
         return self.place_after(weights, ids, state).ends_document[:, 0]
 
 
-class SentenceInputContext(SentenceContext):
-    """The sentence before enters every step of the next one: the context-to-context model, ccDCLM.
+class SentenceBeforeContext(SentenceContext):
+    """The state of contexts that are told the last hidden vector of the sentence before.
 
-        x_t = E[c_{t-1}] + s P
-
-    Here s is the hidden vector at the top of the core when the last character of the sentence
-    before had entered it, and zeros in the first sentence of a document. Ji et al. (arXiv
-    1511.03962), who give [x_t, s] to a kernel of the core's: the product with s is here the one
-    with P times that kernel.
-
-    The state is the number of characters of the sentence so far, s, and the newest hidden vector.
-    There is no size.
-
-    Attributes:
-      input_kernel: The projection P, `[units, input_width]`.
+    It is the number of characters of the sentence so far, the vector s at the top of the core when
+    the last character of the sentence before had entered it, which is zeros in the first sentence
+    of a document, and the newest such vector.
     """
-
-    enters_input = True
 
     def __init__(self, net: NetShape, size: int = 0, **kwargs: Any):
         super().__init__(net, size, **kwargs)
         self.state_width = 1 + 2 * net.units
-
-    def build(self, _: Any = None) -> None:
-        """Creates the variables."""
-        super().build()
-        self.input_kernel = self.add_kernel("input_kernel", self.net.units, self.net.input_width)
-
-    def read(
-        self,
-        weights: Any,
-        ids: tf.Tensor,
-        state: tf.Tensor,
-        keep: tf.Tensor | None = None,
-        training: bool = False,
-    ) -> ContextReading:
-        """Takes in a sentence that ends; see `Context.read`."""
-        del keep, training
-        state, before = self.take_sentence(weights, ids[0], state)
-        return ContextReading(state, inputs=self.product(before, weights["input_kernel"])[None])
 
     def take_sentence(
         self, weights: Any, ids: tf.Tensor, state: tf.Tensor
@@ -233,22 +181,54 @@ class SentenceInputContext(SentenceContext):
         return tf.concat([state[:, : 1 + self.net.units], hidden], axis=1)
 
 
-class SentenceOutputContext(SentenceInputContext):
+class SentenceInputContext(SentenceBeforeContext):
+    """The sentence before enters every step of the next one: the context-to-context model, ccDCLM.
+
+        x_t = E[c_{t-1}] + s P
+
+    Here s is the vector of `SentenceBeforeContext`. Ji et al. (arXiv 1511.03962), who give [x_t, s]
+    to a kernel of the core's: the product with s is here the one with P times that kernel. There is
+    no size.
+
+    Attributes:
+      input_kernel: The projection P, `[units, input_width]`.
+    """
+
+    enters_input = True
+
+    def build(self, _: Any = None) -> None:
+        """Creates the variables."""
+        super().build()
+        self.input_kernel = self.add_kernel("input_kernel", self.net.units, self.net.input_width)
+
+    def read(
+        self,
+        weights: Any,
+        ids: tf.Tensor,
+        state: tf.Tensor,
+        keep: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> ContextReading:
+        """Takes in a sentence that ends; see `Context.read`."""
+        del keep, training
+        state, before = self.take_sentence(weights, ids[0], state)
+        return ContextReading(state, inputs=self.product(before, weights["input_kernel"])[None])
+
+
+class SentenceOutputContext(SentenceBeforeContext):
     """The sentence before enters the softmax alone: the context-to-output model, coDCLM.
 
         logits = h W + b + s U
 
-    Here s is as in `SentenceInputContext`. Ji et al. (arXiv 1511.03962).
+    Here s is the vector of `SentenceBeforeContext`. Ji et al. (arXiv 1511.03962). There is no size.
 
     Attributes:
       output_kernel: The kernel U, `[units, vocabulary_size]`.
     """
 
-    enters_input = False
-
     def build(self, _: Any = None) -> None:
         """Creates the variables."""
-        SentenceContext.build(self)
+        super().build()
         self.output_kernel = self.add_kernel(
             "output_kernel", self.net.units, self.net.vocabulary_size
         )

@@ -70,16 +70,8 @@ class WordContext(Context):
         self.embedding = self.add_weight(
             name="embedding", shape=(1 << BUCKET_BITS, self.size), initializer=uniform(-1.0, 1.0)
         )
-        self.input_kernel = self.add_weight(
-            name="input_kernel",
-            shape=(self.size, self.net.input_width),
-            initializer=uniform(-scale, scale),
-        )
-        self.word_kernel = self.add_weight(
-            name="word_kernel",
-            shape=(self.size, 1 << CLASS_BITS),
-            initializer=uniform(-scale, scale),
-        )
+        self.input_kernel = self.add_kernel("input_kernel", self.size, self.net.input_width, scale)
+        self.word_kernel = self.add_kernel("word_kernel", self.size, 1 << CLASS_BITS, scale)
         self.word_bias = self.add_weight(
             name="word_bias", shape=(1 << CLASS_BITS,), initializer="zeros"
         )
@@ -147,7 +139,7 @@ class WordContext(Context):
         outputs, hidden, memory = self._advance(weights, words, hidden, memory, training)
         if training:
             self.add_loss(self._word_losses(weights, words, outputs))
-        inputs = self._product(outputs, weights["input_kernel"])
+        inputs = self.product(outputs, weights["input_kernel"])
         batch = shape_of(ids)[1]
         flat = tf.reshape(inputs, [-1, self.net.input_width])
         numbers = tf.stack([words.begun, tf.cast(words.is_within, tf.int32)], axis=1)
@@ -189,19 +181,11 @@ class WordContext(Context):
 
     def _word_losses(self, weights: Any, words: WordsRead, outputs: tf.Tensor) -> tf.Tensor:
         """Returns the sum of -ln p of the words that end, in nats."""
-        logits = self._product(outputs[:-1], weights["word_kernel"]) + weights["word_bias"]
+        logits = self.product(outputs[:-1], weights["word_kernel"]) + weights["word_bias"]
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
             labels=bucket_of(words.hashes, CLASS_BITS), logits=logits
         )
         return tf.reduce_sum(tf.where(words.is_word, losses, 0.0))
-
-    def _product(self, vectors: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """Returns the products of `[words, batch, size]` with a kernel, float32."""
-        words, batch, size = shape_of(vectors)
-        dtype = self.compute_dtype
-        flat = tf.cast(tf.reshape(vectors, [-1, size]), dtype)
-        product = tf.cast(tf.matmul(flat, tf.cast(kernel, dtype)), tf.float32)
-        return tf.reshape(product, [words, batch, kernel.shape[1]])
 
 
 def _separators(vocabulary: Vocabulary) -> list[int]:
