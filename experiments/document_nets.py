@@ -72,6 +72,7 @@ class Batch(NamedTuple):
 class DocumentNet(Protocol):
     """The interface of a model of documents, a Keras model."""
 
+    name: str
     trainable_variables: list[Any]
 
     def batches(self, documents: Sequence[Document], seed: Sequence[int]) -> Iterator[Batch]:
@@ -363,6 +364,11 @@ def build(name: str, units: int, vocabulary_size: int, sizes: Sizes) -> Any:
     return StreamNet(CONTEXTS[name], units, vocabulary_size, sizes)
 
 
+def parameters_of(net: DocumentNet) -> int:
+    """Returns the number of trainable parameters of a net."""
+    return sum(int(np.prod(one.shape)) for one in net.trainable_variables)
+
+
 @functools.cache
 def width_of(name: str, vocabulary_size: int, sizes: Sizes) -> int:
     """Returns the width at which a model comes nearest to a number of parameters.
@@ -374,7 +380,6 @@ def width_of(name: str, vocabulary_size: int, sizes: Sizes) -> int:
     """
 
     def count(units: int) -> int:
-        net = build(name, units, vocabulary_size, sizes)
-        return sum(int(np.prod(one.shape)) for one in net.trainable_variables)
+        return parameters_of(build(name, units, vocabulary_size, sizes))
 
     return nearest_width(sizes.parameters, count)

@@ -188,8 +188,6 @@ def _chapters(folder: str | None) -> tuple[Iterable[list[str]], ...]:
         [verse for *_, verse in of_chapter]
         for _, of_chapter in itertools.groupby(lines, key=lambda line: line[:2])
     ]
-    validation, test = chapters[HELD_OUT // 2 :: HELD_OUT], chapters[HELD_OUT - 1 :: HELD_OUT]
-    held_out = set(range(HELD_OUT // 2, len(chapters), HELD_OUT))
-    held_out |= set(range(HELD_OUT - 1, len(chapters), HELD_OUT))
-    train = [chapter for at, chapter in enumerate(chapters) if at not in held_out]
-    return train, validation, test
+    validation, test = HELD_OUT // 2, HELD_OUT - 1
+    train = [one for at, one in enumerate(chapters) if at % HELD_OUT not in (validation, test)]
+    return train, chapters[validation::HELD_OUT], chapters[test::HELD_OUT]

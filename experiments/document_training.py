@@ -6,7 +6,6 @@ checkpoints/   the weights after the last pass, from which a training that was k
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,15 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.progress import progress_bar
 from experiments.document_nets import DocumentNet
 from experiments.document_text import Document, DocumentText
-from experiments.epoch_history import HISTORY, perplexity_of, read_history, write_history
+from experiments.epoch_history import perplexity_of
 from experiments.experiment import Row
+from experiments.passes import run_passes
 from model.config import require_integer, require_range
 from model.text.word_vocabulary import PADDING
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,36 +64,27 @@ def train(
     """
     optimizer = keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.clip_norm)
     optimizer.build(net.trainable_variables)
-    checkpoints = tf.train.CheckpointManager(
-        tf.train.Checkpoint(net=net, optimizer=optimizer),
-        os.path.join(directory, CHECKPOINTS),
-        max_to_keep=2,
-    )
-    history = os.path.join(directory, HISTORY)
-    rows: list[Row] = []
-    if checkpoints.latest_checkpoint:
-        checkpoints.checkpoint.restore(checkpoints.latest_checkpoint)
-        rows = read_history(history)[: int(checkpoints.latest_checkpoint.rpartition("-")[2])]
     step = training_step(net, optimizer)
-    with progress_bar(getattr(net, "name", ""), "passes") as progress:
-        for epoch in range(len(rows), config.epochs):
-            started = time.monotonic()
-            optimizer.learning_rate.assign(config.learning_rate * config.decay**epoch)
-            perplexity = _one_pass(step, net, text.train, [seed, epoch])
-            seconds = time.monotonic() - started + (rows[-1]["seconds"] if rows else 0.0)
-            validation = perplexity_of_documents(net, text.validation)
-            rows.append(
-                {
-                    "epoch": epoch + 1,
-                    "seconds": round(seconds, 3),
-                    "training_perplexity": perplexity,
-                    "validation_perplexity": validation,
-                }
-            )
-            write_history(history, rows)
-            checkpoints.save(epoch + 1)
-            progress(epoch + 1, config.epochs, f"perplexity {validation:.1f}")
-    return rows
+
+    def one_pass(rows: list[Row]) -> Row:
+        started = time.monotonic()
+        optimizer.learning_rate.assign(config.learning_rate * config.decay ** len(rows))
+        perplexity = _one_pass(step, net, text.train, [seed, len(rows)])
+        seconds = time.monotonic() - started
+        return {
+            "seconds": seconds,
+            "training_perplexity": perplexity,
+            "validation_perplexity": perplexity_of_documents(net, text.validation),
+        }
+
+    return run_passes(
+        directory,
+        net.name,
+        tf.train.Checkpoint(net=net, optimizer=optimizer),
+        config.epochs,
+        one_pass,
+        lambda row: f"perplexity {row['validation_perplexity']:.1f}",
+    )
 
 
 def _one_pass(

@@ -15,7 +15,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from common import files
@@ -25,6 +24,7 @@ from experiments.document_text import Document, DocumentConfig, DocumentText
 from experiments.document_training import DocumentTrainConfig
 from experiments.epoch_history import HISTORY, perplexity_of, read_history
 from experiments.experiment import Measurement, Row
+from experiments.passes import CHECKPOINTS
 from model.contexts.sentence_attention import SentenceAttentionContext
 from model.errors import InputError
 from model.text.word_vocabulary import END, PADDING
@@ -185,12 +185,12 @@ def _run(
     words = write / "words.txt"
     words.write_text(text.vocabulary.to_text(), encoding="utf-8", newline="")
     net.save_weights(os.path.join(directory, WEIGHTS))
-    files.rmtree(os.path.join(directory, document_training.CHECKPOINTS))
+    files.rmtree(os.path.join(directory, CHECKPOINTS))
     return TrialProperties(
         perplexity=perplexity_of(nats, document_training.words_in(text.test)),
         bits=nats / math.log(2) / text.characters,
         units=units,
-        parameters=sum(int(np.prod(one.shape)) for one in net.trainable_variables),
+        parameters=document_nets.parameters_of(net),
         seconds=history[-1]["seconds"],
         vocabulary=vocabulary,
         documents=len(text.train),

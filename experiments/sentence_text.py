@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -144,9 +144,13 @@ def padded(sentences: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
     return rows
 
 
-def width_of(length: int) -> int:
-    """Returns the width of a batch in which a sentence of some length lies."""
-    return -(-length // STEP) * STEP
+def width_of(lengths: Any) -> Any:
+    """Returns the widths of batches in which sentences of some lengths lie.
+
+    Args:
+      lengths: The lengths, an integer or an array.
+    """
+    return -(-lengths // STEP) * STEP
 
 
 def batches(
@@ -164,8 +168,7 @@ def batches(
       Places, `[batch_size]`; the sentences there are `ids[places, :width]` with the width that
       `width_of` returns for the longest of them.
     """
-    lengths = np.count_nonzero(ids != PADDING, axis=1)
-    widths = -(-lengths // STEP) * STEP
+    widths = width_of(np.count_nonzero(ids != PADDING, axis=1))
     order = np.arange(len(ids)) if random is None else random.permutation(len(ids))
     groups = [
         np.resize(places, -(-len(places) // batch_size) * batch_size)

@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .objective import kl_divergence
+from .sentence_model import Posterior
+
 ACTIVE = 0.01
 """The variance over sentences of the mean of a component above which it is active."""
 
@@ -44,7 +47,7 @@ def diagnose(means: np.ndarray, log_variances: np.ndarray, noise: np.ndarray) ->
     means, log_variances, noise = (
         np.asarray(one, np.float64) for one in (means, log_variances, noise)
     )
-    of_components = 0.5 * (means**2 + np.expm1(log_variances) - log_variances)
+    of_components = kl_divergence(Posterior(means, log_variances)).numpy()
     return Diagnostics(
         divergence=float(of_components.sum(axis=1).mean()),
         information=mutual_information(means, log_variances, noise),
