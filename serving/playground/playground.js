@@ -3,15 +3,13 @@
 import { readAddress, restore, select, writeAddress } from "./address.js";
 import { build, showValues, valueOf } from "./form.js";
 import { MemoryCell } from "./memory_cell.js";
+import { attempt, field, report } from "./page.js";
 import { form, models, openModel, Problem } from "./server.js";
 import { MOST_BITS, Text } from "./text.js";
 
 const EXAMPLE = 33; // characters of an example
 const WRITING_DELAY = 400; // ms; browsers refuse to change the address more often
 
-const field = Object.fromEntries(
-  [...document.querySelectorAll("[id]")].map((element) => [element.id, element]),
-);
 const text = new Text(field.text, field.alternatives, field.said);
 const cell = new MemoryCell(text, field);
 let fields = null; // of the form, as the server describes them
@@ -22,30 +20,6 @@ let version = null; // version that wrote the text
 let running = null; // what stops the requests that the user waits for
 let loading = null; // promise of what the form needs
 let writing = null; // timer of the address
-
-function complain(error) {
-  field.problem.textContent = error?.message ?? "";
-  field.problem.hidden = !error;
-  if (error) field.problem.scrollIntoView({ block: "nearest" });
-}
-
-// Runs an action for the user, and shows its error in place of an earlier one.
-function attempt(action) {
-  complain(null);
-  return report(action);
-}
-
-// Runs an action, and shows its error.
-async function report(action) {
-  try {
-    await action();
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    if (error instanceof Problem) return complain(error);
-    console.error(error);
-    complain(new Problem("The page does not understand the server's answer; reload the page."));
-  }
-}
 
 // Runs an action that the user waits for, one at a time.
 async function wait(action) {

@@ -1,31 +1,12 @@
 // The page between two sentences: asks for those on the line at once, and shows where the slider is.
 
+import { attempt, field } from "./page.js";
 import { form, models, openModel, Problem } from "./server.js";
 import { toBytes } from "./ask.js";
 
 const COUNT = 17; // sentences on the line; a model takes up to 32
 
-const field = Object.fromEntries(
-  [...document.querySelectorAll("[id]")].map((element) => [element.id, element]),
-);
 let sentences = []; // on the line, of the last answer
-
-function complain(error) {
-  field.problem.textContent = error?.message ?? "";
-  field.problem.hidden = !error;
-}
-
-// Runs an action for the user, and shows its error in place of an earlier one.
-async function attempt(action) {
-  complain(null);
-  try {
-    await action();
-  } catch (error) {
-    if (error instanceof Problem) return complain(error);
-    console.error(error);
-    complain(new Problem("The page does not understand the server's answer; reload the page."));
-  }
-}
 
 async function interpolate() {
   const model = openModel(field.model.value);
