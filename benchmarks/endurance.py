@@ -24,7 +24,7 @@ import rich.table
 from benchmarks.embedded_server import Server, exported, serving
 from benchmarks.hostile import Hostility
 from benchmarks.load import Load, run
-from benchmarks.options import counts
+from benchmarks.options import counts, output_option
 from common import command_line
 from common.commands import TensorFlowCommand
 from common.machine import machine
@@ -269,12 +269,7 @@ def under_hostile_load(
     show_default=True,
     help="Seconds from one version to the next.",
 )
-@click.option(
-    "--output",
-    default="runs/benchmarks/endurance.json",
-    show_default=True,
-    help="JSON file for all measurements.",
-)
+@output_option("endurance")
 def main(
     layers: int,
     units: int,

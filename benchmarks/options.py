@@ -18,6 +18,30 @@ HELP = {
 Decorated = Callable[..., Any]
 
 
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="bfloat16",
+    show_default=True,
+    help="Dtype of the products.",
+)
+"""The option of the dtype in which products are computed."""
+
+
+def output_option(name: str) -> Callable[[Decorated], Decorated]:
+    """Returns a decorator that adds the option of the file of the measurements.
+
+    Args:
+      name: Name of the file by default, in `runs/benchmarks`, without its ending.
+    """
+    return click.option(
+        "--output",
+        default=f"runs/benchmarks/{name}.json",
+        show_default=True,
+        help="JSON file for all measurements.",
+    )
+
+
 def counts(**defaults: int) -> Callable[[Decorated], Decorated]:
     """Returns a decorator that adds options of counts to a command.
 

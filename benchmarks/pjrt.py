@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from benchmarks.options import counts
+from benchmarks.options import counts, dtype_option
 from benchmarks.problem import Problem, Size, make_problem
 from common.commands import Group
 
@@ -31,13 +31,7 @@ def main() -> None:
 @main.command(example="python -m benchmarks.pjrt export exported --layers 3 --units 256")
 @click.argument("directory", type=click.Path(file_okay=False, path_type=pathlib.Path))
 @counts(layers=6, units=1000, batch=50, window=50)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="bfloat16",
-    show_default=True,
-    help="Dtype of the products.",
-)
+@dtype_option
 def export(
     directory: pathlib.Path, layers: int, units: int, batch: int, window: int, dtype: str
 ) -> None:

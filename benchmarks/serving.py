@@ -10,7 +10,7 @@ import pathlib
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -18,10 +18,10 @@ import numpy as np
 import rich.console
 import rich.table
 
-from benchmarks.embedded_server import exported, serving
+from benchmarks.embedded_server import Server, exported, serving
 from benchmarks.in_process import FunctionInProcess, Sampler, SignatureInProcess, Torch
 from benchmarks.load import Load, Served, run
-from benchmarks.options import counts
+from benchmarks.options import counts, output_option
 from common import command_line
 from common.commands import TensorFlowCommand
 from common.machine import machine
@@ -42,6 +42,9 @@ SIGNATURE = "generate"
 
 XLA = "XLA"
 """Name of the signature whose sampling XLA compiles, called in process."""
+
+GATEWAY = "gateway"
+"""Name of the load through the gateway."""
 
 PYTORCH = "PyTorch"
 """Beginning of the names of PyTorch's samplers."""
@@ -119,12 +122,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> l
 @click.option(
     "--gateway/--no_gateway", default=True, help="Whether clients of the OpenAI API take part."
 )
-@click.option(
-    "--output",
-    default="runs/benchmarks/serving.json",
-    show_default=True,
-    help="JSON file for all measurements.",
-)
+@output_option("serving")
 def main(
     layers: int,
     units: int,
@@ -146,16 +144,7 @@ def main(
 
     # As in the server: the first session of a process decides its number of threads.
     tf.config.threading.set_intra_op_parallelism_threads(threads_per_op())
-    loads = [
-        Load(clients=number, piece=piece, seconds=seconds) for piece in pieces for number in clients
-    ]
-    if gateway:
-        loads += [
-            Load(clients=number, piece=GATEWAY_PIECE, seconds=seconds, over_gateway=True)
-            for number in clients
-        ]
-    if arrivals:
-        loads.append(Load(clients=256, piece=pieces[0], seconds=seconds, arrivals=arrivals))
+    loads = _loads(clients, pieces, seconds, gateway, arrivals)
     speeds, tables = defaultdict(list), defaultdict(list)
     with contextlib.ExitStack() as stack:
         base_path = stack.enter_context(exported(layers, units, precision))
@@ -169,11 +158,7 @@ def main(
         for dtype in ("float32", "bfloat16") if torch else ():
             peer = stack.enter_context(contextlib.closing(Torch(layers, units, dtype)))
             samplers[f"{PYTORCH} {dtype}"] = peer
-        for sampler in samplers.values():  # the first call of each size compiles or traces
-            for batch in (1, MANY):
-                sampler.speed(batch, max(pieces))
-        for load in loads:  # warm-up of graphs and connections
-            run(server.address, load._replace(seconds=1.0), server.gateway)
+        _warm_up(server, loads, samplers, max(pieces))
         characters = _characters(units, max(pieces))
         progress = stack.enter_context(task_bars())
         task = progress.add_task("Serving", total=rounds * (len(loads) + 2 * len(samplers)))
@@ -204,9 +189,40 @@ def main(
     _print(summary)
 
 
+def _loads(
+    clients: list[int], pieces: list[int], seconds: float, gateway: bool, arrivals: float
+) -> list[Load]:
+    """Returns the loads on the server, in the order in which they are measured."""
+    over_grpc = [
+        Load(clients=number, piece=piece, seconds=seconds) for piece in pieces for number in clients
+    ]
+    over_gateway = [
+        Load(clients=number, piece=GATEWAY_PIECE, seconds=seconds, over_gateway=True)
+        for number in (clients if gateway else [])
+    ]
+    open_loop = Load(clients=256, piece=pieces[0], seconds=seconds, arrivals=arrivals)
+    return [*over_grpc, *over_gateway, *([open_loop] if arrivals else [])]
+
+
+def _warm_up(
+    server: Server, loads: list[Load], samplers: Mapping[str, Sampler], characters: int
+) -> None:
+    """Traces and compiles what all sizes need, and opens connections."""
+    for sampler in samplers.values():
+        for batch in (1, MANY):
+            sampler.speed(batch, characters)
+    for load in loads:
+        run(server.address, load._replace(seconds=1.0), server.gateway)
+
+
 def signature(piece: int) -> str:
     """Returns the name of the signature in process, with requests of so many characters."""
     return f"{SIGNATURE}, pieces of {piece}"
+
+
+def _grpc(piece: int) -> str:
+    """Returns the name of a load over gRPC, with requests of so many characters."""
+    return f"gRPC, pieces of {piece}"
 
 
 def _characters(units: int, piece: int) -> dict[int, int]:
@@ -229,38 +245,36 @@ def ratios(
     Returns:
       Ratios of speeds, one for each round, by what is compared.
     """
-    found: dict[str, list[float]] = {}
-
-    def compare(rows: str, above: tuple[str, list[float]], below: tuple[str, list[float]]) -> None:
-        quotients = [x / y for x, y in zip(above[1], below[1], strict=True)]
-        found[f"{rows}: {above[0]} / {below[0]}"] = quotients
-
+    found = {}
     for batch, rows in ((1, "1 text"), (MANY, f"{MANY} texts")):
-        measured = {who: (who, values) for (who, count), values in speeds.items() if count == batch}
-
-        def fastest(start: str, measured: dict[str, Any] = measured) -> tuple[str, list[float]]:
-            names = [who for who in measured if who.startswith(start)]
-            return measured[max(names, key=lambda who: statistics.median(measured[who][1]))]
-
-        served = fastest(SIGNATURE)
-        compare(rows, served, measured[FUNCTION])
-        if XLA in measured:
-            compare(rows, measured[XLA], served)
-        if any(who.startswith(PYTORCH) for who in measured):
-            compare(rows, served, fastest(PYTORCH))
-        ours = [load for load in loads if load["clients"] == batch and not load["arrivals"]]
-        over_grpc = {
-            load["piece"]: (f"gRPC, pieces of {load['piece']}", load["characters_per_second"])
-            for load in ours
-            if not load["over_gateway"]
-        }
-        for piece, grpc in over_grpc.items():
-            compare(rows, grpc, measured[signature(piece)])
-        for load in ours:
-            if load["over_gateway"] and load["piece"] in over_grpc:
-                gateway = ("gateway", load["characters_per_second"])
-                compare(rows, gateway, over_grpc[load["piece"]])
+        measured = {who: values for (who, count), values in speeds.items() if count == batch}
+        for load in loads:
+            if load["clients"] == batch and not load["arrivals"]:
+                name = GATEWAY if load["over_gateway"] else _grpc(load["piece"])
+                measured[name] = load["characters_per_second"]
+        for above, below in _compared(measured, {load["piece"] for load in loads}):
+            if above in measured and below in measured:
+                quotients = zip(measured[above], measured[below], strict=True)
+                found[f"{rows}: {above} / {below}"] = [x / y for x, y in quotients]
     return found
+
+
+def _compared(
+    measured: Mapping[str, list[float]], pieces: Iterable[int]
+) -> Iterator[tuple[str, str]]:
+    """Yields what is compared with what, by name; not all need have been measured."""
+
+    def fastest(beginning: str) -> str:
+        names = [who for who in measured if who.startswith(beginning)]
+        return max(names, key=lambda who: statistics.median(measured[who]), default="")
+
+    served = fastest(SIGNATURE)
+    yield served, FUNCTION
+    yield XLA, served
+    yield served, fastest(PYTORCH)
+    for piece in sorted(pieces):
+        yield _grpc(piece), signature(piece)
+    yield GATEWAY, _grpc(GATEWAY_PIECE)
 
 
 def _row(load: Load, rounds: list[tuple[Served, float]]) -> dict:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.options import counts
+from benchmarks.options import counts, dtype_option
 from common import command_line
 from common.commands import TensorFlowCommand
 from common.machine import machine
@@ -31,13 +31,7 @@ SIZES = {"6x1000": (6, 1000, 50, 50), "3x256": (3, 256, 64, 64), "2x128": (2, 12
     show_default=True,
     help="What XLA compiles.",
 )
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="bfloat16",
-    show_default=True,
-    help="Dtype of the products.",
-)
+@dtype_option
 def main(rounds: int, jit: "Jit", dtype: str) -> None:
     """Time both schedules in turns, forward and backward, at three sizes."""
     import tensorflow as tf
