@@ -147,7 +147,7 @@ def test_free_bits_cost_nothing(tmp_path):
     text, last = sentence_text.load(TEXT), {}
     for free in (0.0, 1.0):
         config = SentenceTrainConfig(
-            epochs=4, batch_size=8, annealing=0.0, learning_rate=0.02, free_bits=free
+            epochs=10, batch_size=8, annealing=0.0, learning_rate=0.02, free_bits=free
         )
         folder = str(tmp_path / f"{free:g}")
         rows = sentence_training.train(folder, net_of(text), text, config, seed=1)
