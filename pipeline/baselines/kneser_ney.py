@@ -19,6 +19,7 @@ arrays, and no text but the training text has a part in them.
 
 import dataclasses
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from model.errors import InputError
 from pipeline.data.counts import compiled
 
 FALLBACK = (0.5, 1.0, 1.5)
-"""Discounts where an n_i is 0 or a discount negative: those of KenLM's `--discount_fallback`."""
+"""Discounts where an n_i is 0 or a discount not positive: those of KenLM's `--discount_fallback`."""
 PIECE = 1 << 20  # characters scored at once
 
 
@@ -282,6 +283,7 @@ def _discounts(counts: np.ndarray) -> tuple[float, ...]:
     n = [int(np.count_nonzero(counts == count)) for count in range(1, 5)]
     if not all(n):
         return FALLBACK
-    y = n[0] / (n[0] + 2 * n[1])
-    found = tuple(i - (i + 1) * y * n[i] / n[i - 1] for i in (1, 2, 3))
-    return FALLBACK if min(found) < 0 else found
+    y = Fraction(n[0], n[0] + 2 * n[1])
+    found = [i - (i + 1) * y * n[i] / n[i - 1] for i in (1, 2, 3)]
+    # A discount of 0 would leave nothing for the characters that do not follow a context: P = 0.
+    return FALLBACK if min(found) <= 0 else tuple(map(float, found))

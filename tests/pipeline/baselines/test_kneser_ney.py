@@ -1,6 +1,7 @@
 """Modified Kneser-Ney n-grams, compared with the definition in plain Python."""
 
 from collections import Counter, defaultdict
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -46,12 +47,12 @@ class Reference:
 
     def discounts_of(self, number):
         if all(number[i] for i in (1, 2, 3, 4)):
-            y = number[1] / (number[1] + 2 * number[2])
+            y = Fraction(number[1], number[1] + 2 * number[2])
             one = 1 - 2 * y * number[2] / number[1]
             two = 2 - 3 * y * number[3] / number[2]
             more = 3 - 4 * y * number[4] / number[3]
-            if min(one, two, more) >= 0:
-                return {1: one, 2: two, 3: more}
+            if min(one, two, more) > 0:
+                return {1: float(one), 2: float(two), 3: float(more)}
         self.fell_back += 1
         return {1: 0.5, 2: 1.0, 3: 1.5}
 
@@ -89,6 +90,13 @@ def test_discounts_are_estimated_or_fall_back():
     """Otherwise the comparison above would cover one of the two alone."""
     reference = Reference(random_text(500), SIZE, 6)
     assert 0 < reference.fell_back < 6
+
+
+def test_a_discount_of_zero_leaves_no_probability_of_zero():
+    """Its bigrams have n = 4, 1, 1, 1, so D(2) = 2 - 3 (4 / 6) = 0; only 0 follows 1, twice."""
+    text = np.array(list(map(int, "10203333103033")))
+    model = KneserNey.fit(text, 4, 2)
+    assert model.probabilities(np.array([1, 2]))[1] > 0
 
 
 @pytest.mark.parametrize("order", ORDERS)
