@@ -10,12 +10,12 @@ import click
 
 from common import command_line
 from common.commands import TensorFlowGroup, json_option
-from experiments.scale import Scale
+from experiments.framework.scale import Scale
 from model.errors import nearest
 from pipeline.settings import CORPUS_HELP
 
 if TYPE_CHECKING:
-    from experiments.experiment import Experiment
+    from experiments.framework.experiment import Experiment
 
 ALL = "all"
 SCALES = get_args(Scale)
@@ -96,7 +96,7 @@ def _all() -> list["Experiment"]:
 
 def _require_data_sets(experiments: list["Experiment"], scale: Scale, data: str | None) -> None:
     """Checks the data sets of all experiments before the first begins."""
-    from experiments import datasets
+    from experiments.data import datasets
 
     datasets.require(
         dict.fromkeys(name for one in experiments for name in one.data_sets.get(scale, ())), data
@@ -108,7 +108,7 @@ def _require_data_sets(experiments: list["Experiment"], scale: Scale, data: str 
 @json_option
 def list_experiments(root: str, as_json: bool) -> None:
     """List the experiments, and the scales at which they have results."""
-    from experiments.results import RESULTS
+    from experiments.framework.results import RESULTS
 
     rows: list[dict[str, Any]] = []
     for experiment in _all():
@@ -141,8 +141,8 @@ def run(
     Artifacts under --root are reused, so the same command twice measures once.
     """
     from common.progress import output
-    from experiments import measuring, results
-    from experiments.experiment import Inputs
+    from experiments.framework import measuring, results
+    from experiments.framework.experiment import Inputs
     from pipeline.corpora.corpus import resolve_mixture
     from pipeline.store.artifacts import Store
 
@@ -192,8 +192,8 @@ def point(
 
     The results of `run` are not changed.
     """
-    from experiments import measuring
-    from experiments.experiment import Inputs
+    from experiments.framework import measuring
+    from experiments.framework.experiment import Inputs
     from pipeline.corpora.corpus import resolve_mixture
     from pipeline.store.artifacts import Store
 
@@ -239,7 +239,7 @@ def tune(preset: str, trials: int, seconds: float, seed: int, root: str, corpus:
     A search that was interrupted resumes, and one with more --trials goes on.
     """
     from common.progress import output, progress_bar
-    from experiments import tuning
+    from experiments.characters import tuning
     from pipeline.corpora.corpus import resolve_mixture
     from pipeline.preset_files import load_preset
     from pipeline.store.artifacts import Store
@@ -285,7 +285,7 @@ def write_report(scale: Scale, root: str) -> None:
 
 
 def _write_report(scale: Scale, root: str) -> None:
-    from experiments import report, results
+    from experiments.framework import report, results
     from model.errors import InputError
 
     stories = []

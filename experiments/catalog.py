@@ -1,27 +1,15 @@
 """The catalog of experiments, by name."""
 
-from experiments import (
-    addition,
-    alternatives,
-    cells,
-    character_aware,
-    code_attribution,
-    connected_digits,
-    depth,
-    documents,
-    highway,
-    images,
-    memorisation,
-    odyssey,
-    parity,
-    recipe,
-    rhn,
-    sentences,
-    speech,
-    stacked_vs_grid,
-    translation,
-)
-from experiments.experiment import Experiment
+from experiments.characters import alternatives, cells, depth, recipe, rhn, stacked_vs_grid
+from experiments.documents import documents
+from experiments.framework.experiment import Experiment
+from experiments.highway import highway
+from experiments.odyssey import odyssey
+from experiments.sentences import sentences
+from experiments.speech import connected_digits, speech
+from experiments.tasks import addition, code_attribution, images, memorisation, parity
+from experiments.translation import translation
+from experiments.words import character_aware
 
 MODULES = (
     stacked_vs_grid,

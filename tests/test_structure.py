@@ -77,6 +77,20 @@ ORDER_WITHIN = {
         "reports",
         "options",
     ],
+    "experiments": [
+        "framework",
+        "data",
+        "tasks",
+        "characters",
+        "highway",
+        "speech",
+        "odyssey",
+        "translation",
+        "words",
+        "sentences",
+        "documents",
+        "catalog",
+    ],
 }
 MAX_LINES = 420
 SOURCES = sorted(

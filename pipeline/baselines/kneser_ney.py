@@ -29,7 +29,7 @@ from model.errors import InputError
 from pipeline.data.counts import compiled
 
 FALLBACK = (0.5, 1.0, 1.5)
-"""Discounts where an n_i is 0 or a discount not positive: those of KenLM's `--discount_fallback`."""
+"""KenLM's `--discount_fallback`, for where an n_i is 0 or a discount not positive."""
 PIECE = 1 << 20  # characters scored at once
 
 

@@ -16,9 +16,11 @@ from commands import run_module
 from conftest import PROJECT
 from servers import PATIENCE
 
-from experiments import language_models, measuring, memorisation, plots, results
-from experiments.experiment import Inputs, Measurement, Point
-from experiments.stacked_vs_grid import MAIN, WIDE
+from experiments.characters import language_models
+from experiments.characters.stacked_vs_grid import MAIN, WIDE
+from experiments.framework import measuring, plots, results
+from experiments.framework.experiment import Inputs, Measurement, Point
+from experiments.tasks import memorisation
 from model.errors import InputError
 from pipeline.store.artifacts import Store
 

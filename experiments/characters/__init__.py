@@ -1,0 +1,1 @@
+"""Character models: cores, depths, contexts and regularisation compared on texts."""

@@ -1,0 +1,1 @@
+"""Language models over documents, which are told the sentence before."""

@@ -1,0 +1,1 @@
+"""What all experiments share: points, measurements, results, plots and the report."""

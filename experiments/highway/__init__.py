@@ -1,0 +1,1 @@
+"""Highway networks, beside other deep feed-forward nets."""

@@ -1,0 +1,1 @@
+"""The search space odyssey: variants of the LSTM, and the grid, by random search."""

@@ -1,0 +1,1 @@
+"""Language models of sentences, with and without a latent vector."""

@@ -1,0 +1,1 @@
+"""Spoken digits, alone and in a row, by nets over time and frequency."""

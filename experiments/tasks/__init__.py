@@ -1,0 +1,1 @@
+"""Nets that Keras fits to tasks: parity, addition, memorisation, images and lines of code."""

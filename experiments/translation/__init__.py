@@ -1,0 +1,1 @@
+"""Translation by grids, beside LSTM encoder-decoders."""
