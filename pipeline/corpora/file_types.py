@@ -36,6 +36,7 @@ GZIP = FileType("gzip", "packed")
 BZIP2 = FileType("bzip2", "packed")
 XZ = FileType("xz", "packed")
 ZSTD = FileType("zstd", "packed")
+GETTEXT = FileType("gettext catalog", "packed")
 ZIP = FileType("zip", "archive")
 TAR = FileType("tar", "archive")
 
@@ -46,6 +47,7 @@ _SIGNATURES = (
     (rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)", BZIP2),
     (rb"\xfd7zXZ\0", XZ),
     (rb"\x28\xb5\x2f\xfd", ZSTD),
+    (rb"\xde\x12\x04\x95|\x95\x04\x12\xde", GETTEXT),
     (rb"PK(\x03\x04|\x05\x06)", ZIP),
     (rb"7z\xbc\xaf\x27\x1c", FileType("7-Zip archive", "other", _UNPACK)),
     (rb"Rar!\x1a\x07", FileType("RAR archive", "other", _UNPACK)),

@@ -20,7 +20,8 @@ from common import files
 from model.errors import InputError
 from pipeline.corpora import file_types
 from pipeline.corpora.discovery import Rules, Skipped, Source, litter
-from pipeline.corpora.file_types import BZIP2, GZIP, TAR, XZ, ZIP, ZSTD
+from pipeline.corpora.file_types import BZIP2, GETTEXT, GZIP, TAR, XZ, ZIP, ZSTD
+from pipeline.corpora.gettext_catalogs import tab_separated
 
 BLOCK = 1 << 20
 MAX_DEPTH = 5
@@ -51,6 +52,7 @@ _DECOMPRESSED: dict[str, Callable[[IO[bytes]], Any]] = {
     ZSTD.name: lambda packed: zstandard.ZstdDecompressor().stream_reader(
         packed, read_across_frames=True
     ),
+    GETTEXT.name: tab_separated,
 }
 
 

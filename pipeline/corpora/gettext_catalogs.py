@@ -1,0 +1,93 @@
+"""Compiled catalogs of GNU gettext (`.mo`) as lines of a message, a tab and its translation.
+
+Format: https://www.gnu.org/software/gettext/manual/html_node/MO-Files.html
+"""
+
+import email.parser
+import io
+import struct
+from collections.abc import Iterator
+from typing import IO
+
+import numpy as np
+
+MAX_BYTES = 1 << 28
+"""Largest size of a catalog, which is read as a whole."""
+
+_TABLES = 8  # bytes before the number of messages and the places of the two tables
+_CONTEXT = b"\x04"  # stands between the context of a message and itself
+_PLURAL = "\0"  # stands between the forms of a message
+
+
+def tab_separated(catalog: IO[bytes]) -> IO[bytes]:
+    """Returns the messages of a catalog as text in UTF-8, a pair of sentences in each line.
+
+    White space within a message, line ends among it, becomes a space. Of a message with plural
+    forms the singular and the plural are two pairs, the plural with the last of its translations.
+    The header and messages without a translation are left out.
+
+    Args:
+      catalog: The compiled catalog.
+
+    Raises:
+      ValueError: If the catalog is damaged, is larger than `MAX_BYTES`, or its encoding unknown.
+    """
+    content = catalog.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
+    lines = io.BytesIO()
+    charset = "utf-8"
+    for message, translation in _messages(content):
+        if not message:
+            charset = _charset(translation)
+            continue
+        text = message.rpartition(_CONTEXT)[2]
+        for pair in _forms(_decoded(text, charset), _decoded(translation, charset)):
+            sides = [" ".join(side.split()) for side in pair]
+            if all(sides):
+                lines.write("\t".join(sides).encode() + b"\n")
+    lines.seek(0)
+    return lines
+
+
+def _messages(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yields the messages and their translations, of which the header is the first.
+
+    Raises:
+      ValueError: If they lie outside of the file, or together are longer than it: a small file
+        whose messages overlap could otherwise hold any amount of text.
+    """
+    order = "<" if content.startswith(b"\xde") else ">"
+    try:
+        number, *places = struct.unpack_from(f"{order}3I", content, _TABLES)
+        tables = [np.frombuffer(content, f"{order}u4", 2 * number, place) for place in places]
+    except (struct.error, ValueError) as error:
+        raise ValueError("its tables of messages lie outside of it") from error
+    spans = np.stack([table.reshape(-1, 2) for table in tables]).astype(np.int64)
+    lengths, begins = spans[..., 0], spans[..., 1]
+    if lengths.sum() > len(content) or (lengths + begins > len(content)).any():
+        raise ValueError("its messages lie outside of it")
+    for pair in spans.swapaxes(0, 1).tolist():
+        message, translation = (content[begin : begin + length] for length, begin in pair)
+        yield message, translation
+
+
+def _charset(header: bytes) -> str:
+    """Returns the name of the encoding that a header declares. Default: UTF-8."""
+    declared = email.parser.BytesHeaderParser().parsebytes(header).get_content_charset()
+    return declared or "utf-8"
+
+
+def _decoded(text: bytes, charset: str) -> str:
+    try:
+        return text.decode(charset)
+    except LookupError as error:
+        raise ValueError(f"its encoding {charset} is unknown") from error
+
+
+def _forms(message: str, translation: str) -> list[tuple[str, str]]:
+    """Returns the pairs of a message: one, or that of the singular and that of the plural."""
+    forms, translated = message.split(_PLURAL), translation.split(_PLURAL)
+    if len(forms) == 1:
+        return [(message, translated[0])]
+    return [(forms[0], translated[0]), (forms[-1], translated[-1])]
