@@ -8,6 +8,7 @@ from seeds import example, generator
 
 from model.cells.registry import MEMORY_CELLS, PLAIN_CELLS, find_cell
 from model.grid.equations import GridEquations
+from model.grid.mogrifier import MogrifierRound
 from model.grid.reference import DimensionWeights, Sides
 
 
@@ -66,7 +67,12 @@ def make_grid(
         bias = normal(copies, width, dtype=dtype)
         shapes = equations.cell(i).parameter_shapes(units).values()
         parameters = tuple(normal(copies, *shape, dtype=dtype, scale=scale) for shape in shapes)
-        weights.append(DimensionWeights(kernel, bias, gain, parameters))
+        shapes = (copies, (count - 1) * units, 2), (copies, 2, units)
+        mogrifier = tuple(
+            MogrifierRound(*(normal(*shape, dtype=dtype) for shape in shapes))
+            for _ in range(equations.mogrifier_targets.count(i))
+        )
+        weights.append(DimensionWeights(kernel, bias, gain, parameters, mogrifier))
         others = (*extents[:i], *extents[i + 1 :], batch)
         hidden.append(normal(*others, units, dtype=hidden_dtype))
         memory.append(normal(*others, equations.memory_width(i, units), dtype=dtype))
@@ -96,12 +102,14 @@ def grids(draw, dimensions=(1, 2, 3)):
         cells[second] = cells[first]
         if find_cell(cells[first]).split_gate is None:
             owners[second] = first
+    rounds = draw(st.integers(0, 4))
     equations = GridEquations(
         cells=tuple(cells),
         priority=tuple(order[: draw(st.integers(0, count))]),
         output_equation=draw(st.sampled_from(["o*tanh(m)", "tanh(o*m)"])),
         layer_normalization=draw(st.booleans()),
         owners=tuple(owners),
+        mogrifier_rounds=0 if count == 1 or owners != sorted(set(owners)) else rounds,
     )
     some = st.sets(st.integers(0, count - 1))
     with example(draw(st.integers(0, 2**32 - 1))):

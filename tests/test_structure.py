@@ -41,6 +41,7 @@ ORDER_WITHIN = {
         "language_model",
     ],
     "model.grid": [
+        "mogrifier",
         "equations",
         "dropout",
         "reference",

@@ -38,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "averages 0.99": {"average_decay": 0.99},
     "tied embeddings": {"tied_embeddings": True},
     "layer normalisation": {"layer_normalization": True},
+    "mogrifier": {"mogrifier_rounds": 4},
     "dropout, AdamW, averages": {"dropout": 0.2, "weight_decay": 0.1, "average_decay": 0.99},
 }
 """The settings that differ from plain training, by the name of the variant."""

@@ -17,6 +17,7 @@ from ..config import Precision
 from ..core import CoreInputs, DecodeOutput, DecodeStep, State
 from ..errors import InputError
 from ..grid.equations import GridEquations
+from ..grid.mogrifier import in_order, mogrify, preactivations
 from ..grid.reference import DimensionWeights, dimension_forward
 from ..stacked.layer_loop import OUTPUT_EQUATION
 from ..stacked.weights import StackedWeights
@@ -45,10 +46,17 @@ def pack_grid(
         their products, which is made if it has no more numbers than the kernels; None for no table.
 
     Raises:
-      InputError: For 8-bit integers, if a cell's hidden vectors are not bounded by 1.
+      InputError: For 8-bit integers, if what enters a product is not bounded by 1.
     """
     for i in range(equations.dimensions):
         require_bounded(equations.cell(i), precision)
+    if equations.mogrifier_rounds:
+        entering = None  # what enters the bottom is gated by what time carries
+        if precision == "int8":
+            raise InputError(
+                "the hidden vectors that a mogrifier gates are not all within 1 of 0, as kernels "
+                "of 8-bit integers need them; use float32 or bfloat16"
+            )
     exact = [one.kernel for one in weights]
     kernels, scales = quantize_all(exact, precision)
     units = kernels[TIME].shape[1] // 2
@@ -102,13 +110,16 @@ def grid_decode_step(
         )
         for one in weights
     ]
+    targets = equations.mogrifier_targets
+    rounds = in_order([one.mogrifier for one in weights], targets)
     scales = [split_layers(one) for one in packed.scales]
 
     def decode(inputs: CoreInputs, state: State, gates: bool = False) -> DecodeOutput:
-        recurrent = {
-            i: split_layers(products) for i, products in old[TIME].of_all(state.hidden).items()
-        }
         old_memories = split_layers(state.memory)
+        recurrent: dict[int, Any] = {}
+        if not rounds:  # else they wait for the layers below, which gate the hidden vectors
+            products = old[TIME].of_all(state.hidden)
+            recurrent = {i: split_layers(product) for i, product in products.items()}
 
         def block(layer: Any, below: dict[int, tf.Tensor], memory: tf.Tensor) -> BlockOutput:
             sums = {i: products[layer] for i, products in recurrent.items()}
@@ -136,12 +147,25 @@ def grid_decode_step(
             leaving = hiddens[TIME], memories[TIME], _stack_gates(activations)
             return hiddens[DEPTH], memories[DEPTH], leaving
 
-        layers = state.hidden.shape[0]
-        first = block(0, old[DEPTH].of_entering(inputs.hidden, packed.table), inputs.memory)
+        def gated_block(layer: int, hidden: tf.Tensor, memory: tf.Tensor) -> BlockOutput:
+            own = [
+                tf.nest.map_structure(lambda part: _at_layer(part, layer), one) for one in rounds
+            ]
+            gated = mogrify((state.hidden[layer], hidden), targets, preactivations(own))
+            sums = old[TIME].of_layer(layer, gated[TIME])
+            _add(sums, old[DEPTH].of_layer(layer, gated[DEPTH]))
+            return block(layer, sums, memory)
 
         def block_above(layer: Any, hidden: tf.Tensor, memory: tf.Tensor) -> BlockOutput:
+            if rounds:
+                return gated_block(layer, hidden, memory)
             return block(layer, old[DEPTH].of_layer(layer, hidden), memory)
 
+        layers = state.hidden.shape[0]
+        if rounds:
+            first = gated_block(0, inputs.hidden, inputs.memory)
+        else:
+            first = block(0, old[DEPTH].of_entering(inputs.hidden, packed.table), inputs.memory)
         stack = _loop_layers if loops else _unroll_layers
         return stack(block_above, layers, *first, gates)
 

@@ -6,6 +6,7 @@ from ..cells.cell import Cell
 from ..cells.registry import find_cell
 from ..config import OutputEquation, require_one_of
 from ..errors import InputError
+from .mogrifier import mogrifier_targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,8 @@ class GridEquations:
       owners: For each dimension the first of those that share its weights, or itself. The weights
         of the others are not used, and the product W H of dimensions that share W and see the same
         H is computed once. Default (), none shares any.
+      mogrifier_rounds: The number of rounds in which the hidden vectors that enter a block gate
+        each other, depth first; see `grid.mogrifier`. Default 0.
     """
 
     cells: tuple[str, ...] = ("lstm", "lstm")
@@ -34,6 +37,7 @@ class GridEquations:
     output_equation: OutputEquation = "o*tanh(m)"
     layer_normalization: bool = False
     owners: tuple[int, ...] = ()
+    mogrifier_rounds: int = 0
 
     def __post_init__(self) -> None:
         if not self.cells:
@@ -55,6 +59,12 @@ class GridEquations:
                     f"owners is {self.owners}; a dimension shares weights with the first of those "
                     f"that have them, and its cell"
                 )
+        shares = any(owner != dimension for dimension, owner in enumerate(self.owners))
+        if self.mogrifier_rounds and (self.dimensions == 1 or shares):
+            raise InputError(
+                f"mogrifier_rounds is {self.mogrifier_rounds}, which takes two or more dimensions "
+                f"with weights of their own; leave it out"
+            )
 
     @property
     def dimensions(self) -> int:
@@ -66,6 +76,11 @@ class GridEquations:
         """The dimensions in the order of computation; those of one stage see the same H."""
         first = tuple(i for i in range(self.dimensions) if i not in self.priority)
         return ((first,) if first else ()) + tuple((i,) for i in self.priority)
+
+    @property
+    def mogrifier_targets(self) -> tuple[int, ...]:
+        """The dimension whose hidden vector each round of the mogrifier gates."""
+        return mogrifier_targets(self.dimensions, self.mogrifier_rounds)
 
     def cell(self, dimension: int) -> Cell:
         """Returns the cell of a dimension."""

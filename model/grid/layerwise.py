@@ -27,13 +27,14 @@ from .time_loop import TimeLoop, Vectors
 def is_layerwise(equations: GridEquations) -> bool:
     """Returns whether layers can be evaluated one after the other over the whole sequence.
 
-    They can in a 2-D grid whose time does not see the new hidden vector of depth.
+    They can in a 2-D grid whose time does not see the new hidden vector of depth, nor is gated by
+    the old one.
 
     >>> is_layerwise(GridEquations(priority=(1,))), is_layerwise(GridEquations(priority=(0,)))
     (True, False)
     """
     order = [i for stage in equations.stages for i in stage]
-    return equations.dimensions == 2 and (order == [0, 1])
+    return equations.dimensions == 2 and order == [0, 1] and not equations.mogrifier_rounds
 
 
 def grid_layerwise(

@@ -11,6 +11,7 @@ import tensorflow as tf
 from ..cells.cell import Parameters
 from ..cells.normalization import Normalized, normalize, normalize_gradient
 from .equations import GridEquations
+from .mogrifier import MogrifierRound, in_order, mogrify, preactivations
 
 
 class Sides(NamedTuple):
@@ -41,12 +42,14 @@ class DimensionWeights(NamedTuple):
       bias: The bias b, `[layers | 1, gates * units]`.
       gain: The gain of the layer normalisation, `[layers | 1, gates * units]`; None without.
       parameters: The cell's own parameters, `[layers | 1, ...]` each; see `cells.cell.Cell`.
+      mogrifier: The rounds that gate the hidden vector of the dimension; () without.
     """
 
     kernel: tf.Tensor
     bias: tf.Tensor
     gain: tf.Tensor | None = None
     parameters: Parameters = ()
+    mogrifier: tuple[MogrifierRound, ...] = ()
 
     def of_layer(self, layer: int) -> "DimensionWeights":
         """Returns the weights of one layer, without their leading axis."""
@@ -193,7 +196,8 @@ def grid_block(
     """Computes one block: `(h_i', m_i') = LSTM_i(H, m_i)` for each dimension i.
 
     Kalchbrenner et al. (arXiv 1507.01526), section 3.1: H concatenates the hidden vectors of all
-    dimensions. A priority dimension finds the new vectors of those computed before it in H.
+    dimensions. A priority dimension finds the new vectors of those computed before it in H. With
+    rounds of the mogrifier these gate the hidden vectors first.
 
     Args:
       inputs: The vectors that enter, each `[batch, units]`.
@@ -201,13 +205,17 @@ def grid_block(
       layer: The layer whose weights to use.
       equations: The equations of the block.
     """
-    hidden, memory = list(inputs.hidden), list(inputs.memory)
+    own = [one.of_layer(layer) for one in weights]
+    targets = equations.mogrifier_targets
+    rounds = in_order([one.mogrifier for one in own], targets)
+    hidden = list(mogrify(inputs.hidden, targets, preactivations(rounds)))
+    memory = list(inputs.memory)
     for stage in equations.stages:
         h_concat = tf.concat(hidden, axis=-1)
         products: dict[int, tf.Tensor] = {}
         for i in stage:
             owner = equations.owner(i)
-            kernel, bias, gain, parameters = weights[owner].of_layer(layer)
+            kernel, bias, gain, parameters, _ = own[owner]
             if owner not in products:
                 products[owner] = tf.matmul(h_concat, tf.cast(kernel, h_concat.dtype))
             output = dimension_forward(

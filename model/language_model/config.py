@@ -60,6 +60,9 @@ class ModelConfig:
         (Press and Wolf, arXiv 1608.05859).
       layer_normalization: Whether each gate of a grid is normalised over its units before gain and
         bias (Ba et al., arXiv 1607.06450).
+      mogrifier_rounds: Number of rounds in which the hidden vectors that enter a block of a grid
+        gate each other (Melis et al., arXiv 1909.01792). Default 0.
+      mogrifier_rank: Rank of the kernels of these rounds. Default 32.
     """
 
     architecture: Architecture = "grid"
@@ -78,6 +81,8 @@ class ModelConfig:
     contexts: tuple[str, ...] = ()
     tied_embeddings: bool = False
     layer_normalization: bool = False
+    mogrifier_rounds: int = 0
+    mogrifier_rank: int = 32
 
     def __post_init__(self) -> None:
         if self.architecture not in CORES:
@@ -91,11 +96,14 @@ class ModelConfig:
         require_integer("units", self.units, 1)
         require_range("dropout", self.dropout, 0, 1)
         require_range("weight_dropout", self.weight_dropout, 0, 1)
-        if self.layer_normalization and self.architecture != "grid":
-            raise InputError(
-                f"layer_normalization is of grids, and the architecture is {self.architecture}; "
-                "leave it out, or use the architecture grid"
-            )
+        require_integer("mogrifier_rounds", self.mogrifier_rounds, 0)
+        require_integer("mogrifier_rank", self.mogrifier_rank, 1)
+        for option in ("layer_normalization", "mogrifier_rounds"):
+            if getattr(self, option) and self.architecture != "grid":
+                raise InputError(
+                    f"{option} is of grids, and the architecture is {self.architecture}; leave it "
+                    "out, or use the architecture grid"
+                )
         if self.init_scale < 0:
             raise InputError(f"init_scale is {self.init_scale}; it must not be negative")
 
@@ -156,6 +164,8 @@ def _grid_core(config: ModelConfig, dtype_policy: str) -> "RecurrentCore":
         tied=config.tied,
         output_equation=config.output_equation,
         layer_normalization=config.layer_normalization,
+        mogrifier_rounds=config.mogrifier_rounds,
+        mogrifier_rank=config.mogrifier_rank,
         input_memory=config.input_memory,
         project_inputs=False,
         recurrent_initializer=keras.initializers.RandomUniform(-scale, scale),

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from ..cells.cell import Cell
+from ..grid.mogrifier import MogrifierRound
 from ..grid.reference import DimensionWeights
 
 
@@ -75,7 +76,35 @@ def add_dimension(layer: Any, dimension: int) -> DimensionWeights:
         prefix=f"{name}_",
         **options,
     )
-    return DimensionWeights(kernel=kernel, bias=bias, gain=gain, parameters=parameters)
+    rounds = layer.equations.mogrifier_targets.count(dimension)
+    mogrifier = tuple(
+        _add_round(layer, dimensions, copies, f"{name}_mogrifier{number}", options)
+        for number in range(rounds)
+    )
+    return DimensionWeights(
+        kernel=kernel, bias=bias, gain=gain, parameters=parameters, mogrifier=mogrifier
+    )
+
+
+def _add_round(
+    layer: Any, dimensions: int, copies: int, name: str, options: dict[str, Any]
+) -> MogrifierRound:
+    """Creates the variables of a round of the mogrifier, which at first changes nothing."""
+    down = layer.add_weight(
+        autocast=False,
+        name=f"{name}_down",
+        shape=(copies, (dimensions - 1) * layer.units, layer.mogrifier_rank),
+        initializer=initialize_layers(layer.recurrent_initializer),
+        **options,
+    )
+    up = layer.add_weight(
+        autocast=False,
+        name=f"{name}_up",
+        shape=(copies, layer.mogrifier_rank, layer.units),
+        initializer="zeros",
+        **options,
+    )
+    return MogrifierRound(down=down, up=up)
 
 
 def add_parameters(

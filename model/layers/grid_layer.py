@@ -63,6 +63,9 @@ class GridLayer(SeededLayer):
       output_equation: The equation of h' of the cell "lstm", "o*tanh(m)" or "tanh(o*m)"; see
         `cells.lstm.lstm_forward`. Other cells have their own.
       layer_normalization: Whether each gate is normalised over its units. Default False.
+      mogrifier_rounds: The number of rounds in which the hidden vectors that enter a block gate
+        each other, the first of which gates depth; see `grid.mogrifier`. Default 0.
+      mogrifier_rank: The rank of the kernels of these rounds. Default 32.
       input_memory: Whether inputs are projected into the memory as well as the hidden vector. The
         memory of a GRU is its hidden vector, so one projection serves both. Default True.
       project_inputs: Whether inputs are projected; otherwise they are the hidden (and memory)
@@ -137,6 +140,8 @@ class GridLayer(SeededLayer):
         execution: Execution = "auto",
         seed: int | None = None,
         tied_dimensions: Sequence[Sequence[int]] = (),
+        mogrifier_rounds: int = 0,
+        mogrifier_rank: int = 32,
         **kwargs: Any,
     ):
         # Memories and weights stay in the variables' dtype; what enters products is cast here.
@@ -161,6 +166,8 @@ class GridLayer(SeededLayer):
         self.tied_dimensions = require_groups(tied_dimensions)
         self.output_equation = output_equation
         self.layer_normalization = layer_normalization
+        self.mogrifier_rounds = require_integer("mogrifier_rounds", mogrifier_rounds, 0)
+        self.mogrifier_rank = require_integer("mogrifier_rank", mogrifier_rank, 1)
         self.input_memory = input_memory
         self.project_inputs = project_inputs
         self.use_bias = use_bias
@@ -217,6 +224,7 @@ class GridLayer(SeededLayer):
             output_equation=self.output_equation,
             layer_normalization=self.layer_normalization,
             owners=tuple(owners) if self.tied_dimensions else (),
+            mogrifier_rounds=self.mogrifier_rounds,
         )
         if self.execution == "layerwise" and not is_layerwise(self.equations):
             raise InputError(
@@ -249,6 +257,8 @@ class GridLayer(SeededLayer):
                 self.equations.cell(dimension).parameters, named.pop("parameters"), strict=True
             )
             named.update((parameter.name, variable) for parameter, variable in parameters)
+            for number, one in enumerate(named.pop("mogrifier")):
+                named.update({f"mogrifier{number}_{k}": v for k, v in one._asdict().items()})
             for part, variable in named.items():
                 if variable is not None:
                     setattr(self, f"dimension{dimension}_{part}", variable)
@@ -277,6 +287,7 @@ class GridLayer(SeededLayer):
                 bias=stored_variable(one.bias),
                 gain=None if one.gain is None else stored_variable(one.gain),
                 parameters=tuple(map(stored_variable, one.parameters)),
+                mogrifier=tf.nest.map_structure(stored_variable, one.mogrifier),
             )
 
         copies: list[DimensionWeights] = []
@@ -366,7 +377,8 @@ class GridLayer(SeededLayer):
         )
         inputs = ("input_memory", "project_inputs", "use_bias", "unit_forget_bias", "forget_bias")
         dropout = ("dropout", "recurrent_dropout", "dropout_masks", "seed")
-        plain = (*grid, "layer_normalization", *inputs, *dropout, "remat_steps", "execution")
+        options = ("layer_normalization", "mogrifier_rounds", "mogrifier_rank")
+        plain = (*grid, *options, *inputs, *dropout, "remat_steps", "execution")
         config = super().get_config()
         config.update({name: getattr(self, name) for name in plain})
         for name in serialized:

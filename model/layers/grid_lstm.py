@@ -90,8 +90,9 @@ class GridLSTM(SequenceLayer, GridLayer):
 
     @property
     def is_bounded(self) -> bool:
-        """Whether all hidden vectors lie within [-1, 1], as those of LSTMs do."""
-        return all(self.equations.cell(i).is_bounded for i in range(self.equations.dimensions))
+        """Whether all that enters the products lies within [-1, 1], as LSTMs' hidden vectors do."""
+        cells = map(self.equations.cell, range(self.equations.dimensions))
+        return not self.mogrifier_rounds and all(cell.is_bounded for cell in cells)
 
     @property
     def cell(self) -> GridLSTMCell:

@@ -26,6 +26,8 @@ OF_CHARACTERS = (
     "contexts",
     "tied_embeddings",
     "layer_normalization",
+    "mogrifier_rounds",
+    "mogrifier_rank",
 )
 """Settings of the section [model] that a model that translates does not have."""
 OF_TEXTS = ("dtype", "remat_steps", "quantize", "xla")

@@ -11,6 +11,7 @@ from ...cells.cell import Parameters
 from ...cells.normalization import Normalized
 from ...execution.compilation import Compilation, compiled
 from ..equations import GridEquations
+from ..mogrifier import by_dimension, in_order
 from ..reference import (
     DimensionWeights,
     Sides,
@@ -18,8 +19,15 @@ from ..reference import (
     dimension_forward,
     parameter_gradients,
 )
+from .mogrifier import Mogrifier, RoundGradients
 from .products import LayerParameters, LayerVectors, Products
-from .residuals import DimensionResiduals, GateGradients, Residuals, concat_rows
+from .residuals import (
+    BlockGradients,
+    DimensionResiduals,
+    GateGradients,
+    Residuals,
+    concat_rows,
+)
 from .schedule import Schedule
 
 
@@ -73,6 +81,10 @@ class Blocks:
             None if one.gain is None else LayerVectors(one.gain, schedule, jits_step)
             for one in used
         ]
+        targets = equations.mogrifier_targets
+        rounds = in_order([one.mogrifier for one in weights], targets)
+        self.ranks = [one.down.shape[2] for one in rounds]
+        self._mogrifier = Mogrifier(rounds, targets, dtype, schedule, jits_step) if rounds else None
 
     def forward(self, hyperplane: tf.Tensor, rows: Sides) -> tuple[Sides, Residuals]:
         """Computes the vectors that leave the blocks of a hyperplane.
@@ -85,6 +97,10 @@ class Blocks:
           The vectors that leave, and the residuals of the backward pass.
         """
         hidden, memory = list(self._drop(hyperplane, rows.hidden)), list(rows.memory)
+        ungated: tuple[tf.Tensor, ...] = ()
+        if self._mogrifier:
+            ungated = tuple(hidden)
+            hidden = list(self._mogrifier.forward(hyperplane, ungated))
         h_concats: list[tf.Tensor] = []
         residuals: dict[int, DimensionResiduals] = {}
         for stage in self._equations.stages:
@@ -105,22 +121,30 @@ class Blocks:
                     activations=activations, memory=rows.memory[i], normalized=normalized
                 )
         blocks = self._hold(hyperplane, Sides(tuple(hidden), tuple(memory)), rows)
-        in_order = tuple(residuals[i] for i in range(len(hidden)))
-        return blocks, Residuals(h_concat=tuple(h_concats), dimensions=in_order)
+        return blocks, Residuals(
+            h_concat=tuple(h_concats),
+            dimensions=tuple(residuals[i] for i in range(len(hidden))),
+            ungated=ungated,
+        )
 
     def backward(
-        self, hyperplane: tf.Tensor, residuals: Sequence[DimensionResiduals], d_blocks: Sides
-    ) -> tuple[Sides, tuple[GateGradients, ...]]:
+        self,
+        hyperplane: tf.Tensor,
+        residuals: Sequence[DimensionResiduals],
+        ungated: Sequence[tf.Tensor],
+        d_blocks: Sides,
+    ) -> tuple[Sides, BlockGradients]:
         """Computes the gradients of `forward`.
 
         Args:
           hyperplane: The index of the hyperplane.
           residuals: The residuals of each dimension.
+          ungated: The hidden vectors before the rounds of the mogrifier; () without.
           d_blocks: The gradients of the vectors that left the blocks.
 
         Returns:
-          The gradients of the vectors that entered, and per dimension what
-          `residuals.gate_gradient_arrays` holds.
+          The gradients of the vectors that entered, and what `residuals.gate_gradient_arrays`
+          holds.
         """
         equations = self._equations
         d_blocks, d_held = self._hold_gradient(hyperplane, d_blocks)
@@ -155,32 +179,45 @@ class Blocks:
                     d_new_hidden[i] += d_h
                 else:
                     d_old_hidden[i] = d_h if d_old_hidden[i] is None else d_old_hidden[i] + d_h
+        d_rounds: tuple[RoundGradients, ...] = ()
+        if self._mogrifier:
+            d_old_hidden, d_rounds = self._mogrifier.backward(hyperplane, ungated, d_old_hidden)
         d_rows = Sides(tuple(self._drop(hyperplane, d_old_hidden)), tuple(d_memory))
         if d_held is not None:
             d_rows = Sides(*map(_add_present, d_rows, d_held))
-        return d_rows, tuple(d_gates[i] for i in range(len(d_new_hidden)))
+        in_dimensions = tuple(d_gates[i] for i in range(len(d_new_hidden)))
+        return d_rows, BlockGradients(gates=in_dimensions, mogrifier=d_rounds)
 
     def weight_gradients(
-        self, residuals: Residuals, d_gates: tuple[GateGradients, ...]
+        self, residuals: Residuals, d_blocks: BlockGradients
     ) -> list[DimensionWeights]:
         """Computes the gradients of the weights, from arrays over all hyperplanes.
 
         Args:
           residuals: The residuals of `forward`.
-          d_gates: The gradients of `backward`.
+          d_blocks: The gradients of `backward`.
         """
         gradients: dict[int, DimensionWeights] = {}
         for stage, array in zip(self._equations.stages, residuals.h_concat, strict=True):
             h_concat = self._concat_rows(array)
             for owner in dict.fromkeys(map(self._equations.owner, stage)):
                 sharing = [i for i in stage if self._equations.owner(i) == owner]
-                new = self._stage_gradients(owner, sharing, h_concat, residuals, d_gates)
+                new = self._stage_gradients(owner, sharing, h_concat, residuals, d_blocks.gates)
                 old = gradients.get(owner)
                 gradients[owner] = new if old is None else _map_present(operator.add, old, new)
-        return [
+        all_gradients = [
             gradients[i] if i in gradients else _map_present(tf.zeros_like, one)
             for i, one in enumerate(self._weights)
         ]
+        if not self._mogrifier:
+            return all_gradients
+        rows = tf.nest.map_structure(self._concat_rows, d_blocks.mogrifier)
+        rounds = by_dimension(
+            self._mogrifier.kernel_gradients(rows),
+            self._equations.mogrifier_targets,
+            len(self._weights),
+        )
+        return [one._replace(mogrifier=own) for one, own in zip(all_gradients, rounds, strict=True)]
 
     def _stage_gradients(
         self,

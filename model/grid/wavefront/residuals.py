@@ -8,6 +8,7 @@ import tensorflow as tf
 from ...cells.normalization import Normalized
 from ...shapes import shape_of
 from ..equations import GridEquations
+from .mogrifier import RoundGradients
 from .schedule import Schedule
 from .spans import Spans
 
@@ -47,10 +48,25 @@ class Residuals(NamedTuple):
       h_concat: The concatenated hidden vectors H of each stage,
         `[rows, batch, dimensions * units]`.
       dimensions: The residuals of each dimension.
+      ungated: The hidden vectors before the rounds of the mogrifier, per dimension
+        `[rows, batch, units]`; () without.
     """
 
     h_concat: tuple[tf.Tensor, ...]
     dimensions: tuple[DimensionResiduals, ...]
+    ungated: tuple[tf.Tensor, ...] = ()
+
+
+class BlockGradients(NamedTuple):
+    """The gradients that the backward pass saves of a hyperplane; or arrays of that.
+
+    Attributes:
+      gates: Those of the gates, per dimension.
+      mogrifier: Those of the rounds of the mogrifier; () without.
+    """
+
+    gates: tuple[GateGradients, ...]
+    mogrifier: tuple[RoundGradients, ...] = ()
 
 
 def residual_size(equations: GridEquations) -> tuple[int, int]:
@@ -62,10 +78,11 @@ def residual_size(equations: GridEquations) -> tuple[int, int]:
         sum of the memory sizes                          in the dtype of the memory
 
     where a stage is a set of dimensions that see the same H, and copies is 2 with layer
-    normalisation (which saves its scales in addition, one number per gate) and 1 without. A 2-D
-    grid with depth priority saves 12 and 2, which is `32 * units` bytes in bfloat16 with float32
-    memories and `56 * units` in float32. A grid of T steps and L layers has T * L blocks; padded
-    for XLA it has (T + L - 1) * min(T, L).
+    normalisation (which saves its scales in addition, one number per gate) and 1 without. With
+    rounds of the mogrifier it is `dimensions` more. A 2-D grid with depth priority saves 12 and 2,
+    which is `32 * units` bytes in bfloat16 with float32 memories and `56 * units` in float32. A
+    grid of T steps and L layers has T * L blocks; padded for XLA it has
+    (T + L - 1) * min(T, L).
 
     >>> residual_size(GridEquations())
     (12, 2)
@@ -74,7 +91,8 @@ def residual_size(equations: GridEquations) -> tuple[int, int]:
     copies = 2 if equations.layer_normalization else 1
     gates = sum(cell.gates for cell in cells)
     memories = sum(cell.memory_size for cell in cells)
-    return equations.dimensions * len(equations.stages) + copies * gates, memories
+    vectors = len(equations.stages) + bool(equations.mogrifier_rounds)
+    return equations.dimensions * vectors + copies * gates, memories
 
 
 def hyperplane_array(
@@ -123,6 +141,7 @@ def residual_arrays(
     return Residuals(
         h_concat=tuple(array(equations.dimensions * units) for _ in equations.stages),
         dimensions=tuple(dimension_arrays(i, memory) for i, memory in enumerate(memories)),
+        ungated=tuple(array(units) for _ in memories) if equations.mogrifier_rounds else (),
     )
 
 
@@ -131,14 +150,16 @@ def gate_gradient_arrays(
     equations: GridEquations,
     hidden: Sequence[tf.Tensor],
     memories: Sequence[tf.Tensor],
-) -> tuple[GateGradients, ...]:
-    """Returns empty arrays for what the backward pass saves, per dimension.
+    ranks: Sequence[int],
+) -> BlockGradients:
+    """Returns empty arrays for what the backward pass saves.
 
     Args:
       schedule: The schedule of the grid.
       equations: The equations of its blocks.
       hidden: The hidden vectors of each dimension, `[..., batch, units]`, of the compute dtype.
       memories: The memory vectors of each dimension, `[..., batch, memory_size * units]`.
+      ranks: The rank of each round of the mogrifier.
     """
     batch, units = hidden[0].shape[-2:]
     copies = 2 if equations.layer_normalization else 1
@@ -154,7 +175,11 @@ def gate_gradient_arrays(
         if equations.cell(i).parameters:
             upstream = tuple(array(part.shape[-1], part.dtype) for part in pair)
         arrays.append(GateGradients(sums=sums, upstream=upstream))
-    return tuple(arrays)
+    rounds = []
+    for rank in ranks:
+        widths = (len(hidden) - 1) * units, rank, rank, units
+        rounds.append(RoundGradients(*(array(width, hidden[0].dtype) for width in widths)))
+    return BlockGradients(gates=tuple(arrays), mogrifier=tuple(rounds))
 
 
 def write(arrays: Any, hyperplane: tf.Tensor, entries: Any) -> Any:

@@ -200,7 +200,8 @@ class _Wavefront:
         d_leaving = _per_side(lambda route, side: route.leave_gradient(side), routes, d_leaving)
 
         def read(d: tf.Tensor | int) -> Any:
-            return tf.nest.map_structure(lambda array: array.read(d), residuals.dimensions)
+            saved = residuals.dimensions, residuals.ungated
+            return tf.nest.map_structure(lambda array: array.read(d), saved)
 
         prefetch = Prefetch(read, self._compilation)
 
@@ -216,7 +217,7 @@ class _Wavefront:
                 d_leaving,
                 d_continuing,
             )
-            d_rows, d_hyperplane = blocks.backward(d, prefetch.current(d, fetched), d_new)
+            d_rows, d_hyperplane = blocks.backward(d, *prefetch.current(d, fetched), d_new)
             fetched = prefetch.next(tf.maximum(d - 1, 0))
             pairs = _per_side(lambda route, row: route.join_gradient(d, row), routes, d_rows)
             d_fresh, d_continuing = _unzip(pairs)
@@ -229,7 +230,7 @@ class _Wavefront:
             routes,
             d_leaving,
         )
-        d_gates = gate_gradient_arrays(schedule, self._equations, *d_leaving)
+        d_gates = gate_gradient_arrays(schedule, self._equations, *d_leaving, blocks.ranks)
         variables = idle, prefetch.next(schedule.hyperplanes - 1), arrays, d_gates
         vectorizes = self._compilation.vectorizes
         *_, d_entering, d_gates = loop_over_hyperplanes(schedule.hyperplanes, step, variables)

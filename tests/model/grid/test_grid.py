@@ -182,6 +182,23 @@ def test_reference_is_the_papers_block():
     assert error(leaving.memory[0], np.stack([memory["time", at] for at in range(3)])) < 1e-12
 
 
+def test_the_mogrifier_is_that_of_the_paper():
+    """Melis et al., equations 1 and 2 in NumPy: x is what depth carries, h what time carries."""
+    grid = make_grid((1, 1), GridEquations(priority=(), mogrifier_rounds=5), units=4)
+    time, depth = grid.weights
+    h, x = (one[0].numpy() for one in grid.sides.hidden)
+    for number in range(5):
+        source, target = (h, depth) if number % 2 == 0 else (x, time)
+        down, up = (kernel[0].numpy() for kernel in target.mogrifier[number // 2])
+        factors = 2 * sigmoid(source @ down @ up)
+        h, x = (h, factors * x) if number % 2 == 0 else (factors * h, x)
+    plain = GridEquations(priority=())
+    gated = grid._replace(sides=grid.sides._replace(hidden=(h[None], x[None])), equations=plain)
+    leaving = grid_wavefront(*grid)
+    assert error(leaving, grid_reference(*gated)) < 1e-12
+    assert error(leaving, grid_reference(*grid._replace(equations=plain))) > 1e-3
+
+
 @pytest.mark.slow
 def test_priority_dimensions_see_what_was_computed_before():
     """Each order of priority has its own result, and each is the reference's."""
@@ -276,6 +293,8 @@ def test_checkpointing_stores_the_square_root():
         (lambda: GridEquations(priority=(1, 1)), "priority is (1, 1)"),
         (lambda: GridEquations(output_equation="tanh"), "output_equation is 'tanh'"),
         (lambda: GridEquations(()), "cells is empty"),
+        (lambda: GridEquations(("lstm",), (), mogrifier_rounds=2), "takes two or more dimensions"),
+        (lambda: GridEquations(owners=(0, 0), mogrifier_rounds=2), "with weights of their own"),
         (lambda: GridEquations(owners=(1, 0)), "owners is (1, 0)"),
         (lambda: GridEquations(("lstm", "gru"), owners=(0, 0)), "owners is (0, 0)"),
     ],

@@ -22,6 +22,9 @@ from model.language_model.config import ModelConfig
             {"architecture": "rhn", "layer_normalization": True},
             "layer_normalization is of grids, and the architecture is rhn; leave it out",
         ),
+        ({"architecture": "stacked", "mogrifier_rounds": 2}, "mogrifier_rounds is of grids, and"),
+        ({"mogrifier_rounds": -1}, "mogrifier_rounds is -1"),
+        ({"mogrifier_rank": 0}, "mogrifier_rank is 0"),
         (
             {"cells": ("gru",), "output_equation": "tanh(o*m)"},
             "output_equation is 'tanh(o*m)', which only the cell lstm has; leave it out",

@@ -187,6 +187,8 @@ def assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary=1
     model = CharacterModel(config, vocabulary, PLAIN)
     for gain in (one for one in model.weights if one.name.endswith("gain")):
         gain.assign(generator().uniform(0.5, 1.5, gain.shape))
+    for up in (one for one in model.weights if one.name.endswith("mogrifier0_up")):
+        up.assign(generator().normal(size=up.shape))
     ids = tf.constant(generator().integers(0, vocabulary, (4, 7)), tf.int32)
     expected, after = model(ids, model.initial_state(4))
     frozen = freeze(model, precision)
@@ -214,6 +216,21 @@ def test_steps_of_other_nets_equal_the_whole_sequence(architecture, precision, b
 def test_steps_of_normalised_grids_equal_the_whole_sequence(tied, precision, bound):
     config = ModelConfig(tied=tied, layer_normalization=True)
     assert_steps_equal_the_whole_sequence(config, precision, bound)
+
+
+@pytest.mark.parametrize("tied", ["none", "all"])
+@pytest.mark.parametrize("precision,bound", [("float32", 1e-5), ("bfloat16", 0.02)])
+def test_steps_of_mogrified_grids_equal_the_whole_sequence(tied, precision, bound):
+    config = ModelConfig(tied=tied, mogrifier_rounds=3, mogrifier_rank=4)
+    assert_steps_equal_the_whole_sequence(config, precision, bound)
+
+
+def test_mogrified_grids_refuse_integers():
+    """Their gates lie between 0 and 2."""
+    model = CharacterModel(ModelConfig(units=8, mogrifier_rounds=2), 5)
+    assert not model.core.is_bounded
+    with pytest.raises(InputError, match="within 1 of 0"):
+        freeze(model, "int8")
 
 
 @pytest.mark.parametrize("architecture", ["grid", "stacked"])

@@ -23,6 +23,7 @@ LAYERS = [
     (GridLSTM, {"layers": 2, "return_sequences": True}, (2, 3, 4)),
     (GridLSTM, {"layers": 2, "return_state": True, "dropout": 0.1}, (2, 3, 4)),
     (GridLSTM, {"layers": 2, "priority": (1, 0), "layer_normalization": True}, (2, 3, 4)),
+    (GridLSTM, {"layers": 2, "mogrifier_rounds": 3, "mogrifier_rank": 2}, (2, 3, 4)),
     (GridLSTM, {"layers": 2, "execution": "reference"}, (2, 3, 4)),
     (GridLSTM, {"layers": 2, "remat_steps": 2}, (2, 3, 4)),
     (GridLSTMND, {"layers": 2}, (2, 4)),

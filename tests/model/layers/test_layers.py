@@ -224,7 +224,7 @@ def test_each_layer_is_initialized_by_itself(initializer, seed):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: GridLSTM(4, layers=2, layer_normalization=True),
+        lambda: GridLSTM(4, layers=2, layer_normalization=True, mogrifier_rounds=3),
         lambda: GridLSTMND(4, layers=2),
         lambda: StackedLSTM(5, layers=2),
         lambda: RecurrentHighway(4, depth=2),
@@ -267,6 +267,7 @@ def test_keras_trains_saves_and_loads_it(tmp_path):
         GridLSTM(4, 2, tied="all", priority=(), dropout=0.2, remat_steps=3, return_state=True),
         GridLSTMND(4, 2, cells=("lstm", "tanh", "lstm"), directions=("forward", "backward")),
         GridLSTMCell(4, 2, layer_normalization=True, forget_bias=2.0),
+        GridLSTM(4, 2, mogrifier_rounds=4, mogrifier_rank=3),
         StackedLSTM(4, 2, dropout=0.1, return_state=True, go_backwards=True, forget_bias=2.0),
         RecurrentHighway(4, 2, recurrent_dropout=0.1, return_state=True, transform_bias=-4.0),
     ],
