@@ -74,12 +74,12 @@ SCALES: dict[Scale, Recipes] = {
     ),
     "small": Recipes(
         settings={
-            "train_fraction": 0.3,  # of a million characters, which are then read nine times
+            "train_fraction": 0.1,  # of a million characters, which are then read nine times
             "units": 128,
-            "steps": 1500,
+            "steps": 500,
             "learning_rate": 0.008,
-            "warmup_steps": 100,
-            "validate_every": 100,
+            "warmup_steps": 50,
+            "validate_every": 50,
         },
         seeds=2,
     ),
