@@ -69,7 +69,9 @@ def _assign(model: CharacterModel, problem: Problem) -> None:
     """Sets the weights of a model."""
     net = model.core
     if isinstance(net, GridLSTM):
-        for weights, kernel, bias in zip(net.grid, problem.kernels, problem.biases, strict=True):
+        for weights, kernel, bias in zip(
+            net.block_weights, problem.kernels, problem.biases, strict=True
+        ):
             weights.kernel.assign(kernel[None])
             weights.bias.assign(bias[None])
     else:

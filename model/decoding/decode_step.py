@@ -77,8 +77,10 @@ def pack_grid(
 
 def _users(equations: GridEquations, source: int, is_new: bool) -> list[int]:
     """Returns the dimensions whose product takes the old, or the new, hidden vector of another."""
-    stage_of = {i: stage for stage, members in enumerate(equations.stages) for i in members}
-    return [i for i in (TIME, DEPTH) if (stage_of[i] > stage_of[source]) == is_new]
+    group_of = {
+        i: group for group, members in enumerate(equations.computation_order) for i in members
+    }
+    return [i for i in (TIME, DEPTH) if (group_of[i] > group_of[source]) == is_new]
 
 
 def grid_decode_step(
@@ -127,8 +129,8 @@ def grid_decode_step(
             hiddens: list[Any] = [None, None]
             memories = [old_memories[layer], memory]
             activations: list[Any] = [None, None]
-            for stage in equations.stages:
-                for i in stage:
+            for group in equations.computation_order:
+                for i in group:
                     bias, gain, parameters = vectors[i]
                     product = sums[i] * _at_layer(scales[i], layer) if scales else sums[i]
                     output = dimension_forward(
@@ -142,7 +144,7 @@ def grid_decode_step(
                     )
                     hiddens[i], memories[i] = output.hidden, output.memory
                     activations[i] = output.activations
-                for i in stage:
+                for i in group:
                     _add(sums, new[i].of_layer(layer, hiddens[i]))
             leaving = hiddens[TIME], memories[TIME], _stack_gates(activations)
             return hiddens[DEPTH], memories[DEPTH], leaving

@@ -13,7 +13,7 @@ from .mogrifier import mogrifier_targets
 class GridEquations:
     """Says which of the published equations a block of N dimensions computes.
 
-    >>> GridEquations(cells=("lstm", "lstm"), priority=(1,)).stages
+    >>> GridEquations(cells=("lstm", "lstm"), priority=(1,)).computation_order
     ((0,), (1,))
 
     Attributes:
@@ -72,8 +72,8 @@ class GridEquations:
         return len(self.cells)
 
     @property
-    def stages(self) -> tuple[tuple[int, ...], ...]:
-        """The dimensions in the order of computation; those of one stage see the same H."""
+    def computation_order(self) -> tuple[tuple[int, ...], ...]:
+        """The dimensions in the order of computation; those of one group see the same H."""
         first = tuple(i for i in range(self.dimensions) if i not in self.priority)
         return ((first,) if first else ()) + tuple((i,) for i in self.priority)
 

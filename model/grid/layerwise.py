@@ -33,7 +33,7 @@ def is_layerwise(equations: GridEquations) -> bool:
     >>> is_layerwise(GridEquations(priority=(1,))), is_layerwise(GridEquations(priority=(0,)))
     (True, False)
     """
-    order = [i for stage in equations.stages for i in stage]
+    order = [i for group in equations.computation_order for i in group]
     return equations.dimensions == 2 and order == [0, 1] and not equations.mogrifier_rounds
 
 

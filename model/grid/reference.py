@@ -210,10 +210,10 @@ def grid_block(
     rounds = in_order([one.mogrifier for one in own], targets)
     hidden = list(mogrify(inputs.hidden, targets, preactivations(rounds)))
     memory = list(inputs.memory)
-    for stage in equations.stages:
+    for group in equations.computation_order:
         h_concat = tf.concat(hidden, axis=-1)
         products: dict[int, tf.Tensor] = {}
-        for i in stage:
+        for i in group:
             owner = equations.owner(i)
             kernel, bias, gain, parameters, _ = own[owner]
             if owner not in products:

@@ -58,7 +58,7 @@ class TimeLoop:
         self._equations = equations
         self._mask = mask
         self._keep = keep
-        self._has_priority = len(equations.stages) > 1
+        self._has_priority = len(equations.computation_order) > 1
 
     def _dropped(self, hidden: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """Applies the dropout mask of a step."""

@@ -105,7 +105,7 @@ class GridLayer(SeededLayer):
       kernel: The kernel of the projection, `[features, units]`, or twice as wide with
         `input_memory`.
       bias: The bias of the projection, `[units]`, or twice as wide.
-      grid: The weights of the blocks, per dimension, as `grid.reference.DimensionWeights` of
+      block_weights: The weights of each dimension, as `grid.reference.DimensionWeights` of
         variables.
       plan: The execution plan; None to choose it from the size of the batch.
     """
@@ -262,12 +262,12 @@ class GridLayer(SeededLayer):
             for part, variable in named.items():
                 if variable is not None:
                     setattr(self, f"dimension{dimension}_{part}", variable)
-        self.grid = grid
+        self.block_weights = grid
 
     def weight_tensors(self) -> list[DimensionWeights]:
         """Returns the weights of the blocks as tensors, with kernels as products take them."""
         tensors = []
-        for i, variables in enumerate(self.grid):
+        for i, variables in enumerate(self.block_weights):
             # A tied dimension has tensors of its own, as it has its part of the gradient.
             one = _tensors(variables, copied=self._owners[i] < i)
             kernel = self.equations.cell(i).product_kernel(one.kernel, i)

@@ -101,7 +101,7 @@ class GridLSTM(SequenceLayer, GridLayer):
         own |= {"stateful", "zero_output_for_mask", "name"}
         config = {name: value for name, value in self.get_config().items() if name not in own}
         cell = GridLSTMCell.from_config(config)
-        for name in ("kernel", "bias", "grid", "built"):
+        for name in ("kernel", "bias", "block_weights", "built"):
             if hasattr(self, name):
                 setattr(cell, name, getattr(self, name))
         return cell

@@ -22,7 +22,7 @@ layer = GridLSTM(5, layers=2, cells=("ugrnn", "lstm"), execution="wavefront")
 model = keras.Sequential([keras.Input((6, 3)), layer, keras.layers.Dense(1)])
 model.compile("adam", "mse")
 before = [weight.numpy() for weight in layer.trainable_variables]
-assert layer.grid[0].kernel.shape == (2, 10, 2 * 5), "a gate and a candidate"
+assert layer.block_weights[0].kernel.shape == (2, 10, 2 * 5), "a gate and a candidate"
 history = model.fit(x, x.sum(axis=(1, 2)), verbose=0)
 assert np.isfinite(history.history["loss"]).all()
 changed = zip(before, layer.trainable_variables, strict=True)

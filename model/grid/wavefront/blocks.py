@@ -103,10 +103,10 @@ class Blocks:
             hidden = list(self._mogrifier.forward(hyperplane, ungated))
         h_concats: list[tf.Tensor] = []
         residuals: dict[int, DimensionResiduals] = {}
-        for stage in self._equations.stages:
+        for group in self._equations.computation_order:
             h_concats.append(tf.concat(hidden, axis=-1))
             products: dict[int, tf.Tensor] = {}
-            for i in stage:
+            for i in group:
                 owner = self._equations.owner(i)
                 if owner not in products:
                     products[owner] = self._products[owner].forward(hyperplane, h_concats[-1])
@@ -151,11 +151,11 @@ class Blocks:
         d_new_hidden, d_memory = list(d_blocks.hidden), list(d_blocks.memory)
         d_old_hidden: list[tf.Tensor | None] = [None] * len(d_new_hidden)
         d_gates: dict[int, GateGradients] = {}
-        computed_before = [i for stage in equations.stages for i in stage]
-        for stage in reversed(equations.stages):
-            computed_before = computed_before[: -len(stage)]
+        computed_before = [i for group in equations.computation_order for i in group]
+        for group in reversed(equations.computation_order):
+            computed_before = computed_before[: -len(group)]
             d_products: dict[int, tf.Tensor] = {}
-            for i in stage:
+            for i in group:
                 gain = self._gain(hyperplane, i)
                 parameters = self._parameters[i].lookup(hyperplane)
                 upstream = d_new_hidden[i], d_memory[i]
@@ -173,7 +173,7 @@ class Blocks:
             for owner, d_product in d_products.items():
                 d_source = self._products[owner].backward(hyperplane, d_product)
                 d_h_concat = d_source if d_h_concat is None else d_h_concat + d_source
-            # H holds the new vectors of what was computed before this stage, else the old ones.
+            # H holds the new vectors of what was computed before this group, else the old ones.
             for i, d_h in enumerate(tf.split(d_h_concat, len(d_new_hidden), axis=-1)):
                 if i in computed_before:
                     d_new_hidden[i] += d_h
@@ -198,11 +198,11 @@ class Blocks:
           d_blocks: The gradients of `backward`.
         """
         gradients: dict[int, DimensionWeights] = {}
-        for stage, array in zip(self._equations.stages, residuals.h_concat, strict=True):
+        for group, array in zip(self._equations.computation_order, residuals.h_concat, strict=True):
             h_concat = self._concat_rows(array)
-            for owner in dict.fromkeys(map(self._equations.owner, stage)):
-                sharing = [i for i in stage if self._equations.owner(i) == owner]
-                new = self._stage_gradients(owner, sharing, h_concat, residuals, d_blocks.gates)
+            for owner in dict.fromkeys(map(self._equations.owner, group)):
+                sharing = [i for i in group if self._equations.owner(i) == owner]
+                new = self._group_gradients(owner, sharing, h_concat, residuals, d_blocks.gates)
                 old = gradients.get(owner)
                 gradients[owner] = new if old is None else _map_present(operator.add, old, new)
         all_gradients = [
@@ -219,7 +219,7 @@ class Blocks:
         )
         return [one._replace(mogrifier=own) for one, own in zip(all_gradients, rounds, strict=True)]
 
-    def _stage_gradients(
+    def _group_gradients(
         self,
         owner: int,
         sharing: Sequence[int],
@@ -227,7 +227,7 @@ class Blocks:
         residuals: Residuals,
         d_gates: tuple[GateGradients, ...],
     ) -> DimensionWeights:
-        """Computes the gradients of the weights that some dimensions of a stage share.
+        """Computes the gradients of the weights that some dimensions of a group share.
 
         Args:
           owner: The dimension that has the weights.

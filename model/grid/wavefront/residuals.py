@@ -45,7 +45,7 @@ class Residuals(NamedTuple):
     """What the forward pass saves of a hyperplane for the backward pass; or arrays of that.
 
     Attributes:
-      h_concat: The concatenated hidden vectors H of each stage,
+      h_concat: The concatenated hidden vectors H of each group,
         `[rows, batch, dimensions * units]`.
       dimensions: The residuals of each dimension.
       ungated: The hidden vectors before the rounds of the mogrifier, per dimension
@@ -74,10 +74,10 @@ def residual_size(equations: GridEquations) -> tuple[int, int]:
 
     Per block of the grid and batch row, with `gates_i` the gates of the cell of dimension i:
 
-        dimensions * stages + copies * sum of gates_i    in the compute dtype
+        dimensions * groups + copies * sum of gates_i    in the compute dtype
         sum of the memory sizes                          in the dtype of the memory
 
-    where a stage is a set of dimensions that see the same H, and copies is 2 with layer
+    where a group is a set of dimensions that see the same H, and copies is 2 with layer
     normalisation (which saves its scales in addition, one number per gate) and 1 without. With
     rounds of the mogrifier it is `dimensions` more. A 2-D grid with depth priority saves 12 and 2,
     which is `32 * units` bytes in bfloat16 with float32 memories and `56 * units` in float32. A
@@ -91,7 +91,7 @@ def residual_size(equations: GridEquations) -> tuple[int, int]:
     copies = 2 if equations.layer_normalization else 1
     gates = sum(cell.gates for cell in cells)
     memories = sum(cell.memory_size for cell in cells)
-    vectors = len(equations.stages) + bool(equations.mogrifier_rounds)
+    vectors = len(equations.computation_order) + bool(equations.mogrifier_rounds)
     return equations.dimensions * vectors + copies * gates, memories
 
 
@@ -139,7 +139,7 @@ def residual_arrays(
         )
 
     return Residuals(
-        h_concat=tuple(array(equations.dimensions * units) for _ in equations.stages),
+        h_concat=tuple(array(equations.dimensions * units) for _ in equations.computation_order),
         dimensions=tuple(dimension_arrays(i, memory) for i, memory in enumerate(memories)),
         ungated=tuple(array(units) for _ in memories) if equations.mogrifier_rounds else (),
     )

@@ -229,8 +229,8 @@ class Layout(NamedTuple):
         return np.ravel_multi_index(np.delete(self.coordinates, dimension, axis=1).T, others)
 
 
-class Crossing:
-    """The blocks of a grid at which vectors cross one of its sides.
+class BoundaryRows:
+    """The blocks at a side of a grid, where vectors enter or leave it.
 
     Args:
       layout: The places of the blocks.
@@ -238,7 +238,7 @@ class Crossing:
 
     Attributes:
       blocks: The indices of the blocks, sorted by hyperplane and row.
-      spans: The spans of the crossing rows of each hyperplane, padding included.
+      spans: The spans of the boundary rows of each hyperplane, padding included.
       rank: The number of each block among those of its hyperplane, `[blocks]`.
       rows: The number of each block among those of all hyperplanes, `[blocks]`.
     """
@@ -274,7 +274,9 @@ def gathered_route(layout: Layout, dimension: int) -> GatheredRoute:
     d, position, row = layout.hyperplane, layout.position, layout.row
     counts, before = layout.rows.counts, layout.before.counts
     at, last = layout.coordinates[:, dimension], layout.extents[dimension] - 1
-    fresh, leaving = (Crossing(layout, np.flatnonzero(there)) for there in (at == 0, at == last))
+    fresh, leaving = (
+        BoundaryRows(layout, np.flatnonzero(there)) for there in (at == 0, at == last)
+    )
     inner, on = np.flatnonzero(at > 0), np.flatnonzero(at < last)
     predecessor = inner - int(np.prod(layout.extents[dimension + 1 :]))
 

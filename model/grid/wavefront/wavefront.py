@@ -217,7 +217,8 @@ class _Wavefront:
                 d_leaving,
                 d_continuing,
             )
-            d_rows, d_hyperplane = blocks.backward(d, *prefetch.current(d, fetched), d_new)
+            dimensions, ungated = prefetch.current(d, fetched)
+            d_rows, d_hyperplane = blocks.backward(d, dimensions, ungated, d_new)
             fetched = prefetch.next(tf.maximum(d - 1, 0))
             pairs = _per_side(lambda route, row: route.join_gradient(d, row), routes, d_rows)
             d_fresh, d_continuing = _unzip(pairs)

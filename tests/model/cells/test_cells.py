@@ -200,7 +200,7 @@ def test_kernels_of_integers_need_bounded_cells():
 def test_layers_begin_with_the_forget_bias_of_the_cell(coupled_cell):
     layer = GridLSTM(4, cells=("lstm", "coupled"), forget_bias=3.0)
     layer.build((1, 2, 4))
-    time, depth = (np.asarray(one.bias)[0] for one in layer.grid)
+    time, depth = (np.asarray(one.bias)[0] for one in layer.block_weights)
     np.testing.assert_array_equal(time, [0] * 4 + [3] * 4 + [0] * 8)
     np.testing.assert_array_equal(depth, 0)
 

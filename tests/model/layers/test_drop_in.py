@@ -119,7 +119,7 @@ def test_derivatives_of_each_example(training):
     def gradient(one):
         with tf.GradientTape() as tape:
             value = tf.reduce_sum(layer(one[None], training=training) ** 2)
-        return tape.gradient(value, layer.grid[0].kernel.value)
+        return tape.gradient(value, layer.block_weights[0].kernel.value)
 
     each = tf.function(lambda: tf.vectorized_map(gradient, x))()
     assert error(each, tf.stack([gradient(one) for one in x])) < 1e-5

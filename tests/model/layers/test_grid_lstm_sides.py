@@ -29,7 +29,8 @@ def random_weights(layer):
 def weights_of(layer):
     """The weights of the blocks, per dimension, as NumPy's equations take them."""
     return [
-        [np.array(part) for part in (one.kernel, one.bias, *one.parameters)] for one in layer.grid
+        [np.array(part) for part in (one.kernel, one.bias, *one.parameters)]
+        for one in layer.block_weights
     ]
 
 
@@ -288,7 +289,11 @@ def test_gradients_are_those_of_finite_differences():
     with tf.GradientTape() as tape:
         outputs = layer([words, source, None])
         total = tf.add_n([tf.reduce_sum(a * b) for a, b in zip(outputs, factors, strict=True)])
-    variables = [layer.grid[0].kernel, layer.grid[0].bias, layer.grid[2].kernel]
+    variables = [
+        layer.block_weights[0].kernel,
+        layer.block_weights[0].bias,
+        layer.block_weights[2].kernel,
+    ]
     actual = tape.gradient(total, [one.value for one in variables])
     expected = central_differences(loss, [*shared, depth[0]])
     assert error(actual, expected) < 1e-7

@@ -47,7 +47,7 @@ def test_a_grid_with_a_plain_depth_is_keras_stacked_lstm():
     )
     grid.build(x.shape)
     order = np.concatenate([np.arange(units) + units * gate for gate in (0, 1, 3, 2)])  # i f o g
-    time, depth = grid.grid
+    time, depth = grid.block_weights
     time.kernel.assign(
         np.stack(
             [
@@ -69,7 +69,7 @@ def test_one_dimension_is_a_gated_feed_forward_net():
     x = inputs(3, 6)
     actual = layer(x)
     h, m = np.split(x @ layer.kernel.numpy() + layer.bias.numpy(), 2, axis=1)
-    (depth,) = layer.grid
+    (depth,) = layer.block_weights
     for at in range(layers):
         z = h @ depth.kernel[at].numpy() + depth.bias[at].numpy()
         i, f, o, g = np.split(z, 4, axis=1)
@@ -172,7 +172,7 @@ def test_constraints_hold_while_keras_trains():
     model.fit(inputs(8, 5, 3), inputs(8, 4), verbose=0)
     (layer,) = model.layers
     assert np.linalg.norm(layer.kernel, axis=0).max() < 0.2 + 1e-5
-    for one in layer.grid:
+    for one in layer.block_weights:
         assert np.min(one.kernel) >= 0
         assert np.linalg.norm(one.bias, axis=0).max() < 0.1 + 1e-5
     again = GridLSTM.from_config(layer.get_config())
@@ -211,7 +211,7 @@ def test_each_layer_is_initialized_by_itself(initializer, seed):
     grid = GridLSTM(16, 6, recurrent_initializer=make(seed=seed), project_inputs=False)
     stacked.build((None, None, 16))
     grid.build((None, None, 32))
-    for kernels in (stacked.kernel, *(one.kernel for one in grid.grid)):
+    for kernels in (stacked.kernel, *(one.kernel for one in grid.block_weights)):
         kernels = kernels.numpy()
         assert kernels.shape == (6, 32, 64) and len(np.unique(kernels[:, 0, 0])) == 6
         for kernel in kernels:
@@ -283,7 +283,7 @@ def test_dropout_masks_by_step_and_by_sequence():
     for masks, distinct in (("step", True), ("sequence", False)):
         layer = GridLSTMND(8, 1, dropout=0.5, dropout_masks=masks, cells="identity")
         layer.build(x.shape)
-        _, depth = layer.grid
+        _, depth = layer.block_weights
         depth.kernel.assign(np.eye(16, 8, -8)[None])
         drawn = layer(x, training=True)[0]
         assert bool(tf.reduce_any(drawn != drawn[:1])) == distinct

@@ -112,7 +112,7 @@ def test_kernels_are_as_wide_as_their_gates():
     for name, gates in widths.items():
         layer = GridLSTM(5, cells=name)
         layer.build((1, 2, 3))
-        assert layer.grid[0].kernel.shape == (1, 10, gates * 5)
+        assert layer.block_weights[0].kernel.shape == (1, 10, gates * 5)
 
 
 def test_an_input_enters_the_memory_of_a_gru_as_its_hidden_vector():

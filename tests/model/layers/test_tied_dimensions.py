@@ -27,7 +27,7 @@ def pair(shape, tied_dimensions, **options):
         layer.build(shape)
         if tied.execution == "wavefront":
             layer.plan = Plan("wavefront", OPERATIONS, "float64")  # XLA would take its time
-    for mine, theirs in zip(plain.grid, tied.grid, strict=True):
+    for mine, theirs in zip(plain.block_weights, tied.block_weights, strict=True):
         for own, other in zip(tf.nest.flatten(mine), tf.nest.flatten(theirs), strict=True):
             if own is not None:
                 own.assign(other)
@@ -55,8 +55,8 @@ def test_a_shared_weight_has_the_sum_of_the_gradients(options):
     assert tied.count_params() < plain.count_params()
 
     def run(layer):
-        variables = [part.value for part in flatten_weights([layer.grid[0]])]
-        others = [part.value for part in flatten_weights([layer.grid[1]])]
+        variables = [part.value for part in flatten_weights([layer.block_weights[0]])]
+        others = [part.value for part in flatten_weights([layer.block_weights[1]])]
         return value_and_gradients(lambda: layer(x, training=True), [*variables, *others])
 
     (output,), gradients = run(tied)
@@ -91,8 +91,8 @@ def test_second_derivatives_count_a_shared_weight_once_for_each_use(execution):
             slope = tf.add_n([tf.reduce_sum(one) for one in slopes])
         return tf.add_n(outer.gradient(slope, [values[at] for at in indices]))
 
-    expected = hessian_times(plain, [plain.grid[0].kernel, plain.grid[1].kernel])
-    assert error(hessian_times(tied, [tied.grid[0].kernel]), expected) < 1e-10
+    expected = hessian_times(plain, [plain.block_weights[0].kernel, plain.block_weights[1].kernel])
+    assert error(hessian_times(tied, [tied.block_weights[0].kernel]), expected) < 1e-10
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

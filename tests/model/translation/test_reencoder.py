@@ -28,7 +28,9 @@ def make(units=3, **options):
 def weights_of(model):
     weights = {name: np.array(getattr(getattr(model, a), b)) for name, (a, b) in NAMES.items()}
     for number, grid in enumerate(model.grids):
-        for part, one in zip(("scan_source", "scan_target", "depth"), grid.grid, strict=True):
+        for part, one in zip(
+            ("scan_source", "scan_target", "depth"), grid.block_weights, strict=True
+        ):
             weights[part, number] = np.array(one.kernel[0])
             weights[part, number, "bias"] = np.array(one.bias[0])
     return weights
@@ -114,7 +116,7 @@ def test_gradients_are_those_of_finite_differences():
     variables = [getattr(getattr(model, a), b) for a, b in NAMES.values()]
     arrays = [weights[name] for name in NAMES]
     for number, grid in enumerate(model.grids):
-        for part, one in (("scan_source", grid.grid[0]), ("depth", grid.grid[2])):
+        for part, one in (("scan_source", grid.block_weights[0]), ("depth", grid.block_weights[2])):
             variables += [one.kernel, one.bias]
             arrays += [weights[part, number], weights[part, number, "bias"]]
     gradients = tape.gradient(loss, [one.value for one in variables])
