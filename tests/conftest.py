@@ -98,7 +98,10 @@ def browser():
     if not found:
         pytest.skip("no browser; Debian has one as chromium")
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        # A microphone that beeps, which a page may use without asking.
+        microphone = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        arguments = ["--no-sandbox", *microphone]
+        yield playwright.chromium.launch(executable_path=found, args=arguments)
 
 
 def records_of(artifact, split):

@@ -81,10 +81,18 @@ class Recognizer:
         Args:
           samples: Recordings of at least a frame each.
         """
+        standardized, lengths = self.standardized(samples)
+        return self.net(standardized, training=False), lengths
+
+    def standardized(self, samples: Samples) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what the net reads, `[batch, frames, bands]`, and the frames of each recording.
+
+        Args:
+          samples: Recordings of at least a frame each.
+        """
         lengths = 1 + (samples.lengths - self.spectrogram.window) // self.spectrogram.step
         spectrogram = log_mel_spectrogram(samples.values, self.spectrogram)
-        standardized = standardize(spectrogram, lengths, self.mean, self.scale)
-        return self.net(standardized, training=False), lengths
+        return standardize(spectrogram, lengths, self.mean, self.scale), lengths
 
     def recognize(self, samples: Samples, beam_width: int = 0) -> Transcript:
         """Returns the labels of recordings, the frames in which they begin, and ln p.

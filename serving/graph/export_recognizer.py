@@ -26,7 +26,8 @@ def export_recognizer(
 ) -> None:
     """Writes a SavedModel with the signatures of `ServedRecognizer`.
 
-    Those are `recognize`, and `recognize_stream` of a net that `StreamRecognizer` accepts.
+    Those are `recognize`, `spectrogram`, and `recognize_stream` of a net that `StreamRecognizer`
+    accepts.
 
     Example:
 
@@ -64,7 +65,7 @@ def export_recognizer(
     rate = recognizer.spectrogram.sample_rate
     silence = tf.audio.encode_wav(tf.zeros([round(rate * min(max_seconds, 1.0)), 1]), rate)
     audio = {"audio": np.array([silence.numpy()], object)}
-    requests = {"recognize": audio, "serving_default": audio}
+    requests = {"recognize": audio, "serving_default": audio, "spectrogram": audio}
     if "recognize_stream" in signatures:
         piece = np.zeros([1, 2 * recognizer.spectrogram.window], np.float32)
         requests["recognize_stream"] = {"samples": piece}

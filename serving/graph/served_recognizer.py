@@ -55,7 +55,11 @@ class ServedRecognizer(tf.Module):
 
     def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Returns the functions to export as signatures, by name."""
-        signatures = {"recognize": self.recognize, "serving_default": self.recognize}
+        signatures = {
+            "recognize": self.recognize,
+            "serving_default": self.recognize,
+            "spectrogram": self.spectrogram,
+        }
         if self._streaming:
             signatures["recognize_stream"] = self._stream_signature(self._streaming)
         return signatures
@@ -85,6 +89,37 @@ class ServedRecognizer(tf.Module):
             "text": self._recognizer.text(labels),
             "times": self._recognizer.seconds(frames[:, :longest]),
             "log_probability": tf.ensure_shape(log_probability, [None]),
+        }
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "audio")])
+    def spectrogram(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes the spectrograms that the net reads of recordings.
+
+        Args:
+          audio: Contents of WAV files, strings `[batch]`, of one channel of 16-bit PCM. Without a
+            row the answer has the sample rate alone, which a client needs for its first recording.
+
+        Returns:
+          A dictionary of `spectrogram`, float32 `[batch, frames, bands]`, log-mel energies in
+          standard deviations from the mean of the training recordings, and zeros after the end of
+          a row; `frames`, int32 `[batch]`, the frames of each; and `sample_rate`, int32.
+        """
+        settings = self._recognizer.spectrogram
+        headers = wav_headers(audio)
+        with tf.control_dependencies([require(self._row_checks(audio, headers))]):
+            audio = tf.identity(audio)
+
+        def compute() -> tuple[tf.Tensor, tf.Tensor]:
+            return self._recognizer.standardized(wav_samples(audio, headers))
+
+        def nothing() -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.zeros([0, 0, settings.bands]), tf.zeros([0], tf.int32)
+
+        values, frames = tf.cond(tf.shape(audio)[0] > 0, compute, nothing)
+        return {
+            "spectrogram": tf.ensure_shape(values, [None, None, settings.bands]),
+            "frames": tf.ensure_shape(frames, [None]),
+            "sample_rate": tf.constant(settings.sample_rate),
         }
 
     def _stream_signature(self, streaming: StreamRecognizer) -> Callable:
@@ -143,6 +178,11 @@ class ServedRecognizer(tf.Module):
         ]
 
     def _checks(self, audio: tf.Tensor, headers: WavHeaders) -> list[Check]:
+        has_rows = tf.shape(audio)[0] > 0
+        problem = "audio has no rows; give at least one WAV file"
+        return [Check(has_rows, lambda: tf.constant(problem)), *self._row_checks(audio, headers)]
+
+    def _row_checks(self, audio: tf.Tensor, headers: WavHeaders) -> list[Check]:
         rows = tf.shape(audio)[0]
         valid = are_valid(headers, self.limits)
 
@@ -154,7 +194,6 @@ class ServedRecognizer(tf.Module):
 
         limit = f"rows are over the limit of {MAX_RECORDINGS}"
         return [
-            Check(rows > 0, lambda: tf.constant("audio has no rows; give at least one WAV file")),
             check_values(rows[None], rows[None] <= MAX_RECORDINGS, "audio:", limit),
             Check(tf.reduce_all(valid), build_message),
         ]

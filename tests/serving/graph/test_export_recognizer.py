@@ -138,6 +138,25 @@ def test_recordings_at_the_same_time_answer_as_alone(recognize, audio):
         np.testing.assert_allclose(answer["times"], expected["times"], rtol=1e-6)
 
 
+def test_the_spectrogram_is_what_the_net_reads(folder, recognizer, audio):
+    spectrogram = tf.saved_model.load(str(folder / "1")).signatures["spectrogram"]
+    found = spectrogram(audio=tf.constant(audio))
+    assert found["sample_rate"] == 8_000
+    for values, frames, wav in zip(found["spectrogram"], found["frames"], audio, strict=True):
+        (samples,) = decode_wavs({"it": wav}, WavLimits(8_000))
+        expected, _ = recognizer.standardized(
+            Samples(tf.constant(samples[None]), tf.constant([len(samples)]))
+        )
+        assert frames == SETTINGS.frames(len(samples)) and not values[frames:].numpy().any()
+        np.testing.assert_allclose(values[:frames], expected[0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_sample_rate_is_known_before_anything_is_recorded(folder):
+    spectrogram = tf.saved_model.load(str(folder / "1")).signatures["spectrogram"]
+    found = spectrogram(audio=tf.constant([], tf.string))
+    assert found["sample_rate"] == 8_000 and found["spectrogram"].shape == [0, 0, SETTINGS.bands]
+
+
 GOOD = wav_of(np.zeros(800))
 REFUSED = {
     "no rows": ([], "audio has no rows; give at least one WAV file"),

@@ -1,0 +1,98 @@
+"""The page for speech, in a real browser."""
+
+import keras
+import numpy as np
+import pytest
+import servers
+import tensorflow as tf
+from playwright.sync_api import expect
+from seeds import generator
+
+from model.speech.log_mel import LogMel
+from model.speech.recognizer import Recognizer
+from serving.graph.export_recognizer import export_recognizer
+
+RATE = 8000
+
+
+def wav_of(channels, rate=RATE, seconds=1.5):
+    """The content of a WAV file of tones."""
+    times = np.arange(int(rate * seconds)) / rate
+    pitch = np.repeat(generator().uniform(100, 3000, 6), -(-len(times) // 6))[: len(times)]
+    samples = 0.5 * np.sin(2 * np.pi * np.cumsum(pitch) / rate)
+    return tf.audio.encode_wav(np.stack([samples] * channels, 1).astype("f"), rate).numpy()
+
+
+@pytest.fixture(scope="module")
+def speech_server(tmp_path_factory):
+    servers.require_embedded()
+    spread = keras.initializers.RandomNormal(stddev=3.0, seed=int(generator().integers(1000)))
+    net = keras.Sequential(
+        [keras.Input([None, 40]), keras.layers.Dense(5, kernel_initializer=spread)]
+    )
+    recognizer = Recognizer(net, "abcd", LogMel(RATE), np.full(40, -5.0), np.full(40, 3.0))
+    path = tmp_path_factory.mktemp("speech")
+    export_recognizer(recognizer, str(path / "1"))
+    with servers.running(*servers.of(path, "letters"), name="letters", fresh=True) as running:
+        yield running
+
+
+@pytest.fixture
+def page(speech_server, browser):
+    """The page, which must not throw."""
+    with browser.new_context(permissions=["microphone"]) as context:
+        page = context.new_page()
+        complaints = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(speech_server.url("/playground/speech.html"))
+        expect(page.locator("#model option")).to_have_text(["letters"])
+        yield page
+        assert not complaints
+
+
+def give(page, name, content):
+    page.set_input_files("#file", {"name": name, "mimeType": "audio/wav", "buffer": content})
+
+
+@pytest.mark.slow
+def test_a_file_is_recognized_as_the_server_does(page, speech_server):
+    wav = wav_of(channels=1)
+    found, _ = servers.predict(
+        speech_server.channel, "recognize", {"audio": np.array([wav], object)}, name="letters"
+    )
+    text = found["text"][0].decode()
+    give(page, "letters.wav", wav)
+    expect(page.locator("#said")).to_have_text(text)
+    expect(page.locator("#times span")).to_have_text(list(text))
+    expect(page.locator("#duration")).to_have_text("1.50 s")
+    size = page.evaluate("[...['width', 'height'].map((name) => spectrogram[name])]")
+    assert size == [LogMel(RATE).frames(12_000), 40]
+    first = page.locator("#times span").first.get_attribute("style")
+    assert f"left: {100 * found['times'][0][0] / 1.5:.2f}" in first
+
+
+@pytest.mark.slow
+def test_any_sound_that_the_browser_reads_is_converted(page):
+    give(page, "stereo.wav", wav_of(channels=2, rate=44_100))
+    expect(page.locator("#heard")).to_be_visible()
+    expect(page.locator("#duration")).to_have_text("1.50 s")
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_read_is_said(page):
+    give(page, "no.wav", b"no sound")
+    expect(page.locator("#problem")).to_contain_text("no sound that this browser can read")
+    give(page, "long.wav", wav_of(channels=1, seconds=31))
+    expect(page.locator("#problem")).to_contain_text("lasts 31.0 seconds")
+
+
+@pytest.mark.slow
+def test_a_recording_is_recognized(page):
+    page.click("#record")
+    expect(page.locator("#record")).to_have_text("Stop")
+    page.wait_for_timeout(700)
+    page.click("#record")
+    expect(page.locator("#heard")).to_be_visible()
+    expect(page.locator("#record")).to_have_text("Record")
+    expect(page.locator("#problem")).to_be_hidden()
