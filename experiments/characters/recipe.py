@@ -1,4 +1,4 @@
-"""What each regularisation of the training changes, on a text that is read several times."""
+"""What changes of the net and its training change, on a text that is read several times."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -172,7 +172,7 @@ def summarize(tables: Tables) -> Summary:
     best = rows[0][0]
     sentences = [
         f"Plain training comes to {means[PLAIN]:.4f} nats per character, {best} to "
-        f"{means[best]:.4f}, at as many parameters.",
+        f"{means[best]:.4f}, after as many steps.",
         f"With every seed below the worst seed of plain training: {', '.join(better) or 'none'}.",
     ]
     header = (
@@ -184,7 +184,7 @@ def summarize(tables: Tables) -> Summary:
 def draw_curves(tables: Tables) -> Figure:
     """Draws the validation loss over the characters that were trained on, a line per variant."""
     figure, (axis,) = plots.panels(1, width=6.5, height=4)
-    lines = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))
+    lines = ("-", "--", ":", "-.", (0, (8, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
     variants = distinct(tables["models"], "model")
     plots.curves(
         axis,
@@ -192,7 +192,11 @@ def draw_curves(tables: Tables) -> Figure:
         "characters",
         "loss",
         lambda row: row["model"],
-        lambda variant: {"linestyle": lines[variants.index(variant) % len(lines)]},
+        # Two widths of as many lines, so that all differ in grey, too.
+        lambda variant: {
+            "linestyle": lines[variants.index(variant) % len(lines)],
+            "linewidth": 1.2 if variants.index(variant) < len(lines) else 2.2,
+        },
     )
     lowest = min(row["loss"] for row in tables["curves"])
     axis.set(xlabel="characters of training", ylabel="validation loss, nats per character")
@@ -207,7 +211,9 @@ EXPERIMENT = Experiment(
     claim="Dropout between the layers, DropConnect on recurrent kernels (Merity, Keskar, Socher, "
     "arXiv 1708.02182), decoupled weight decay (Loshchilov, Hutter, arXiv 1711.05101) and averages "
     "of the weights (Polyak, Juditsky, 1992) lower the loss of language models that read their "
-    "text several times.",
+    "text several times, as do embeddings tied to the output (Press, Wolf, arXiv 1608.05859), layer "
+    "normalisation (Ba, Kiros, Hinton, arXiv 1607.06450) and the Mogrifier (Melis, Kočiský, "
+    "Blunsom, arXiv 1909.01792).",
     points=points,
     summarize=summarize,
     plots=(

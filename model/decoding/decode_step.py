@@ -17,7 +17,7 @@ from ..config import Precision
 from ..core import CoreInputs, DecodeOutput, DecodeStep, State
 from ..errors import InputError
 from ..grid.equations import GridEquations
-from ..grid.mogrifier import in_order, mogrify, preactivations
+from ..grid.mogrifier import mogrify, round_preactivation, rounds_in_order
 from ..grid.reference import DimensionWeights, dimension_forward
 from ..stacked.layer_loop import OUTPUT_EQUATION
 from ..stacked.weights import StackedWeights
@@ -50,13 +50,13 @@ def pack_grid(
     """
     for i in range(equations.dimensions):
         require_bounded(equations.cell(i), precision)
+    if equations.mogrifier_rounds and precision == "int8":
+        raise InputError(
+            "the hidden vectors that a mogrifier gates are not all within 1 of 0, as kernels of "
+            "8-bit integers need them; use float32 or bfloat16"
+        )
     if equations.mogrifier_rounds:
         entering = None  # what enters the bottom is gated by what time carries
-        if precision == "int8":
-            raise InputError(
-                "the hidden vectors that a mogrifier gates are not all within 1 of 0, as kernels "
-                "of 8-bit integers need them; use float32 or bfloat16"
-            )
     exact = [one.kernel for one in weights]
     kernels, scales = quantize_all(exact, precision)
     units = kernels[TIME].shape[1] // 2
@@ -93,7 +93,8 @@ def grid_decode_step(
 
     Args:
       packed: The kernels as `pack_grid` returned them.
-      weights: The weights of time and depth; their kernels are not used.
+      weights: The weights of time and depth. Of their kernels only those of the mogrifier are used,
+        in the dtype of the memory.
       equations: The equations of the blocks.
     """
     widths = [one.bias.shape[1] for one in weights]
@@ -113,7 +114,7 @@ def grid_decode_step(
         for one in weights
     ]
     targets = equations.mogrifier_targets
-    rounds = in_order([one.mogrifier for one in weights], targets)
+    rounds = rounds_in_order([one.mogrifier for one in weights], targets)
     scales = [split_layers(one) for one in packed.scales]
 
     def decode(inputs: CoreInputs, state: State, gates: bool = False) -> DecodeOutput:
@@ -153,7 +154,7 @@ def grid_decode_step(
             own = [
                 tf.nest.map_structure(lambda part: _at_layer(part, layer), one) for one in rounds
             ]
-            gated = mogrify((state.hidden[layer], hidden), targets, preactivations(own))
+            gated = mogrify((state.hidden[layer], hidden), targets, round_preactivation(own))
             sums = old[TIME].of_layer(layer, gated[TIME])
             _add(sums, old[DEPTH].of_layer(layer, gated[DEPTH]))
             return block(layer, sums, memory)

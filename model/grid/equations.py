@@ -4,7 +4,7 @@ import dataclasses
 
 from ..cells.cell import Cell
 from ..cells.registry import find_cell
-from ..config import OutputEquation, require_one_of
+from ..config import OutputEquation, require_integer, require_one_of
 from ..errors import InputError
 from .mogrifier import mogrifier_targets
 
@@ -59,6 +59,7 @@ class GridEquations:
                     f"owners is {self.owners}; a dimension shares weights with the first of those "
                     f"that have them, and its cell"
                 )
+        require_integer("mogrifier_rounds", self.mogrifier_rounds, 0)
         shares = any(owner != dimension for dimension, owner in enumerate(self.owners))
         if self.mogrifier_rounds and (self.dimensions == 1 or shares):
             raise InputError(

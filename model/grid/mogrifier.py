@@ -57,7 +57,7 @@ def mogrify(
     return tuple(gated)
 
 
-def preactivations(
+def round_preactivation(
     rounds: Sequence[MogrifierRound],
 ) -> Callable[[int, tf.Tensor], tf.Tensor]:
     """Returns the `preactivation` of `mogrify` for the weights of one layer, without their axis."""
@@ -69,9 +69,9 @@ def preactivations(
     return preactivation
 
 
-def gate(preactivations: tf.Tensor) -> tf.Tensor:
+def gate(z: tf.Tensor) -> tf.Tensor:
     """Returns the factors 2 sigmoid(z), between 0 and 2."""
-    return 2 * tf.sigmoid(preactivations)
+    return 2 * tf.sigmoid(z)
 
 
 def concat_others(hidden: Sequence[tf.Tensor], target: int) -> tf.Tensor:
@@ -79,7 +79,7 @@ def concat_others(hidden: Sequence[tf.Tensor], target: int) -> tf.Tensor:
     return tf.concat([*hidden[:target], *hidden[target + 1 :]], axis=-1)
 
 
-def in_order(
+def rounds_in_order(
     by_dimension: Sequence[Sequence[MogrifierRound]], targets: Sequence[int]
 ) -> list[MogrifierRound]:
     """Returns the weights of the rounds in their order, from those that gate each dimension."""
@@ -87,9 +87,9 @@ def in_order(
     return [next(remaining[target]) for target in targets]
 
 
-def by_dimension(
+def group_by_dimension(
     rounds: Sequence[MogrifierRound], targets: Sequence[int], dimensions: int
 ) -> list[tuple[MogrifierRound, ...]]:
-    """Returns the rounds that gate each dimension, the inverse of `in_order`."""
+    """Returns the rounds that gate each dimension, the inverse of `rounds_in_order`."""
     pairs = list(zip(rounds, targets, strict=True))
     return [tuple(one for one, target in pairs if target == i) for i in range(dimensions)]

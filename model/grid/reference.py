@@ -11,7 +11,7 @@ import tensorflow as tf
 from ..cells.cell import Parameters
 from ..cells.normalization import Normalized, normalize, normalize_gradient
 from .equations import GridEquations
-from .mogrifier import MogrifierRound, in_order, mogrify, preactivations
+from .mogrifier import MogrifierRound, mogrify, round_preactivation, rounds_in_order
 
 
 class Sides(NamedTuple):
@@ -207,8 +207,8 @@ def grid_block(
     """
     own = [one.of_layer(layer) for one in weights]
     targets = equations.mogrifier_targets
-    rounds = in_order([one.mogrifier for one in own], targets)
-    hidden = list(mogrify(inputs.hidden, targets, preactivations(rounds)))
+    rounds = rounds_in_order([one.mogrifier for one in own], targets)
+    hidden = list(mogrify(inputs.hidden, targets, round_preactivation(rounds)))
     memory = list(inputs.memory)
     for group in equations.computation_order:
         h_concat = tf.concat(hidden, axis=-1)

@@ -92,14 +92,14 @@ def _add_round(
     """Creates the variables of a round of the mogrifier, which at first changes nothing."""
     down = layer.add_weight(
         autocast=False,
-        name=f"{name}_down",
+        name=f"{name}_down_kernel",
         shape=(copies, (dimensions - 1) * layer.units, layer.mogrifier_rank),
         initializer=initialize_layers(layer.recurrent_initializer),
         **options,
     )
     up = layer.add_weight(
         autocast=False,
-        name=f"{name}_up",
+        name=f"{name}_up_kernel",
         shape=(copies, layer.mogrifier_rank, layer.units),
         initializer="zeros",
         **options,

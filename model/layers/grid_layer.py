@@ -227,9 +227,10 @@ class GridLayer(SeededLayer):
             mogrifier_rounds=self.mogrifier_rounds,
         )
         if self.execution == "layerwise" and not is_layerwise(self.equations):
+            rounds = f" and mogrifier_rounds {self.mogrifier_rounds}" * bool(self.mogrifier_rounds)
             raise InputError(
                 f"execution is 'layerwise', which a grid of {dimensions} dimensions with priority "
-                f"{self.priority} cannot do; use 'auto'"
+                f"{self.priority}{rounds} cannot do; use 'auto'"
             )
 
     def build(self, input_shape: Sequence[int | None]) -> None:

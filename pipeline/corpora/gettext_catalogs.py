@@ -11,15 +11,18 @@ from typing import IO
 
 import numpy as np
 
+from model.errors import InputError
+
 MAX_BYTES = 1 << 28
 """Largest size of a catalog, which is read as a whole."""
 
 _TABLES = 8  # bytes before the number of messages and the places of the two tables
 _CONTEXT = b"\x04"  # stands between the context of a message and itself
+_PLACEHOLDER = "charset"  # in a header that nobody has filled in
 _PLURAL = "\0"  # stands between the forms of a message
 
 
-def tab_separated(catalog: IO[bytes]) -> IO[bytes]:
+def tab_separated(catalog: IO[bytes], label: str) -> IO[bytes]:
     """Returns the messages of a catalog as text in UTF-8, a pair of sentences in each line.
 
     White space within a message, line ends among it, becomes a space. Of a message with plural
@@ -28,21 +31,25 @@ def tab_separated(catalog: IO[bytes]) -> IO[bytes]:
 
     Args:
       catalog: The compiled catalog.
+      label: Its name in messages.
 
     Raises:
-      ValueError: If the catalog is damaged, is larger than `MAX_BYTES`, or its encoding unknown.
+      InputError: If the catalog is larger than `MAX_BYTES`, or its encoding unknown.
+      ValueError: If the catalog is damaged.
     """
     content = catalog.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
+        raise InputError(
+            f"{label} is larger than the {MAX_BYTES:,} bytes of a gettext catalog; leave it out"
+        )
     lines = io.BytesIO()
     charset = "utf-8"
-    for message, translation in _messages(content):
+    for number, (message, translation) in enumerate(_messages(content)):
         if not message:
-            charset = _charset(translation)
+            charset = charset if number else _charset(translation, label)
             continue
         text = message.rpartition(_CONTEXT)[2]
-        for pair in _forms(_decoded(text, charset), _decoded(translation, charset)):
+        for pair in _forms(text.decode(charset), translation.decode(charset)):
             sides = [" ".join(side.split()) for side in pair]
             if all(sides):
                 lines.write("\t".join(sides).encode() + b"\n")
@@ -54,8 +61,8 @@ def _messages(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yields the messages and their translations, of which the header is the first.
 
     Raises:
-      ValueError: If they lie outside of the file, or together are longer than it: a small file
-        whose messages overlap could otherwise hold any amount of text.
+      ValueError: If they lie outside of the file, or with their tables are longer than it: a small
+        file whose messages or tables overlap could otherwise hold any number of them.
     """
     order = "<" if content.startswith(b"\xde") else ">"
     try:
@@ -65,24 +72,29 @@ def _messages(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         raise ValueError("its tables of messages lie outside of it") from error
     spans = np.stack([table.reshape(-1, 2) for table in tables]).astype(np.int64)
     lengths, begins = spans[..., 0], spans[..., 1]
-    if lengths.sum() > len(content) or (lengths + begins > len(content)).any():
+    size = lengths.sum() + sum(table.nbytes for table in tables)
+    if size > len(content) or (lengths + begins > len(content)).any():
         raise ValueError("its messages lie outside of it")
-    for pair in spans.swapaxes(0, 1).tolist():
-        message, translation = (content[begin : begin + length] for length, begin in pair)
+    for entry in range(number):
+        message, translation = (
+            content[begin : begin + length] for length, begin in spans[:, entry].tolist()
+        )
         yield message, translation
 
 
-def _charset(header: bytes) -> str:
+def _charset(header: bytes, label: str) -> str:
     """Returns the name of the encoding that a header declares. Default: UTF-8."""
     declared = email.parser.BytesHeaderParser().parsebytes(header).get_content_charset()
-    return declared or "utf-8"
-
-
-def _decoded(text: bytes, charset: str) -> str:
+    if declared in (None, _PLACEHOLDER):
+        return "utf-8"
     try:
-        return text.decode(charset)
+        b" ".decode(str(declared))  # an empty one is not looked up
     except LookupError as error:
-        raise ValueError(f"its encoding {charset} is unknown") from error
+        raise InputError(
+            f"{label} is in the encoding {declared}, which is unknown; convert it with "
+            "`msgunfmt old.mo | msgconv -t UTF-8 | msgfmt -o new.mo -`"
+        ) from error
+    return str(declared)
 
 
 def _forms(message: str, translation: str) -> list[tuple[str, str]]:

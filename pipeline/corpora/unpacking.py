@@ -52,7 +52,6 @@ _DECOMPRESSED: dict[str, Callable[[IO[bytes]], Any]] = {
     ZSTD.name: lambda packed: zstandard.ZstdDecompressor().stream_reader(
         packed, read_across_frames=True
     ),
-    GETTEXT.name: tab_separated,
 }
 
 
@@ -145,6 +144,10 @@ class _Unpacking:
         with files.open_file(packed.path, "rb") as file, _naming(packed.label, packed.packing):
             if packed.packing in _DECOMPRESSED:
                 with _DECOMPRESSED[packed.packing](file) as stream:
+                    self._add_stream(packed.name, packed.label, stream, depth)
+                return
+            if packed.packing == GETTEXT.name:
+                with tab_separated(file, packed.label) as stream:
                     self._add_stream(packed.name, packed.label, stream, depth)
                 return
             for member, content in _MEMBERS[packed.packing](file):

@@ -97,12 +97,13 @@ class ServedRecognizer(tf.Module):
 
         Args:
           audio: Contents of WAV files, strings `[batch]`, of one channel of 16-bit PCM. Without a
-            row the answer has the sample rate alone, which a client needs for its first recording.
+            row the answer says what recordings must be, which a client needs before the first one.
 
         Returns:
           A dictionary of `spectrogram`, float32 `[batch, frames, bands]`, log-mel energies in
           standard deviations from the mean of the training recordings, and zeros after the end of
-          a row; `frames`, int32 `[batch]`, the frames of each; and `sample_rate`, int32.
+          a row; `frames`, int32 `[batch]`, the frames of each; `sample_rate`, int32; and
+          `max_seconds`, float32, the longest duration of a recording.
         """
         settings = self._recognizer.spectrogram
         headers = wav_headers(audio)
@@ -120,6 +121,7 @@ class ServedRecognizer(tf.Module):
             "spectrogram": tf.ensure_shape(values, [None, None, settings.bands]),
             "frames": tf.ensure_shape(frames, [None]),
             "sample_rate": tf.constant(settings.sample_rate),
+            "max_seconds": tf.constant(self.limits.max_seconds),
         }
 
     def _stream_signature(self, streaming: StreamRecognizer) -> Callable:

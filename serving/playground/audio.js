@@ -4,15 +4,21 @@ import { Problem } from "./ask.js";
 
 const HEADER = 44; // bytes
 const SCALE = 1 << 15;
+const LARGEST = 64 << 20; // bytes of a file that is decoded
 
 // Returns the samples of sound in any format that the browser knows, at a sample rate.
-export async function decode(blob, rate) {
-  const context = new OfflineAudioContext(1, 1, rate);
+export async function decode(blob, rate, seconds) {
+  if (blob.size > LARGEST) throw new Problem("The file is larger than 64 MiB; cut it.");
   let sound;
   try {
+    const context = new OfflineAudioContext(1, 1, rate);
     sound = await context.decodeAudioData(await blob.arrayBuffer());
   } catch {
-    throw new Problem("The file holds no sound that this browser can read; convert it to WAV.");
+    throw new Problem("There is no sound that this browser can read; record longer, or give a WAV file.");
+  }
+  if (sound.duration > seconds) {
+    const [lasts, most] = [sound.duration, seconds].map((one) => one.toFixed(1));
+    throw new Problem(`The recording lasts ${lasts} seconds, and the model takes ${most}; cut it.`);
   }
   const samples = new Float32Array(sound.length);
   for (let channel = 0; channel < sound.numberOfChannels; channel++) {
@@ -49,13 +55,17 @@ export function encodeWav(samples, rate) {
 // Records from the microphone until `stop` is called, or for some seconds.
 export class Recording {
   static async begin(seconds) {
+    if (!navigator.mediaDevices) {
+      throw new Problem("Browsers record for pages of localhost and over HTTPS only; give a file.");
+    }
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+      return new Recording(stream, seconds);
     } catch {
+      end(stream);
       throw new Problem("There is no microphone that this page may use; allow it, or give a file.");
     }
-    return new Recording(stream, seconds);
   }
 
   constructor(stream, seconds) {
@@ -66,11 +76,16 @@ export class Recording {
       const parts = [];
       recorder.addEventListener("dataavailable", ({ data }) => parts.push(data));
       recorder.addEventListener("stop", () => {
-        stream.getTracks().forEach((track) => track.stop());
+        end(stream);
         resolve(new Blob(parts, { type: recorder.mimeType }));
       });
     });
     recorder.start();
     setTimeout(this.stop, 1000 * seconds);
   }
+}
+
+// Releases the microphone.
+function end(stream) {
+  stream?.getTracks().forEach((track) => track.stop());
 }

@@ -10,21 +10,36 @@ const QUIET = -2; // standard deviations that are white, and
 const LOUD = 3; // that are black
 
 let recording = null; // while one is made
+let newest = new AbortController(); // of the action whose outcome the page is to show
 
-async function recognize(blob) {
+// Returns the signal of a new action, which ends those before it.
+function replaceAction() {
+  newest.abort();
+  newest = new AbortController();
+  return newest.signal;
+}
+
+// Returns a function that calls signatures of the chosen model, and what its recordings must be.
+async function openRecognizer(signal) {
   const model = openModel(field.model.value);
   if (!model.predict) {
     throw new Problem("A gateway has no such page; open that of the model server itself.");
   }
-  const { sample_rate } = await model.predict("", "spectrogram", { audio: [] });
-  const samples = await decode(blob, sample_rate);
-  const wav = encodeWav(samples, sample_rate);
-  const inputs = { audio: [toBase64(wav)] };
+  const call = (signature, audio) => model.predict("", signature, { audio }, signal);
+  const { sample_rate, max_seconds } = await call("spectrogram", []);
+  return { call, rate: sample_rate, seconds: max_seconds };
+}
+
+async function recognize(blob, { call, rate, seconds }, signal) {
+  const samples = await decode(blob, rate, seconds);
+  const wav = encodeWav(samples, rate);
+  const audio = [toBase64(wav)];
   const [{ spectrogram }, { text, times }] = await Promise.all([
-    model.predict("", "spectrogram", inputs),
-    model.predict("", "recognize", inputs),
+    call("spectrogram", audio),
+    call("recognize", audio),
   ]);
-  show(spectrogram[0], text[0], times[0], samples.length / sample_rate);
+  if (signal.aborted) return;
+  show(spectrogram[0], text[0], times[0], samples.length / rate);
   URL.revokeObjectURL(field.audio.src);
   field.audio.src = URL.createObjectURL(new Blob([wav], { type: "audio/wav" }));
 }
@@ -59,22 +74,38 @@ function draw(frames) {
 }
 
 async function record() {
-  if (recording) return recording.stop();
-  recording = await Recording.begin(SECONDS);
-  field.record.textContent = "Stop";
-  const sound = await recording.sound;
-  recording = null;
-  field.record.textContent = "Record";
-  await recognize(sound);
+  const signal = replaceAction();
+  let sound, recognizer;
+  field.record.disabled = true; // while the browser asks whether the page may record
+  try {
+    recognizer = await openRecognizer(signal);
+    recording = await Recording.begin(Math.min(SECONDS, recognizer.seconds));
+    field.record.textContent = "Stop";
+    field.record.disabled = false;
+    sound = await recording.sound;
+  } finally {
+    recording = null;
+    field.record.textContent = "Record";
+    field.record.disabled = false;
+  }
+  if (!signal.aborted) await recognize(sound, recognizer, signal);
+}
+
+async function take(file) {
+  recording?.stop();
+  const signal = replaceAction();
+  await recognize(file, await openRecognizer(signal), signal);
 }
 
 field.request.addEventListener("submit", (event) => {
   event.preventDefault();
-  attempt(record);
+  if (recording) recording.stop();
+  else attempt(record);
 });
 field.file.addEventListener("change", () => {
   const [file] = field.file.files;
-  if (file) attempt(() => recognize(file));
+  field.file.value = ""; // so that the same file can be chosen again
+  if (file) attempt(() => take(file));
 });
 attempt(async () => {
   await form();

@@ -11,7 +11,7 @@ from ...cells.cell import Parameters
 from ...cells.normalization import Normalized
 from ...execution.compilation import Compilation, compiled
 from ..equations import GridEquations
-from ..mogrifier import by_dimension, in_order
+from ..mogrifier import group_by_dimension, rounds_in_order
 from ..reference import (
     DimensionWeights,
     Sides,
@@ -82,7 +82,7 @@ class Blocks:
             for one in used
         ]
         targets = equations.mogrifier_targets
-        rounds = in_order([one.mogrifier for one in weights], targets)
+        rounds = rounds_in_order([one.mogrifier for one in weights], targets)
         self.ranks = [one.down.shape[2] for one in rounds]
         self._mogrifier = Mogrifier(rounds, targets, dtype, schedule, jits_step) if rounds else None
 
@@ -212,7 +212,7 @@ class Blocks:
         if not self._mogrifier:
             return all_gradients
         rows = tf.nest.map_structure(self._concat_rows, d_blocks.mogrifier)
-        rounds = by_dimension(
+        rounds = group_by_dimension(
             self._mogrifier.kernel_gradients(rows),
             self._equations.mogrifier_targets,
             len(self._weights),

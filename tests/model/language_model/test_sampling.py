@@ -187,7 +187,7 @@ def assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary=1
     model = CharacterModel(config, vocabulary, PLAIN)
     for gain in (one for one in model.weights if one.name.endswith("gain")):
         gain.assign(generator().uniform(0.5, 1.5, gain.shape))
-    for up in (one for one in model.weights if one.name.endswith("mogrifier0_up")):
+    for up in (one for one in model.weights if one.name.endswith("up_kernel")):
         up.assign(generator().normal(size=up.shape))
     ids = tf.constant(generator().integers(0, vocabulary, (4, 7)), tf.int32)
     expected, after = model(ids, model.initial_state(4))

@@ -27,6 +27,7 @@ LAYERS = [
     (GridLSTM, {"layers": 2, "execution": "reference"}, (2, 3, 4)),
     (GridLSTM, {"layers": 2, "remat_steps": 2}, (2, 3, 4)),
     (GridLSTMND, {"layers": 2}, (2, 4)),
+    (GridLSTMND, {"layers": 2, "mogrifier_rounds": 4, "mogrifier_rank": 2}, (2, 2, 3, 4)),
     (GridLSTMND, {"layers": 2, "directions": ["forward", "backward"]}, (2, 2, 3, 4)),
     (StackedLSTM, {"layers": 2, "return_sequences": True}, (2, 3, 4)),
 ]

@@ -413,6 +413,11 @@ def test_a_stacked_lstm_keeps_its_state_between_batches():
         (lambda: GridLSTM(4, execution="fast"), "execution is 'fast'"),
         (lambda: GridLSTM(4, activation="relu"), "activation is 'relu'"),
         (lambda: GridLSTM(4, priority=(2,)), "priority names dimension 2"),
+        (lambda: GridLSTM(4, mogrifier_rounds=-1), "mogrifier_rounds is -1"),
+        (
+            lambda: GridLSTM(4, mogrifier_rounds=2, execution="layerwise"),
+            "of 2 dimensions with priority (-1,) and mogrifier_rounds 2 cannot do",
+        ),
         (lambda: GridLSTM(4, cells=("lstm",)), "cells names 1 dimensions"),
         (lambda: GridLSTM(4)(inputs(2, 3)), "[batch, steps, features]"),
         (lambda: GridLSTM(4, project_inputs=False)(inputs(2, 3, 4)), "it must be 8"),

@@ -17,9 +17,10 @@ from pipeline.corpora.unpacking import unpack
 HEADER = b"Content-Type: text/plain; charset=%s\nPlural-Forms: nplurals=2; plural=(n != 1);\n"
 
 
-def compiled(messages, charset="utf-8", order="<"):
+def compiled(messages, charset="utf-8", order="<", declared=None):
     """A catalog of texts and their translations, as `msgfmt` writes it."""
-    pairs = sorted({"": (HEADER % charset.encode()).decode(), **messages}.items())
+    header = (HEADER % (declared or charset).encode()).decode()
+    pairs = sorted({"": header, **messages}.items())
     pairs = [[text.encode(charset) for text in pair] for pair in pairs]
     number = len(pairs)
     place, tables, texts = 28 + 16 * number, [], b""
@@ -32,7 +33,7 @@ def compiled(messages, charset="utf-8", order="<"):
 
 
 def pairs_of(content):
-    text = tab_separated(io.BytesIO(content)).read().decode()
+    text = tab_separated(io.BytesIO(content), "fr.mo").read().decode()
     return [tuple(line.split("\t")) for line in text.split("\n")[:-1]]
 
 
@@ -77,7 +78,6 @@ def test_a_catalog_is_found_by_its_content(tmp_path):
         (lambda content: content[:40], "tables of messages lie outside"),
         (lambda content: content[:-5], "messages lie outside"),
         (lambda content: content[:12] + b"\xff\xff\xff\x7f" + content[16:], "tables of messages"),
-        (lambda content: content.replace(b"utf-8", b"utf-9"), "encoding utf-9 is unknown"),
         (lambda content: content.replace(b"oui", b"\xff\xff\xff"), "can't decode byte 0xff"),
     ],
 )
@@ -89,13 +89,30 @@ def test_a_damaged_catalog_is_named(tmp_path, damage, message):
         unpack(source, str(tmp_path))
 
 
+def test_an_unknown_encoding_is_named():
+    content = compiled({"yes": "oui"}, declared="utf-9")
+    with pytest.raises(InputError, match=r"^fr\.mo is in the encoding utf-9, which is unknown"):
+        tab_separated(io.BytesIO(content), "fr.mo")
+
+
+def test_the_placeholder_of_new_catalogs_stands_for_utf_8():
+    assert pairs_of(compiled({"yes": "où"}, declared="CHARSET")) == [("yes", "où")]
+
+
+def test_tables_that_overlap_are_refused():
+    """Each entry of the two tables takes 16 bytes of the file, so their number is bounded."""
+    content = struct.pack("<7I", 0x950412DE, 0, 10_000, 28, 28, 0, 28) + bytes(80_000)
+    with pytest.raises(ValueError, match="lie outside"):
+        tab_separated(io.BytesIO(content), "fr.mo")
+
+
 def test_messages_that_overlap_are_refused():
     """A thousand messages that are all the whole file would be a thousand times as long."""
     content = bytearray(compiled({str(number): "x" for number in range(1000)}))
     for entry in range(2 * 1001):
         struct.pack_into("<2I", content, 28 + 8 * entry, len(content) - 100, 50)
     with pytest.raises(ValueError, match="lie outside"):
-        tab_separated(io.BytesIO(bytes(content)))
+        tab_separated(io.BytesIO(bytes(content)), "fr.mo")
 
 
 def test_random_damage_is_an_error_or_no_text():
@@ -105,5 +122,5 @@ def test_random_damage_is_an_error_or_no_text():
         damaged = bytearray(content)
         for place in rng.integers(4, len(content), rng.integers(1, 8)):
             damaged[place] = rng.integers(256)
-        with contextlib.suppress(ValueError):
-            tab_separated(io.BytesIO(bytes(damaged)))
+        with contextlib.suppress(ValueError, InputError):
+            tab_separated(io.BytesIO(bytes(damaged)), "fr.mo")

@@ -97,6 +97,12 @@ def test_kernels_decay_apart_from_the_gradient():
         np.testing.assert_allclose(other, one - decay, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+def test_every_matrix_of_a_mogrifier_is_a_kernel_that_decays():
+    core = CharacterModel(ModelConfig(units=8, mogrifier_rounds=3), 10).core
+    gates = [one.name for one in core.trainable_variables if "mogrifier" in one.name]
+    assert len(gates) == 6 and all(name.endswith("kernel") for name in gates)
+
+
 @pytest.mark.parametrize("architecture", Architecture.__args__)
 def test_connections_are_dropped_while_training(architecture):
     config = ModelConfig(architecture, layers=2, units=8, weight_dropout=0.5)

@@ -154,7 +154,8 @@ def test_the_spectrogram_is_what_the_net_reads(folder, recognizer, audio):
 def test_the_sample_rate_is_known_before_anything_is_recorded(folder):
     spectrogram = tf.saved_model.load(str(folder / "1")).signatures["spectrogram"]
     found = spectrogram(audio=tf.constant([], tf.string))
-    assert found["sample_rate"] == 8_000 and found["spectrogram"].shape == [0, 0, SETTINGS.bands]
+    assert found["sample_rate"] == 8_000 and found["max_seconds"] == 2
+    assert found["spectrogram"].shape == [0, 0, SETTINGS.bands]
 
 
 GOOD = wav_of(np.zeros(800))
@@ -200,6 +201,16 @@ def server(folder):
     """The export behind a server."""
     with servers.running(*servers.of(folder, "digits"), name="digits") as started:
         yield started
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED.keys() - {"no rows"}))
+def test_bad_audio_has_no_spectrogram(server, name):
+    audio, sentence = REFUSED[name]
+    with pytest.raises(grpc.RpcError) as refused:
+        values = {"audio": np.array(audio, object)}
+        servers.predict(server.channel, "spectrogram", values, name="digits")
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert sentence in refused.value.details().replace("\\'", "'")
 
 
 @pytest.mark.parametrize("name", REFUSED)

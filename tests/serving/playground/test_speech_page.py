@@ -32,7 +32,7 @@ def speech_server(tmp_path_factory):
     )
     recognizer = Recognizer(net, "abcd", LogMel(RATE), np.full(40, -5.0), np.full(40, 3.0))
     path = tmp_path_factory.mktemp("speech")
-    export_recognizer(recognizer, str(path / "1"))
+    export_recognizer(recognizer, str(path / "1"), max_seconds=3)
     with servers.running(*servers.of(path, "letters"), name="letters", fresh=True) as running:
         yield running
 
@@ -67,8 +67,8 @@ def test_a_file_is_recognized_as_the_server_does(page, speech_server):
     expect(page.locator("#duration")).to_have_text("1.50 s")
     size = page.evaluate("[...['width', 'height'].map((name) => spectrogram[name])]")
     assert size == [LogMel(RATE).frames(12_000), 40]
-    first = page.locator("#times span").first.get_attribute("style")
-    assert f"left: {100 * found['times'][0][0] / 1.5:.2f}" in first
+    places = page.evaluate("[...times.children].map((mark) => parseFloat(mark.style.left))")
+    assert places == pytest.approx(100 * found["times"][0] / 1.5, rel=1e-3)
 
 
 @pytest.mark.slow
@@ -83,8 +83,23 @@ def test_any_sound_that_the_browser_reads_is_converted(page):
 def test_what_cannot_be_read_is_said(page):
     give(page, "no.wav", b"no sound")
     expect(page.locator("#problem")).to_contain_text("no sound that this browser can read")
-    give(page, "long.wav", wav_of(channels=1, seconds=31))
-    expect(page.locator("#problem")).to_contain_text("lasts 31.0 seconds")
+    give(page, "long.wav", wav_of(channels=1, seconds=4))
+    expect(page.locator("#problem")).to_contain_text("lasts 4.0 seconds, and the model takes 3.0")
+    give(page, "short.wav", wav_of(channels=1, seconds=0.01))
+    expect(page.locator("#problem")).to_contain_text("has 80 samples at byte 44; record at least")
+    give(page, "right.wav", wav_of(channels=1))
+    expect(page.locator("#heard")).to_be_visible()
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+@pytest.mark.slow
+def test_of_files_that_are_chosen_at_once_the_last_one_is_shown(page):
+    for seconds in (2.9, 0.5, 1.25):
+        give(page, "some.wav", wav_of(channels=1, seconds=seconds))
+    expect(page.locator("#duration")).to_have_text("1.25 s")
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#duration")).to_have_text("1.25 s")
+    expect(page.locator("#problem")).to_be_hidden()
 
 
 @pytest.mark.slow
@@ -96,3 +111,11 @@ def test_a_recording_is_recognized(page):
     expect(page.locator("#heard")).to_be_visible()
     expect(page.locator("#record")).to_have_text("Record")
     expect(page.locator("#problem")).to_be_hidden()
+
+
+@pytest.mark.slow
+def test_a_recording_ends_by_itself_as_long_as_the_model_takes(page):
+    page.click("#record")
+    expect(page.locator("#record")).to_have_text("Stop")
+    expect(page.locator("#record")).to_have_text("Record")
+    expect(page.locator("#heard, #problem").locator("visible=true")).to_have_count(1)
