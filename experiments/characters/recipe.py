@@ -211,8 +211,8 @@ EXPERIMENT = Experiment(
     claim="Dropout between the layers, DropConnect on recurrent kernels (Merity, Keskar, Socher, "
     "arXiv 1708.02182), decoupled weight decay (Loshchilov, Hutter, arXiv 1711.05101) and averages "
     "of the weights (Polyak, Juditsky, 1992) lower the loss of language models that read their "
-    "text several times, as do embeddings tied to the output (Press, Wolf, arXiv 1608.05859), layer "
-    "normalisation (Ba, Kiros, Hinton, arXiv 1607.06450) and the Mogrifier (Melis, Kočiský, "
+    "text several times, as do embeddings tied to the output (Press, Wolf, arXiv 1608.05859), "
+    "layer normalisation (Ba, Kiros, Hinton, arXiv 1607.06450) and the Mogrifier (Melis, Kočiský, "
     "Blunsom, arXiv 1909.01792).",
     points=points,
     summarize=summarize,

@@ -21,8 +21,8 @@ class FileType(NamedTuple):
 
     Attributes:
       name: Name of the type, as in messages.
-      role: How the file is read: "text" as it is, "packed" once unpacked to one text, "archive" as its
-        members, and "other" not at all.
+      role: How the file is read: "text" as it is, "packed" once unpacked to one text, "archive" as
+        its members, and "other" not at all.
       remedy: What a user can do with a file that is not read.
     """
 
