@@ -80,6 +80,7 @@ SCALES: dict[Scale, Recipes] = {
             "learning_rate": 0.008,
             "warmup_steps": 50,
             "validate_every": 50,
+            "validation_characters": 50_000,  # the rest of the text is nine times as long
         },
         seeds=2,
     ),
