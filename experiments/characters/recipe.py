@@ -184,7 +184,7 @@ def summarize(tables: Tables) -> Summary:
 
 def draw_curves(tables: Tables) -> Figure:
     """Draws the validation loss over the characters that were trained on, a line per variant."""
-    figure, (axis,) = plots.panels(1, width=6.5, height=4)
+    figure, (axis,) = plots.panels(1, width=6.5, height=5)
     lines = ("-", "--", ":", "-.", (0, (8, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
     variants = distinct(tables["models"], "model")
     plots.curves(
@@ -202,7 +202,7 @@ def draw_curves(tables: Tables) -> Figure:
     lowest = min(row["loss"] for row in tables["curves"])
     axis.set(xlabel="characters of training", ylabel="validation loss, nats per character")
     axis.set_ylim(lowest - 0.02, lowest + 0.4)
-    axis.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
