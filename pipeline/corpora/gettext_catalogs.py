@@ -3,13 +3,12 @@
 Format: https://www.gnu.org/software/gettext/manual/html_node/MO-Files.html
 """
 
+import array
 import email.parser
 import io
-import struct
+import sys
 from collections.abc import Iterator
-from typing import IO
-
-import numpy as np
+from typing import IO, Literal
 
 from model.errors import InputError
 
@@ -64,22 +63,33 @@ def _messages(content: bytes) -> Iterator[tuple[bytes, bytes]]:
       ValueError: If they lie outside of the file, or with their tables are longer than it: a small
         file whose messages or tables overlap could otherwise hold any number of them.
     """
-    order = "<" if content.startswith(b"\xde") else ">"
-    try:
-        number, *places = struct.unpack_from(f"{order}3I", content, _TABLES)
-        tables = [np.frombuffer(content, f"{order}u4", 2 * number, place) for place in places]
-    except (struct.error, ValueError) as error:
-        raise ValueError("its tables of messages lie outside of it") from error
-    spans = np.stack([table.reshape(-1, 2) for table in tables]).astype(np.int64)
-    lengths, begins = spans[..., 0], spans[..., 1]
-    size = lengths.sum() + sum(table.nbytes for table in tables)
-    if size > len(content) or (lengths + begins > len(content)).any():
+    order: Literal["little", "big"] = "little" if content.startswith(b"\xde") else "big"
+    number, *places = (
+        int.from_bytes(content[at : at + 4], order) for at in range(_TABLES, _TABLES + 12, 4)
+    )
+    tables = [_table(content, place, number, order) for place in places]
+    size = sum(sum(table[::2]) + len(table) * table.itemsize for table in tables)
+    if size > len(content):
         raise ValueError("its messages lie outside of it")
-    for entry in range(number):
-        message, translation = (
-            content[begin : begin + length] for length, begin in spans[:, entry].tolist()
-        )
+    for entry in range(0, 2 * number, 2):
+        spans = [(table[entry + 1], sum(table[entry : entry + 2])) for table in tables]
+        if max(end for _, end in spans) > len(content):
+            raise ValueError("its messages lie outside of it")
+        message, translation = (content[begin:end] for begin, end in spans)
         yield message, translation
+
+
+def _table(
+    content: bytes, place: int, number: int, order: Literal["little", "big"]
+) -> "array.array[int]":
+    """Returns a table of texts, the length and the place of each by turns."""
+    size = 8 * number
+    if place + size > len(content):
+        raise ValueError("its tables of messages lie outside of it")
+    table = array.array("I", content[place : place + size])
+    if order != sys.byteorder:
+        table.byteswap()
+    return table
 
 
 def _charset(header: bytes, label: str) -> str:

@@ -215,6 +215,8 @@ def test_steps_of_other_nets_equal_the_whole_sequence(architecture, precision, b
 @PRECISIONS
 def test_steps_of_normalised_grids_equal_the_whole_sequence(tied, precision, bound):
     config = ModelConfig(tied=tied, layer_normalization=True)
+    # Rounding errors grow where gates with a small deviation are normalised.
+    bound = 2 * bound if precision == "int8" else bound
     assert_steps_equal_the_whole_sequence(config, precision, bound)
 
 
