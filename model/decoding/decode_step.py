@@ -150,25 +150,25 @@ def grid_decode_step(
             leaving = hiddens[TIME], memories[TIME], _stack_gates(activations)
             return hiddens[DEPTH], memories[DEPTH], leaving
 
-        def gated_block(layer: int, hidden: tf.Tensor, memory: tf.Tensor) -> BlockOutput:
-            own = [
-                tf.nest.map_structure(lambda part: _at_layer(part, layer), one) for one in rounds
-            ]
+        def entering_products(layer: Any, hidden: tf.Tensor) -> dict[int, tf.Tensor]:
+            """Returns the products of what comes from below, and if gated of time's vector."""
+            if not rounds:
+                return old[DEPTH].of_layer(layer, hidden)
+            own = tf.nest.map_structure(lambda part: _at_layer(part, layer), rounds)
             gated = mogrify((state.hidden[layer], hidden), targets, round_preactivation(own))
             sums = old[TIME].of_layer(layer, gated[TIME])
             _add(sums, old[DEPTH].of_layer(layer, gated[DEPTH]))
-            return block(layer, sums, memory)
+            return sums
 
         def block_above(layer: Any, hidden: tf.Tensor, memory: tf.Tensor) -> BlockOutput:
-            if rounds:
-                return gated_block(layer, hidden, memory)
-            return block(layer, old[DEPTH].of_layer(layer, hidden), memory)
+            return block(layer, entering_products(layer, hidden), memory)
 
         layers = state.hidden.shape[0]
         if rounds:
-            first = gated_block(0, inputs.hidden, inputs.memory)
+            below = entering_products(0, inputs.hidden)
         else:
-            first = block(0, old[DEPTH].of_entering(inputs.hidden, packed.table), inputs.memory)
+            below = old[DEPTH].of_entering(inputs.hidden, packed.table)
+        first = block(0, below, inputs.memory)
         stack = _loop_layers if loops else _unroll_layers
         return stack(block_above, layers, *first, gates)
 

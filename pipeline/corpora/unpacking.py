@@ -142,12 +142,8 @@ class _Unpacking:
                 f"{packed.label} is packed more than {MAX_DEPTH} times; unpack it first"
             )
         with files.open_file(packed.path, "rb") as file, _naming(packed.label, packed.packing):
-            if packed.packing in _DECOMPRESSED:
-                with _DECOMPRESSED[packed.packing](file) as stream:
-                    self._add_stream(packed.name, packed.label, stream, depth)
-                return
-            if packed.packing == GETTEXT.name:
-                with tab_separated(file, packed.label) as stream:
+            if packed.packing not in _MEMBERS:
+                with _text_of(packed, file) as stream:
                     self._add_stream(packed.name, packed.label, stream, depth)
                 return
             for member, content in _MEMBERS[packed.packing](file):
@@ -205,6 +201,13 @@ def _naming(label: str, packing: str = "") -> Iterator[None]:
             raise
         what = f"no usable {packing} file" if packing else "damaged"
         raise InputError(f"{label} is truncated or {what} ({error}); fetch it again") from error
+
+
+def _text_of(packed: _Packed, file: IO[bytes]) -> Any:
+    """Returns the only text of a file, as a stream."""
+    if packed.packing == GETTEXT.name:
+        return tab_separated(file, packed.label)
+    return _DECOMPRESSED[packed.packing](file)
 
 
 def _zip_members(packed: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:

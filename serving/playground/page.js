@@ -1,6 +1,6 @@
 // What all pages have: their elements by id, and where they say what went wrong.
 
-import { Problem } from "./server.js";
+import { form, models, openModel, Problem } from "./server.js";
 
 export const field = Object.fromEntries(
   [...document.querySelectorAll("[id]")].map((element) => [element.id, element]),
@@ -17,6 +17,21 @@ function complain(error) {
 export function attempt(action) {
   complain(null);
   return report(action);
+}
+
+// Lists the models of the server, for pages that need nothing else of the form.
+export function listModels() {
+  return attempt(async () => {
+    await form();
+    field.model.replaceChildren(...(await models()).map((name) => new Option(name)));
+  });
+}
+
+// Returns the chosen model, for pages that call its signatures.
+export function chosenModel() {
+  const model = openModel(field.model.value);
+  if (model.predict) return model;
+  throw new Problem("A gateway has no such page; open that of the model server itself.");
 }
 
 // Runs an action, and shows its error.

@@ -1,7 +1,6 @@
 // The page between two sentences: asks for those on the line at once, and shows where the slider is.
 
-import { attempt, field } from "./page.js";
-import { form, models, openModel, Problem } from "./server.js";
+import { attempt, chosenModel, field, listModels } from "./page.js";
 import { toBytes } from "./ask.js";
 
 const COUNT = 17; // sentences on the line; a model takes up to 32
@@ -9,12 +8,8 @@ const COUNT = 17; // sentences on the line; a model takes up to 32
 let sentences = []; // on the line, of the last answer
 
 async function interpolate() {
-  const model = openModel(field.model.value);
-  if (!model.predict) {
-    throw new Problem("A gateway has no such page; open that of the model server itself.");
-  }
   const inputs = { first: [field.first.value], second: [field.second.value], count: [COUNT] };
-  const outputs = await model.predict("", "interpolate", inputs);
+  const outputs = await chosenModel().predict("", "interpolate", inputs);
   const texts = Array.isArray(outputs) ? outputs : outputs.texts;
   sentences = texts[0].map((text) => new TextDecoder().decode(toBytes(text)));
   Object.assign(field.place, { max: sentences.length - 1, disabled: false });
@@ -34,7 +29,4 @@ field.request.addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(interpolate);
 });
-attempt(async () => {
-  await form();
-  field.model.replaceChildren(...(await models()).map((name) => new Option(name)));
-});
+listModels();

@@ -2,8 +2,7 @@
 
 import { toBase64 } from "./ask.js";
 import { decode, encodeWav, Recording } from "./audio.js";
-import { attempt, field } from "./page.js";
-import { form, models, openModel, Problem } from "./server.js";
+import { attempt, chosenModel, field, listModels } from "./page.js";
 
 const SECONDS = 20; // of the longest recording
 const QUIET = -2; // standard deviations that are white, and
@@ -21,10 +20,7 @@ function replaceAction() {
 
 // Returns a function that calls signatures of the chosen model, and what its recordings must be.
 async function openRecognizer(signal) {
-  const model = openModel(field.model.value);
-  if (!model.predict) {
-    throw new Problem("A gateway has no such page; open that of the model server itself.");
-  }
+  const model = chosenModel();
   const call = (signature, audio) => model.predict("", signature, { audio }, signal);
   const { sample_rate, max_seconds } = await call("spectrogram", []);
   return { call, rate: sample_rate, seconds: max_seconds };
@@ -107,7 +103,4 @@ field.file.addEventListener("change", () => {
   field.file.value = ""; // so that the same file can be chosen again
   if (file) attempt(() => take(file));
 });
-attempt(async () => {
-  await form();
-  field.model.replaceChildren(...(await models()).map((name) => new Option(name)));
-});
+listModels();

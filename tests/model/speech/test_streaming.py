@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from recordings import tones
 from seeds import generator
 
 from model.errors import InputError
@@ -29,12 +30,6 @@ def recognizer_of(*layers):
     logits_of = tf.function(lambda values: recognizer.logits(Samples(values, tf.constant([8_000]))))
     logits.bias.assign_sub(tf.reduce_mean(logits_of(tones(8_000)[None])[0], axis=[0, 1]))
     return recognizer
-
-
-def tones(count):
-    """Samples of tones of 0.1 seconds."""
-    pitch = np.repeat(generator().uniform(50, 3_000, -(-count // 800)), 800)[:count]
-    return np.float32(0.5 * np.sin(2 * np.pi * np.cumsum(pitch) / 8_000))
 
 
 NETS = {

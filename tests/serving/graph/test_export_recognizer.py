@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import servers
 import tensorflow as tf
-from seeds import generator
+from recordings import tones, wav_of
 
 from model.errors import InputError
 from model.layers import GridLSTMND
@@ -24,16 +24,6 @@ from serving.messages import plain
 SETTINGS = LogMel(8_000, bands=8)
 LABELS = "abc"
 BEAM = 8
-
-
-def wav_of(samples, rate=8_000):
-    return tf.audio.encode_wav(np.float32(samples).reshape(len(samples), -1), rate).numpy()
-
-
-def tones(count):
-    """Samples of twenty tones."""
-    pitch = np.repeat(generator().uniform(50, 3_000, 20), -(-count // 20))[:count]
-    return 0.5 * np.sin(2 * np.pi * np.cumsum(pitch) / 8_000)
 
 
 @pytest.fixture(scope="module")

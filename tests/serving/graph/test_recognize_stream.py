@@ -4,6 +4,7 @@ import grpc
 import keras
 import numpy as np
 import pytest
+import recordings
 import servers
 import tensorflow as tf
 from seeds import generator
@@ -23,11 +24,9 @@ BEGINNING = tf.zeros([1, 0])
 """The default of `state`, which the plain loader does not know."""
 
 
-def tones(count):
-    """Samples of tones of 0.1 seconds, as 16-bit integers have them."""
-    pitch = np.repeat(generator().uniform(50, 3_000, -(-count // 800)), 800)[:count]
-    samples = 0.5 * np.sin(2 * np.pi * np.cumsum(pitch) / 8_000)
-    return np.float32(np.round(samples * 2**15) / 2**15)
+def rounded_tones(count):
+    """Samples of tones, as 16-bit integers have them."""
+    return np.round(recordings.tones(count) * 2**15) / 2**15
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def folder(tmp_path_factory):
     net.set_weights([generator().normal(size=one.shape) for one in net.get_weights()])
     recognizer = Recognizer(net, LABELS, SETTINGS, np.full(8, -5.0), np.full(8, 2.0))
     logits_of = tf.function(lambda values: recognizer.logits(Samples(values, tf.constant([4_000]))))
-    logits.bias.assign_sub(tf.reduce_mean(logits_of(tones(4_000)[None])[0], axis=[0, 1]))
+    logits.bias.assign_sub(tf.reduce_mean(logits_of(rounded_tones(4_000)[None])[0], axis=[0, 1]))
     path = tmp_path_factory.mktemp("recognizer")
     export_recognizer(recognizer, str(path / "1"), beam_width=0, max_seconds=2)
     return path
@@ -59,7 +58,7 @@ def server(folder):
 
 
 def test_pieces_read_as_the_whole(signatures, server):
-    samples = tones(9_000)
+    samples = rounded_tones(9_000)
     wav = tf.audio.encode_wav(samples[:, None], 8_000)
     whole = signatures["recognize"](audio=wav[None])
     text, times, values = b"", [], {}
@@ -75,7 +74,7 @@ def test_pieces_read_as_the_whole(signatures, server):
 
 def test_streams_of_a_batch_do_not_mix(signatures):
     stream = signatures["recognize_stream"]
-    pieces = np.stack([tones(3_000) for _ in range(3)]).reshape(3, 2, 1_500)
+    pieces = np.stack([rounded_tones(3_000) for _ in range(3)]).reshape(3, 2, 1_500)
 
     def second_piece(rows):
         first = stream(samples=tf.constant(pieces[rows, 0]), state=BEGINNING)
@@ -90,7 +89,7 @@ def test_streams_of_a_batch_do_not_mix(signatures):
 
 def test_a_state_that_was_made_up_does_no_harm(signatures):
     stream = signatures["recognize_stream"]
-    samples = tf.constant(tones(1_000)[None])
+    samples = tf.constant(rounded_tones(1_000)[None])
     state = stream(samples=samples, state=BEGINNING)["state"].numpy()
     state[:, 2:] = np.finfo(np.float32).max
     outputs = stream(samples=samples, state=tf.constant(state))
@@ -149,4 +148,4 @@ def test_a_net_that_looks_across_bands_has_no_streams(tmp_path):
     recognizer = Recognizer(net, LABELS, SETTINGS, np.zeros(8), np.ones(8))
     export_recognizer(recognizer, str(tmp_path / "1"), max_seconds=2)
     found = tf.saved_model.load(str(tmp_path / "1")).signatures
-    assert sorted(found) == ["recognize", "serving_default"]
+    assert sorted(found) == ["recognize", "serving_default", "spectrogram"]

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 import servers
-import tensorflow as tf
 from playwright.sync_api import expect
+from recordings import tones, wav_of
 from seeds import generator
 
 from model.speech.log_mel import LogMel
@@ -15,12 +15,10 @@ from serving.graph.export_recognizer import export_recognizer
 RATE = 8000
 
 
-def wav_of(channels, rate=RATE, seconds=1.5):
+def wav(seconds=1.5, channels=1, rate=RATE):
     """The content of a WAV file of tones."""
-    times = np.arange(int(rate * seconds)) / rate
-    pitch = np.repeat(generator().uniform(100, 3000, 6), -(-len(times) // 6))[: len(times)]
-    samples = 0.5 * np.sin(2 * np.pi * np.cumsum(pitch) / rate)
-    return tf.audio.encode_wav(np.stack([samples] * channels, 1).astype("f"), rate).numpy()
+    samples = tones(int(rate * seconds), rate, every=rate // 4)
+    return wav_of(np.stack([samples] * channels, axis=1), rate)
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +54,12 @@ def give(page, name, content):
 
 @pytest.mark.slow
 def test_a_file_is_recognized_as_the_server_does(page, speech_server):
-    wav = wav_of(channels=1)
+    content = wav()
     found, _ = servers.predict(
-        speech_server.channel, "recognize", {"audio": np.array([wav], object)}, name="letters"
+        speech_server.channel, "recognize", {"audio": np.array([content], object)}, name="letters"
     )
     text = found["text"][0].decode()
-    give(page, "letters.wav", wav)
+    give(page, "letters.wav", content)
     expect(page.locator("#said")).to_have_text(text)
     expect(page.locator("#times span")).to_have_text(list(text))
     expect(page.locator("#duration")).to_have_text("1.50 s")
@@ -73,7 +71,7 @@ def test_a_file_is_recognized_as_the_server_does(page, speech_server):
 
 @pytest.mark.slow
 def test_any_sound_that_the_browser_reads_is_converted(page):
-    give(page, "stereo.wav", wav_of(channels=2, rate=44_100))
+    give(page, "stereo.wav", wav(channels=2, rate=44_100))
     expect(page.locator("#heard")).to_be_visible()
     expect(page.locator("#duration")).to_have_text("1.50 s")
     expect(page.locator("#problem")).to_be_hidden()
@@ -83,11 +81,11 @@ def test_any_sound_that_the_browser_reads_is_converted(page):
 def test_what_cannot_be_read_is_said(page):
     give(page, "no.wav", b"no sound")
     expect(page.locator("#problem")).to_contain_text("no sound that this browser can read")
-    give(page, "long.wav", wav_of(channels=1, seconds=4))
+    give(page, "long.wav", wav(seconds=4))
     expect(page.locator("#problem")).to_contain_text("lasts 4.0 seconds, and the model takes 3.0")
-    give(page, "short.wav", wav_of(channels=1, seconds=0.01))
+    give(page, "short.wav", wav(seconds=0.01))
     expect(page.locator("#problem")).to_contain_text("has 80 samples at byte 44; record at least")
-    give(page, "right.wav", wav_of(channels=1))
+    give(page, "right.wav", wav())
     expect(page.locator("#heard")).to_be_visible()
     expect(page.locator("#problem")).to_be_hidden()
 
@@ -95,7 +93,7 @@ def test_what_cannot_be_read_is_said(page):
 @pytest.mark.slow
 def test_of_files_that_are_chosen_at_once_the_last_one_is_shown(page):
     for seconds in (2.9, 0.5, 1.25):
-        give(page, "some.wav", wav_of(channels=1, seconds=seconds))
+        give(page, "some.wav", wav(seconds=seconds))
     expect(page.locator("#duration")).to_have_text("1.25 s")
     page.wait_for_load_state("networkidle")
     expect(page.locator("#duration")).to_have_text("1.25 s")
