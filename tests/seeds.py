@@ -1,8 +1,10 @@
 """Random numbers of the tests, which all derive from one seed: a pytest plugin, and its generator.
 
-The seed of a run is printed at its start, and `--seed` replays it. A test's numbers derive from the
-seed and the id of the test, so that it draws the same ones when it runs alone; those of a shared
-fixture derive from the seed and the name of the fixture.
+The seed of a run is printed at its start. It is the same in each run, so that a failure comes from
+the change that is tested; `--seed random` draws another, which looks for failures that depend on
+the numbers, and `--seed N` replays it. A test's numbers derive from the seed and the id of the
+test, so that it draws the same ones when it runs alone; those of a shared fixture derive from the
+seed and the name of the fixture.
 """
 
 import contextlib
@@ -28,7 +30,9 @@ class _Scope(NamedTuple):
     generator: np.random.Generator
 
 
-_run = {"seed": 0}
+DEFAULT_SEED = 1
+
+_run = {"seed": DEFAULT_SEED}
 _scopes: list[_Scope] = []
 
 
@@ -73,17 +77,25 @@ def _seed_keras() -> None:
         sys.modules["keras"].utils.set_random_seed(derived_seed(_scopes[-1].name))
 
 
+def _seed(text: str) -> int:
+    """Returns the seed that an option names, or one that is drawn anew."""
+    return secrets.randbits(32) if text == "random" else int(text)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the option."""
-    parser.addoption("--seed", type=int, help="Seed of all random numbers. Default: drawn anew.")
+    parser.addoption(
+        "--seed",
+        type=_seed,
+        default=DEFAULT_SEED,
+        help="Seed of all random numbers, or `random` to draw one. Default: %(default)s.",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Draws the seed; a worker of pytest-xdist has that of the process that started it."""
-    if config.option.seed is None:
-        of_run = getattr(config, "workerinput", {})
-        config.option.seed = of_run.get("seed", secrets.randbits(32))
+    """Sets the seed; a worker of pytest-xdist has that of the process that started it."""
+    config.option.seed = getattr(config, "workerinput", config.option.__dict__)["seed"]
     _run["seed"] = config.option.seed
     if getattr(config.option, "hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(derived_seed("Hypothesis"))

@@ -81,9 +81,16 @@ def test_the_seed_decides_over_all_numbers(project, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_without_a_seed_prints_the_one_that_replays_it(project, tmp_path):
+def test_runs_without_a_seed_draw_the_same_numbers(project, tmp_path):
+    _, first = drawn(project, tmp_path / "first")
+    _, second = drawn(project, tmp_path / "second", "-n2", "--dist=load")
+    assert first == second
+
+
+@pytest.mark.slow
+def test_a_run_with_a_random_seed_prints_the_one_that_replays_it(project, tmp_path):
     for name, workers in (("alone", ()), ("in-workers", ("-n2", "--dist=load"))):
-        printed, expected = drawn(project, tmp_path / name, *workers)
+        printed, expected = drawn(project, tmp_path / name, "--seed", "random", *workers)
         (line,) = (line for line in printed.splitlines() if line.startswith("seed: "))
         again, numbers = drawn(project, tmp_path / f"{name}-again", "--seed", line.split()[1])
         assert line in again and numbers == expected

@@ -1,26 +1,31 @@
 """A limit on the time that a run of the tests takes: a pytest plugin.
 
-With `--minutes` the files run in an order that derives from the seed, and no test begins after the
+With `--minutes` the files run in an order that each run draws anew, and no test begins after the
 limit: those that are left are skipped. So runs that have too little time for all tests have each
-run others.
+run others. The numbers of a test do not depend on the order.
 """
 
+import random
 import time
+import uuid
 
 import pytest
-from seeds import derived_seed
 
 
 class _TimeLimit:
-    """The hooks of a run with a limit."""
+    """The hooks of a run with a limit, whose name decides over the order."""
 
-    def __init__(self, minutes: float):
+    def __init__(self, minutes: float, run: str):
         self._end = time.monotonic() + 60 * minutes
+        self._run = run
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Shuffles the files, in the same way in each worker of pytest-xdist."""
-        items.sort(key=lambda item: (derived_seed(item.path.name), item.path))
+        paths = sorted({item.path for item in items})
+        random.Random(self._run).shuffle(paths)
+        places = {path: place for place, path in enumerate(paths)}
+        items.sort(key=lambda item: places[item.path])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
@@ -36,8 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Registers the hooks where there is a limit; the seed is there by then."""
+    """Registers the hooks where there is a limit; pytest-xdist names a run alike in its workers."""
     if config.option.minutes is not None:
-        config.pluginmanager.register(_TimeLimit(config.option.minutes))
+        of_run = getattr(config, "workerinput", {})
+        run = of_run.get("testrunuid") or uuid.uuid4().hex
+        config.pluginmanager.register(_TimeLimit(config.option.minutes, run))

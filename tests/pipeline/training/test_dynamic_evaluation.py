@@ -126,7 +126,7 @@ def test_no_character_changes_the_score_of_an_earlier_one(dynamic):
 
 
 def test_a_text_that_repeats_itself_is_learnt(dynamic):
-    text = windows_of(60, repeated=2 * WINDOW + 3)
+    text = windows_of(120, repeated=2 * WINDOW + 3)
     static = score_all(dynamic, text, Rates(0.0, 0.0))
     following = score_all(dynamic, text, Rates(0.01, 0.001))
     assert following.mean < 0.8 * static.mean
