@@ -82,7 +82,7 @@ def _add_command_of(stage: Stage) -> None:
 
 
 for _stage in graph.all_stages():
-    if _stage.name not in (graph.BASELINES, graph.EXAMPLE_VALIDATOR):
+    if _stage.name not in (graph.BASELINES, graph.EXAMPLE_VALIDATOR, graph.DYNAMIC_EVALUATOR):
         _add_command_of(_stage)
 
 
@@ -108,6 +108,27 @@ def example_validator(context: "RunContext", new_corpus: str) -> None:
     anomalies = stage.run(context.store, inputs["statistics"], inputs["schema"], splits)
     print_anomalies(anomalies)
     stage.require_valid(anomalies)
+
+
+@commands.command(
+    "dynamic_evaluator",
+    help=graph.find_stage(graph.DYNAMIC_EVALUATOR).help,
+    example="python -m pipeline dynamic_evaluator --corpus new-texts",
+)
+@click.option("--corpus", "new_corpus", default="", help="New corpus. Default: the eval split.")
+@options.context_of(graph.find_stage(graph.DYNAMIC_EVALUATOR).options, takes_corpus=False)
+def dynamic_evaluator(context: "RunContext", new_corpus: str) -> None:
+    import_tensorflow()
+    from pipeline import orchestration
+    from pipeline.stages import dynamic_evaluator as stage
+
+    inputs = orchestration.newest_inputs(graph.find_stage(graph.DYNAMIC_EVALUATOR), context)
+    config = context.settings.dynamic_evaluation
+    if new_corpus:
+        scored = stage.run_on_corpus(context.store, **inputs, config=config, corpus=new_corpus)
+        click.echo(scored.manifest.summary)
+    else:
+        stage.run(context.store, **inputs, config=config)
 
 
 @commands.command(

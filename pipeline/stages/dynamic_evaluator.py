@@ -1,4 +1,6 @@
-"""DynamicEvaluator: scores the eval split while the weights of the model follow the text.
+"""DynamicEvaluator: scores a text while the weights of the model follow it.
+
+The text is the eval split, or another corpus.
 
 dynamic.json       the losses, and the rates
 static.json        the losses of the same characters with the trained weights
@@ -19,6 +21,7 @@ from common.files import read_text, write_text
 from common.progress import print_warning, progress_bar
 from model.errors import InputError
 from pipeline.settings import DynamicEvaluationConfig
+from pipeline.stages import other_corpora
 from pipeline.stages.context import RunContext
 from pipeline.store import manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
@@ -70,30 +73,67 @@ def execute(context: RunContext, model: Artifact, examples: Artifact) -> Artifac
 
 
 def _cache_key(
-    model: Fingerprinted, examples: Fingerprinted, config: DynamicEvaluationConfig
+    model: Fingerprinted,
+    examples: Fingerprinted,
+    config: DynamicEvaluationConfig,
+    text: Fingerprinted | None = None,
 ) -> CacheKey:
     parameters = dataclasses.asdict(config)
     del parameters["dynamic_evaluation"]  # whether the stage is part of a run
-    return CacheKey.of(NAME, __name__, {"model": model, "examples": examples}, parameters)
+    inputs = {"model": model, "examples": examples}
+    return CacheKey.of(NAME, __name__, inputs | ({"text": text} if text else {}), parameters)
+
+
+def run_on_corpus(
+    store: Store,
+    model: Artifact,
+    examples: Artifact,
+    config: DynamicEvaluationConfig,
+    corpus: str,
+) -> Artifact:
+    """Evaluates the best checkpoint of a training on all of a corpus that it was not trained on.
+
+    Args:
+      store: Store of the model.
+      model: Artifact of Trainer.
+      examples: Artifact of ExampleGen or Transform that the model was trained on.
+      config: Settings of the evaluation.
+      corpus: Corpus, as in `RunConfig`.
+
+    Returns:
+      The artifact with `dynamic.json`, in a root of its own.
+
+    Raises:
+      InputError: As `run` does, or if the corpus is unusable.
+    """
+    apart, text = other_corpora.examples_of(
+        store, "scored", corpus, examples, other_corpora.ALL_IN_EVAL_SPLIT
+    )
+    return run(apart, model, examples, config, text)
 
 
 def run(
-    store: Store, model: Artifact, examples: Artifact, config: DynamicEvaluationConfig
+    store: Store,
+    model: Artifact,
+    examples: Artifact,
+    config: DynamicEvaluationConfig,
+    text: Artifact | None = None,
 ) -> Artifact:
     """Evaluates the best checkpoint of a training while its weights follow the text.
 
     Args:
       store: Store of the artifacts.
       model: Artifact of Trainer.
-      examples: Artifact of ExampleGen or Transform.
+      examples: Artifact of ExampleGen or Transform that the model was trained on.
       config: Settings of the evaluation.
+      text: Examples whose eval split is scored. Default: those that the model was trained on.
 
     Returns:
       The artifact with `dynamic.json`.
 
     Raises:
       InputError: If the training split is too short to choose the rates on, the model knows no
-        character of the eval split, or the weights diverge.
+        character of the text, or the weights diverge.
     """
 
     def write(directory: str) -> Outcome:
@@ -102,13 +142,13 @@ def run(
 
         dynamic, vocabulary = dynamic_model(model.path)
         trained_on = StreamedSplit.open(examples.path, "train", vocabulary)
-        split = StreamedSplit.open(examples.path, "eval", vocabulary)
+        split = StreamedSplit.open((text or examples).path, "eval", vocabulary)
         rates = _choose(dynamic, trained_on, config, directory)
         static = _evaluate(dynamic, split, config, directory)
         losses = _score(dynamic, split, rates, config, directory)
         return _outcome(directory, losses, static, rates)
 
-    return store.produce(_cache_key(model, examples, config), write, resumable=True)
+    return store.produce(_cache_key(model, examples, config, text), write, resumable=True)
 
 
 def _choose(
@@ -144,7 +184,7 @@ def _choose(
 def _evaluate(
     dynamic: "DynamicModel", split: "StreamedSplit", config: DynamicEvaluationConfig, directory: str
 ) -> "Losses":
-    """Scores the eval split with the trained weights."""
+    """Scores the text with the trained weights."""
     from pipeline.training.dynamic_evaluation import Losses
 
     path, total = os.path.join(directory, STATIC), Losses(0.0, 0)
@@ -157,7 +197,7 @@ def _evaluate(
                 total = total.plus(dynamic.evaluate(ids))
                 progress(number * window, count * window)
         if not total.characters:
-            raise InputError("the model knows no character of the eval split; give more text")
+            raise InputError("the model knows no character of the text; give more of it")
         write_text(path, json.dumps(total._asdict(), indent=1) + "\n")
     return Losses(**json.loads(read_text(path)))
 
@@ -169,7 +209,7 @@ def _score(
     config: DynamicEvaluationConfig,
     directory: str,
 ) -> "Losses":
-    """Scores the eval split, from where an interrupted evaluation was."""
+    """Scores the text, from where an interrupted evaluation was."""
     window = config.dynamic_window
     windows, count = split.evaluation_windows(1, window, config.dynamic_characters)
     total, done = _resume(dynamic, directory)

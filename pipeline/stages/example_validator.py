@@ -14,13 +14,10 @@ from common import files
 from common.files import write_text
 from model.errors import InputError
 from model.text.vocabulary import character_name
-from pipeline.corpora import corpus as corpora
-from pipeline.corpora.discovery import Rules
 from pipeline.data import statistics as split_statistics
 from pipeline.data.records import split_directory
 from pipeline.data.statistics import Statistics
-from pipeline.settings import DataConfig
-from pipeline.stages import example_gen, schema_gen, statistics_gen, transform
+from pipeline.stages import other_corpora, schema_gen, statistics_gen
 from pipeline.stages.context import RunContext
 from pipeline.store import manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
@@ -218,8 +215,6 @@ def run(
 def statistics_of_corpus(store: Store, corpus: str, schema: Artifact) -> Artifact:
     """Computes the statistics of a corpus that is validated and not trained on.
 
-    Its artifacts are in a root of their own, so that no later stage takes them as its newest input.
-
     Args:
       store: Store of the schema.
       corpus: Corpus, as in `RunConfig`.
@@ -229,11 +224,8 @@ def statistics_of_corpus(store: Store, corpus: str, schema: Artifact) -> Artifac
       An artifact of StatisticsGen.
     """
     vocabulary = schema_gen.read_vocabulary(schema.path)
-    apart = Store(os.path.join(store.root, "validated"))
-    examples = example_gen.run(apart, corpora.resolve(corpus, Rules(left_out=(store.root,))))
-    known = store.ancestor(schema, "statistics", "examples").manifest
-    if known.stage == transform.NAME:
-        examples = transform.run(apart, examples, DataConfig(**known.parameters))
+    trained_on = store.ancestor(schema, "statistics", "examples")
+    apart, examples = other_corpora.examples_of(store, "validated", corpus, trained_on)
     return statistics_gen.run(apart, examples, vocabulary.unit)
 
 

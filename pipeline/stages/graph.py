@@ -216,7 +216,7 @@ STAGES = (
     Stage(
         name=DYNAMIC_EVALUATOR,
         run="dynamic_evaluator",
-        help="Score the eval split while the weights of the model follow the text.",
+        help="Score the eval split, or another corpus, while the weights of the model follow it.",
         inputs={"model": TRAINER, "examples": TRANSFORM},
         options=(DynamicEvaluationConfig,),
         payload="losses",

@@ -7,6 +7,7 @@ import pathlib
 
 import pytest
 from commands import run_module
+from conftest import text_of
 from seeds import generator
 
 from model.errors import InputError
@@ -95,6 +96,35 @@ def test_the_command_finds_its_inputs(store, trained):
     finished = run_module("pipeline", "dynamic_evaluator", "--root", store.root, *options, *rates)
     assert finished.returncode == 0, finished.stderr
     assert "bits per character with weights that follow the text" in finished.stdout
+
+
+@pytest.mark.slow
+def test_another_corpus_is_scored_as_the_eval_split_is(
+    store, private_store, examples, trained, tmp_path
+):
+    other = tmp_path / "other.txt"
+    other.write_bytes(text_of(examples, "eval"))
+    config = dataclasses.replace(GIVEN, dynamic_characters=0)
+    own = dynamic_evaluator.run(private_store, trained, examples, config)
+    with store.writing():
+        newest = store.latest("ExampleGen").path
+        found = dynamic_evaluator.run_on_corpus(store, trained, examples, config, str(other))
+        assert store.latest("ExampleGen").path == newest, "later stages do not read it"
+    assert found.manifest.properties == own.manifest.properties
+    assert own.manifest.properties["characters"] == len(text_of(examples, "eval"))
+
+
+@pytest.mark.slow
+def test_the_command_scores_another_corpus(store, trained, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("the grid reads one letter after another\n" * 20)
+    rates = ["--dynamic_learning_rate", 0.001, "--dynamic_decay", 0.01]
+    command = ["dynamic_evaluator", "--root", store.root, "--corpus"]
+    finished = run_module("pipeline", *command, other, *rates)
+    assert finished.returncode == 0, finished.stderr
+    assert "over 800 characters" in finished.stdout
+    finished = run_module("pipeline", *command, tmp_path / "none.txt", *rates)
+    assert finished.returncode == 2 and "none.txt" in finished.stderr
 
 
 @pytest.mark.parametrize(
