@@ -20,6 +20,14 @@ def bucket(characters, bits):
     return (value * HASH_MIXER % HASHES) >> (24 - bits)
 
 
+def ngram_bucket(characters, bits):
+    """The bucket of an n-gram of ids, by its polynomial hash from its end to its beginning."""
+    value = 0
+    for character in reversed(characters):
+        value = (value * HASH_FACTOR + int(character) + 1) % HASHES
+    return (value * HASH_MIXER % HASHES) >> (24 - bits)
+
+
 class NumpyModel:
     """One text read character by character.
 
@@ -39,6 +47,7 @@ class NumpyModel:
         units = weights["output_kernel"].shape[0]
         self.hidden = self.memory = np.zeros((1, units))
         self.last, self.before, self.word = size, size, []
+        self.read = [size] * 8
         self.word_losses = 0.0
         if "word/embedding" in weights:
             self.word_hidden = self.word_memory = np.zeros((1, weights["word/embedding"].shape[1]))
@@ -51,6 +60,10 @@ class NumpyModel:
         x = w["embedding"][self.last][None]
         if "word/embedding" in w:
             x = x + self.word_hidden @ w["word/input_kernel"]
+        if "ngrams/embedding" in w:
+            embeddings = w["ngrams/embedding"].reshape(-1, 1 << 14, 64)
+            for n, table in enumerate(embeddings, start=2):
+                x = x + table[ngram_bucket(self.read[-n:], 14)] @ w["ngrams/input_kernel"]
         z = np.concatenate([x, self.hidden], axis=1) @ w["stacked/kernel"][0] + w["stacked/bias"][0]
         self.hidden, self.memory = lstm("lstm", z, self.memory, ())
         kernel, bias = w["output_kernel"], w["output_bias"]
@@ -63,6 +76,7 @@ class NumpyModel:
                     bias = bias + w["output/bias"][number]
                     break
         self.before, self.last = self.last, character
+        self.read.append(character)
         return (self.hidden @ kernel + bias)[0]
 
     def _read_word_character(self, character):

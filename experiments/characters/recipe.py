@@ -39,6 +39,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tied embeddings": {"tied_embeddings": True},
     "layer normalisation": {"layer_normalization": True},
     "mogrifier": {"mogrifier_rounds": 4},
+    "n-grams": {"contexts": ("ngrams",)},
+    "n-grams, layer normalisation": {"contexts": ("ngrams",), "layer_normalization": True},
     "dropout, AdamW, averages": {"dropout": 0.2, "weight_decay": 0.1, "average_decay": 0.99},
 }
 """The settings that differ from plain training, by the name of the variant."""
@@ -96,7 +98,8 @@ def settings(recipes: Recipes, variant: str, seed: int) -> Settings:
       variant: Name of the variant.
       seed: Seed of the training.
     """
-    fixed = {"dropout": 0.0, "seed": seed, "dtype": "float32"}
+    plain = {"dropout": 0.0, "layer_normalization": False, "contexts": ()}
+    fixed = {**plain, "seed": seed, "dtype": "float32"}
     return load_preset(PRESET, {**fixed, **recipes.settings, **VARIANTS[variant]})
 
 

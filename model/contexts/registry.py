@@ -15,20 +15,28 @@ if TYPE_CHECKING:
 MAX_SIZE = 4096
 """The largest size of a context."""
 
-LARGEST_SIZES: dict[str, int] = {
-    "sentence": 0,
-    "document": 0,
-    "sentence_input": 0,
-    "sentence_output": 0,
-    "sentence_attention": 256,
+SIZES: dict[str, tuple[int, int]] = {
+    "ngrams": (2, 8),
+    "sentence": (0, 0),
+    "document": (0, 0),
+    "sentence_input": (0, 0),
+    "sentence_output": (0, 0),
+    "sentence_attention": (1, 256),
 }
-"""The largest sizes of contexts for which it is not `MAX_SIZE`; 0 for those that have no size."""
+"""The smallest and the largest size of a context, 1 and `MAX_SIZE` for others; 0 for those without
+a size."""
 
 
 def _latent() -> "type[Context]":
     from .latent import LatentContext
 
     return LatentContext
+
+
+def _ngrams() -> "type[Context]":
+    from .ngrams import NgramContext
+
+    return NgramContext
 
 
 def _output() -> "type[Context]":
@@ -81,6 +89,7 @@ def _word() -> "type[Context]":
 
 CONTEXTS: dict[str, Callable[[], "type[Context]"]] = {
     "latent": _latent,
+    "ngrams": _ngrams,
     "output": _output,
     "word": _word,
     "sentence": _sentence,
@@ -103,23 +112,23 @@ def parse_context(text: str) -> tuple[str, int]:
       text: The name, or the name, a colon and the size.
 
     Raises:
-      InputError: If there is no such context, it has no size, or the size is no number from 1 to
-        the largest.
+      InputError: If there is no such context, it has no size, or the size is no number from the
+        smallest to the largest.
     """
     name, colon, size = text.partition(":")
     if name not in CONTEXTS:
         raise InputError(f"contexts names {name!r}, which is no context{nearest(name, CONTEXTS)}")
     if not colon:
         return name, 0
-    most = LARGEST_SIZES.get(name, MAX_SIZE)
+    least, most = SIZES.get(name, (1, MAX_SIZE))
     if not most:
         raise InputError(
             f"contexts gives {name} the size {size!r}, and it has none; leave it out, as in {name}"
         )
-    if not size.isascii() or not size.isdigit() or not 1 <= int(size[:9]) <= most:
+    if not size.isascii() or not size.isdigit() or not least <= int(size[:9]) <= most:
         raise InputError(
-            f"contexts gives {name} the size {size!r}; it must be a number from 1 to {most}, "
-            f"as in {name}:64"
+            f"contexts gives {name} the size {size!r}; it must be a number from {least} to "
+            f"{most}, as in {name}:{min(most, 64)}"
         )
     return name, int(size)
 

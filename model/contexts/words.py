@@ -19,8 +19,10 @@ from ..shapes import shape_of
 HASHES = 1 << 24
 """The number of hashes, all of which float32 holds exactly."""
 
-_FACTOR = 0x2C1B3C6D
-_INVERSE = pow(_FACTOR, -1, 1 << 32)
+HASH_FACTOR = 0x2C1B3C6D
+"""The factor R of a hash: odd, and below 2^31."""
+
+_INVERSE = pow(HASH_FACTOR, -1, 1 << 32)
 _MIXER = 0x297A2D39
 
 
@@ -68,7 +70,7 @@ def read_words(
         in_word &= keep
         is_separator &= keep
         read = tf.cumsum(tf.cast(keep, tf.int32))
-    powers, inverses = (_powers(factor, steps + 1) for factor in (_FACTOR, _INVERSE))
+    powers, inverses = (_powers(factor, steps + 1) for factor in (HASH_FACTOR, _INVERSE))
     terms = tf.where(in_word, (ids + 1) * tf.gather(inverses, read), 0)
     sums = begun + tf.cumsum(terms)
     within = tf.concat([is_within[None], in_word], axis=0)

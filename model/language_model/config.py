@@ -20,6 +20,10 @@ Architecture = Literal["grid", "stacked", "residual_lstm", "highway_lstm", "rhn"
 """The names of the recurrent cores, those of `CORES`."""
 
 
+GRID_OPTIONS = ("layer_normalization", "mogrifier_rounds")
+"""Options that no other architecture has."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The architecture of a character model; the shapes of its weights follow from it.
@@ -53,9 +57,9 @@ class ModelConfig:
         kernels and 1 for the embedding.
       contexts: Names of what the model is told besides the last character: "output" for output
         kernels of the most frequent last one or two characters, "word" for a slow net over words,
-        "latent" for a vector that is given from outside, "sentence_input" for the sentence before
-        and others of `contexts.registry`; with its size after a colon, such as "word:64". Default:
-        none.
+        "ngrams" for embeddings of the last n-grams, "latent" for a vector that is given from
+        outside, "sentence_input" for the sentence before and others of `contexts.registry`; with
+        its size after a colon, such as "word:64". Default: none.
       tied_embeddings: Whether the output kernel is the transposed embedding of the characters
         (Press and Wolf, arXiv 1608.05859).
       layer_normalization: Whether each gate of a grid is normalised over its units before gain and
@@ -98,7 +102,7 @@ class ModelConfig:
         require_range("weight_dropout", self.weight_dropout, 0, 1)
         require_integer("mogrifier_rounds", self.mogrifier_rounds, 0)
         require_integer("mogrifier_rank", self.mogrifier_rank, 1)
-        for option in ("layer_normalization", "mogrifier_rounds"):
+        for option in GRID_OPTIONS:
             if getattr(self, option) and self.architecture != "grid":
                 raise InputError(
                     f"{option} is of grids, and the architecture is {self.architecture}; leave it "

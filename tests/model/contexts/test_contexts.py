@@ -20,8 +20,8 @@ from model.text.code_points import TextVocabulary
 from model.text.vocabulary import PADDING
 
 VOCABULARY = TextVocabulary.of("bytes", b"abc \n")
-BOTH = ("output:6", "word:4")
-CONTEXTS = [("output:6",), ("word:4",), BOTH]
+ALL = ("output:6", "word:4", "ngrams:3")
+CONTEXTS = [("output:6",), ("word:4",), ("ngrams:4",), ALL]
 
 
 def random_ids(batch, steps):
@@ -83,7 +83,7 @@ def test_losses_and_gradients_are_those_of_numpy(contexts):
 
 @pytest.mark.parametrize("architecture", ["grid", "stacked", "rhn"])
 def test_a_text_in_pieces_equals_the_whole(architecture):
-    model, ids = make_model(BOTH, architecture, layers=2), random_ids(3, 40)
+    model, ids = make_model(ALL, architecture, layers=2), random_ids(3, 40)
     whole, after = model(ids, model.initial_state(3))
     state, pieces = model.initial_state(3), []
     for begin, end in ((0, 1), (1, 8), (8, 9), (9, 40)):
@@ -115,7 +115,7 @@ def test_a_frozen_model_predicts_the_same_at_once_and_step_by_step(contexts, pre
 
 
 def test_texts_of_different_lengths_do_not_change_each_other():
-    model, ids = make_model(BOTH, "grid"), random_ids(4, 30)
+    model, ids = make_model(ALL, "grid"), random_ids(4, 30)
     for row, length in enumerate((30, 0, 7, 18)):
         ids[row, length:] = PADDING
     together = sampling.read(model, tf.constant(ids), sampling.initial_state(model, 4))
@@ -131,7 +131,7 @@ def test_texts_of_different_lengths_do_not_change_each_other():
 
 @pytest.mark.parametrize("compiled_columns", [None, pytest.param(12, marks=pytest.mark.slow)])
 def test_generation_in_pieces_equals_the_whole(compiled_columns):
-    model = freeze(make_model(BOTH, "grid"))
+    model = freeze(make_model(ALL, "grid"))
     prompts = tf.constant([[0, 3, 1, 2], [4, -1, -1, -1]])
 
     def generate(prompt, length, state=None):
@@ -161,7 +161,7 @@ def test_generation_in_pieces_equals_the_whole(compiled_columns):
 
 
 def test_models_with_contexts_are_inspected_and_embedded():
-    model, ids = make_model(BOTH, "grid", layers=2), tf.constant(random_ids(2, 9))
+    model, ids = make_model(ALL, "grid", layers=2), tf.constant(random_ids(2, 9))
     inspected = inspect(model, ids)
     _, state = model(ids[:, :-1], model.initial_state(2))
     _, after = model(ids[:, -1:], state)
@@ -177,7 +177,7 @@ def test_a_model_without_contexts_is_as_it_was():
     tf.keras.utils.set_random_seed(3)
     plain = CharacterModel(config, 5)
     tf.keras.utils.set_random_seed(3)
-    with_contexts = CharacterModel(dataclasses.replace(config, contexts=BOTH), 5)
+    with_contexts = CharacterModel(dataclasses.replace(config, contexts=ALL), 5)
     for one, two in zip(plain.weights, with_contexts.weights, strict=False):
         np.testing.assert_array_equal(one, two)
     assert len(tf.nest.flatten(plain.initial_state(2))) == 3
@@ -195,7 +195,7 @@ def test_output_kernels_are_those_of_the_most_frequent_contexts():
 
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_training_decreases_the_loss(jit_compile):
-    model, ids = make_model(BOTH, "grid"), tf.constant(random_ids(4, 30))
+    model, ids = make_model(ALL, "grid"), tf.constant(random_ids(4, 30))
     optimizer = tf.keras.optimizers.Adam(0.02)
 
     @tf.function(autograph=False, jit_compile=jit_compile)

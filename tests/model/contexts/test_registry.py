@@ -23,6 +23,8 @@ def test_a_context_has_a_size():
         ((f"word:{MAX_SIZE + 1}",), f"from 1 to {MAX_SIZE}"),
         (("word:" + "9" * 5000,), "it must be a number"),
         (("sentence_attention:257",), "from 1 to 256"),
+        (("ngrams:1",), "size '1'; it must be a number from 2 to 8, as in ngrams:8"),
+        (("ngrams:9",), "from 2 to 8"),
         (("sentence_input:8",), "the size '8', and it has none; leave it out"),
         (("word:8", "word:9"), "names 'word' 2 times"),
     ],
