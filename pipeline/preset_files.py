@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from model.errors import InputError, nearest
+from model.language_model.config import GRID_OPTIONS, ModelConfig
 from pipeline.settings import Settings
 
 PRESETS = pathlib.Path(__file__).parent / "presets"
@@ -48,7 +49,8 @@ def preset_names() -> list[str]:
 def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Reads a preset, or any TOML file of the same form.
 
-    A preset may name another as its `base`, whose parameters it then inherits.
+    A preset may name another as its `base`, whose parameters it then inherits. What a preset sets
+    of grids alone does not count where the parameters given choose another architecture.
 
     Args:
       name: Name of a preset, or path of a `.toml` file.
@@ -61,6 +63,9 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Settin
     """
     tables = _inherited(_preset_path(name, PRESETS), ())
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    if given.get("architecture", ModelConfig.architecture) != ModelConfig.architecture:
+        for option in GRID_OPTIONS:
+            tables.get("model", {}).pop(option, None)
     parts = {}
     for section, config in Settings.__annotations__.items():
         fields = [field.name for field in dataclasses.fields(config)]

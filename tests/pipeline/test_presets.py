@@ -8,6 +8,7 @@ import pytest
 from common.commands import CONTEXT
 from model.errors import InputError
 from model.language_model.character_model import CharacterModel
+from model.language_model.config import ModelConfig
 from pipeline import options
 from pipeline.preset_files import load_preset, preset_names
 from pipeline.stages import graph
@@ -37,8 +38,7 @@ def test_torch7_presets(kind, layers):
     [("none", 2 * 2 * (16 * 32 + 32)), ("depth", 3 * (16 * 32 + 32)), ("all", 2 * (16 * 32 + 32))],
 )
 def test_tying_shares_parameters(tied, parameters):
-    config = load_preset("demo", {"layers": 2, "units": 8, "tied": tied}).model
-    model = CharacterModel(config, 5)
+    model = CharacterModel(ModelConfig(layers=2, units=8, tied=tied), 5)
     outside = 6 * 16 + 8 * 5 + 5
     assert model.count_params() == parameters + outside
 
@@ -147,3 +147,11 @@ def test_options_take_precedence_over_a_preset(tmp_path):
         "--corpus", "a", "--mixture_weights", 3, "--corpus", "b", "--mixture_weights", 1
     )
     assert context.settings.run.mixture_weights == (3.0, 1.0) and context.devices == ()
+
+
+def test_what_only_grids_have_does_not_count_for_another_architecture():
+    assert load_preset("demo").model.layer_normalization
+    stacked = load_preset("demo", {"architecture": "stacked"})
+    assert not stacked.model.layer_normalization
+    with pytest.raises(InputError, match="layer_normalization is of grids, and the architecture"):
+        load_preset("demo", {"architecture": "stacked", "layer_normalization": True})
