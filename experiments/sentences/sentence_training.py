@@ -207,23 +207,22 @@ def training_step(
 
     @tf.function(autograph=False)
     def step(ids: tf.Tensor, seed: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-        of_words, of_noise, of_masks = (
-            tf.random.experimental.stateless_fold_in(seed, at) for at in range(3)
+        of_words, of_noise, of_encoder, of_decoder = (
+            tf.random.experimental.stateless_fold_in(seed, at) for at in range(4)
         )
-        masks = of_masks if has_dropout else None
         seen = objective.seen_tokens(ids, config.keep_rate, of_words)
         words = tf.math.count_nonzero(ids != PADDING, dtype=tf.float32)
         with tf.GradientTape() as tape:
             latent, divergence, counted = None, tf.zeros([]), tf.zeros([])
             if net.encoder is not None:
-                posterior = net.encode(ids, training=True, seed=masks)
+                posterior = net.encode(ids, training=True, seed=of_encoder if has_dropout else None)
                 noise = tf.random.stateless_normal(posterior.mean.shape, of_noise, alg="philox")
                 latent = posterior.sample(noise)
                 of_components = objective.kl_divergence(posterior)
                 divergence = tf.reduce_sum(of_components)
                 counted = objective.with_free_bits(of_components, config.free_bits)
             losses = objective.reconstruction_losses(
-                net, ids, latent, seen, training=True, seed=masks
+                net, ids, latent, seen, training=True, seed=of_decoder if has_dropout else None
             )
             nats = tf.reduce_sum(losses)
             loss = (nats + weight * counted * ids.shape[0]) / words

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from ..shapes import shape_of
@@ -40,7 +41,13 @@ class NgramContext(Context):
 
     def build(self, _: Any = None) -> None:
         """Creates the variables."""
-        self.embedding = self.add_kernel("embedding", self.state_width << BUCKET_BITS, WIDTH)
+        bound = self.net.kernel_scale
+        self.embedding = self.add_weight(
+            name="embedding",
+            shape=(self.state_width << BUCKET_BITS, WIDTH),
+            initializer=keras.initializers.RandomUniform(-bound, bound),
+            autocast=False,  # converting all of it at each step would take longer than reading rows
+        )
         self.input_kernel = self.add_kernel(
             "input_kernel", WIDTH, self.net.input_width, bound=WIDTH**-0.5
         )

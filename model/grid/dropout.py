@@ -1,10 +1,24 @@
 """Dropout masks: factors that are 0 where a value is dropped, and keep the mean elsewhere."""
 
+import enum
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from ..shapes import shape_of
+
+
+class MaskUse(enum.IntEnum):
+    """What a model draws masks for. Each has a seed of its own, so that no two masks are alike."""
+
+    CORE = 0
+    OUTPUT = 1
+    WEIGHTS = 2
+
+
+def seed_for(seed: tf.Tensor, use: MaskUse) -> tf.Tensor:
+    """Returns the seed `[2]` of the masks of one use, from that of a step."""
+    return tf.random.experimental.stateless_fold_in(seed, int(use))
 
 
 def dropout_mask(

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from ..core import CoreInputs, DecodeOutput, RecurrentCore, State
 from ..decoding.packed_weights import PackedWeights
-from ..grid.dropout import dropout_mask
+from ..grid.dropout import MaskUse, dropout_mask, seed_for
+from ..shapes import shape_of
 from .conditioning import UNCONDITIONED, Conditioning, add_inputs
 from .config import ModelConfig
 from .observed_core import read_by_steps
@@ -172,6 +173,7 @@ def predict_sequence(
     time_keep = None if keep is None else tf.transpose(keep)
     embedded = tf.gather(weights.embedding, previous)
     core_state = State(hidden=state.hidden, memory=state.memory)
+    core_seed = None if seed is None else seed_for(seed, MaskUse.CORE)
     if conditioning.observes_core:
         outputs, core_state, readings = read_by_steps(
             core,
@@ -182,7 +184,7 @@ def predict_sequence(
             core_state,
             state.contexts,
             training=training,
-            seed=seed,
+            seed=core_seed,
             keep=time_keep,
         )
     else:
@@ -191,13 +193,13 @@ def predict_sequence(
             core.core_inputs(add_inputs(embedded, readings)),
             core_state,
             training=training,
-            seed=seed,
+            seed=core_seed,
             keep=time_keep,
             weights=core_weights,
         )
     if seed is not None and dropout:
-        top_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        outputs *= dropout_mask(outputs.shape, dropout, top_seed, outputs.dtype)
+        output_seed = seed_for(seed, MaskUse.OUTPUT)
+        outputs *= dropout_mask(shape_of(outputs), dropout, output_seed, outputs.dtype)
     hidden, memory = (tf.cast(part, tf.float32) for part in core_state)
     last = time_major[-1]
     if keep is not None:
@@ -262,9 +264,10 @@ def drop_connections(core_weights: T, rate: float, seed: tf.Tensor) -> T:
       seed: The seed of the masks, `[2]`, int32.
     """
     flat = tf.nest.flatten(core_weights)
+    seed = seed_for(seed, MaskUse.WEIGHTS)
     for number, weight in enumerate(flat):
         if weight is not None and weight.shape.rank == 3:
-            mask_seed = tf.random.experimental.stateless_fold_in(seed, 2 + number)
+            mask_seed = tf.random.experimental.stateless_fold_in(seed, number)
             flat[number] = weight * dropout_mask(weight.shape, rate, mask_seed, weight.dtype)
     return tf.nest.pack_sequence_as(core_weights, flat)
 

@@ -64,9 +64,7 @@ def read_by_steps(
       seed: The seed of the dropout of the core, `[2]`, int32; None for no dropout.
       keep: The mask, `[steps, batch]`, boolean, False where a step changes no state; None for none.
     """
-
     fold_in = tf.random.experimental.stateless_fold_in
-    seed = None if seed is None else fold_in(seed, 0)
 
     def step(at: int | tf.Tensor, state: State, contexts: Sequence[tf.Tensor]) -> _Step:
         entering = ids[at]

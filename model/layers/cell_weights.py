@@ -1,6 +1,5 @@
 """The weights that a layer creates for a cell, as the cell's record describes them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,6 +8,7 @@ import tensorflow as tf
 from ..cells.cell import Cell
 from ..grid.mogrifier import MogrifierRound
 from ..grid.reference import DimensionWeights
+from .initialization import VariableInitializers
 
 
 def with_forget_bias(cell: Cell, bias: tf.Tensor, forget_bias: float) -> tf.Tensor:
@@ -27,12 +27,15 @@ def with_forget_bias(cell: Cell, bias: tf.Tensor, forget_bias: float) -> tf.Tens
     return tf.concat(gates, axis=-1)
 
 
-def add_dimension(layer: Any, dimension: int) -> DimensionWeights:
+def add_dimension(
+    layer: Any, dimension: int, initializers: VariableInitializers
+) -> DimensionWeights:
     """Creates the variables of the blocks along one dimension of a grid.
 
     Args:
       layer: The layer that owns the variables, a `grid_layer.GridLayer`.
       dimension: The dimension.
+      initializers: The initializers of its kernels and parameters, those of all dimensions.
     """
     dimensions = layer.equations.dimensions
     is_depth = dimension == dimensions - 1
@@ -49,7 +52,7 @@ def add_dimension(layer: Any, dimension: int) -> DimensionWeights:
         autocast=False,
         name=f"{name}_kernel",
         shape=(copies, dimensions * layer.units, cell.kernel_gates * layer.units),
-        initializer=initialize_layers(layer.recurrent_initializer),
+        initializer=initializers.of_layers(copies),
         **options,
     )
     bias = layer.add_weight(
@@ -72,13 +75,13 @@ def add_dimension(layer: Any, dimension: int) -> DimensionWeights:
         cell,
         layer.units,
         copies,
-        layer.recurrent_initializer,
+        initializers,
         prefix=f"{name}_",
         **options,
     )
     rounds = layer.equations.mogrifier_targets.count(dimension)
     mogrifier = tuple(
-        _add_round(layer, dimensions, copies, f"{name}_mogrifier{number}", options)
+        _add_round(layer, dimensions, f"{name}_mogrifier{number}", copies, initializers, options)
         for number in range(rounds)
     )
     return DimensionWeights(
@@ -87,14 +90,19 @@ def add_dimension(layer: Any, dimension: int) -> DimensionWeights:
 
 
 def _add_round(
-    layer: Any, dimensions: int, copies: int, name: str, options: dict[str, Any]
+    layer: Any,
+    dimensions: int,
+    name: str,
+    copies: int,
+    initializers: VariableInitializers,
+    options: dict[str, Any],
 ) -> MogrifierRound:
     """Creates the variables of a round of the mogrifier, which at first changes nothing."""
     down = layer.add_weight(
         autocast=False,
         name=f"{name}_down_kernel",
         shape=(copies, (dimensions - 1) * layer.units, layer.mogrifier_rank),
-        initializer=initialize_layers(layer.recurrent_initializer),
+        initializer=initializers.of_layers(copies),
         **options,
     )
     up = layer.add_weight(
@@ -112,7 +120,7 @@ def add_parameters(
     cell: Cell,
     units: int,
     copies: int,
-    initializer: Callable[..., tf.Tensor],
+    initializers: VariableInitializers,
     prefix: str = "",
     **options: Any,
 ) -> tuple[keras.Variable, ...]:
@@ -123,70 +131,17 @@ def add_parameters(
       cell: The cell.
       units: The width of its hidden vector.
       copies: The number of layers with parameters of their own; 1 where all share them.
-      initializer: The initializer of the parameters of one layer.
+      initializers: The initializers of the variables.
       prefix: What the names of the variables begin with. Default: nothing.
       **options: Regularizer and constraint, as `keras.layers.Layer.add_weight` takes them.
     """
-    initializer = initialize_layers(initializer)
     return tuple(
         layer.add_weight(
             autocast=False,
             name=prefix + name,
             shape=(copies, *shape),
-            initializer=initializer,
+            initializer=initializers.of_layers(copies),
             **options,
         )
         for name, shape in cell.parameter_shapes(units).items()
     )
-
-
-def initialize_layers(initializer: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-    """Returns an initializer of the weights `[layers, ...]` of all layers.
-
-    Glorot's bounds depend on the shape of a kernel, and an orthogonal kernel is orthogonal in
-    itself: neither would hold for a layer if the kernels of all were drawn as one tensor. So each
-    layer's are drawn by themselves, unless the shape does not matter.
-
-    Args:
-      initializer: The initializer of the weights of one layer.
-    """
-    if isinstance(initializer, _SHAPELESS):
-        return initializer
-
-    def initialize(shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
-        layers = [of_layer(initializer, layer) for layer in range(shape[0])]
-        # A vector is drawn as a matrix of one row, as some initializers take no vectors.
-        own = shape[1:] if len(shape) > 2 else (1, *shape[1:])
-        drawn = tf.stack([draw(own, dtype=dtype) for draw in layers])
-        return tf.reshape(drawn, shape)
-
-    return initialize
-
-
-_SHAPELESS = (
-    keras.initializers.Constant,
-    keras.initializers.Ones,
-    keras.initializers.RandomNormal,
-    keras.initializers.RandomUniform,
-    keras.initializers.TruncatedNormal,
-    keras.initializers.Zeros,
-)
-"""Initializers whose every number has the same distribution, whatever the shape."""
-
-
-def of_layer(initializer: Callable[..., tf.Tensor], layer: int) -> Callable[..., tf.Tensor]:
-    """Returns an initializer for a layer: an initializer draws the same weights at each call.
-
-    Args:
-      initializer: The initializer of layer 0.
-      layer: The number of the layer, which is added to the seed, if there is one.
-    """
-    if layer == 0 or not isinstance(initializer, keras.initializers.Initializer):
-        return initializer
-    config = initializer.get_config()
-    if isinstance(config.get("seed"), int):
-        config["seed"] += layer
-    try:
-        return type(initializer).from_config(config)
-    except TypeError:  # a class of the user without a configuration
-        return initializer

@@ -25,6 +25,7 @@ from ..grid.reference import DimensionWeights, Sides, grid_reference
 from ..grid.wavefront.wavefront import grid_wavefront
 from .cell_weights import add_dimension
 from .choice import choose_plan
+from .initialization import VariableInitializers
 from .projection import (
     Projection,
     add_projection,
@@ -235,7 +236,8 @@ class GridLayer(SeededLayer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the variables; the last size of the input shape must be known."""
-        projection = add_projection(self, input_shape[-1], self.input_width)
+        initializers = VariableInitializers(self.kernel_initializer)
+        projection = add_projection(self, input_shape[-1], self.input_width, initializers)
         if projection.kernel is not None:
             self.kernel = projection.kernel
         if projection.bias is not None:
@@ -246,11 +248,12 @@ class GridLayer(SeededLayer):
     def _add_grid(self) -> None:
         """Creates the variables of the blocks."""
         grid: list[DimensionWeights] = []
+        initializers = VariableInitializers(self.recurrent_initializer)
         for dimension, owner in enumerate(self._owners):
             if owner < dimension:
                 grid.append(grid[owner])
                 continue
-            weights = add_dimension(self, dimension)
+            weights = add_dimension(self, dimension, initializers)
             grid.append(weights)
             # A tf.train.Checkpoint finds variables by attributes, and none in a list of tuples.
             named: dict[str, Any] = weights._asdict()

@@ -12,6 +12,7 @@ from ..grid.reference import Sides
 from ..shapes import shape_of
 from .directions import backward_dimensions, require_directions
 from .grid_layer import GridLayer
+from .initialization import VariableInitializers
 from .projection import Projection, add_projection
 from .side_shapes import axis_of, extents_of, full_mask, require_sides, side_mask
 
@@ -86,11 +87,14 @@ class GridLSTMSides(GridLayer):
         self._backward = backward_dimensions(self.directions, len(shapes) - 1)
         self._set_dimensions(len(shapes))
         projections: list[Projection | None] = []
+        initializers = VariableInitializers(self.kernel_initializer)
         for dimension, shape in enumerate(shapes):
             projection = None
             if shape is not None:
                 width = self._entering_width(dimension)
-                projection = add_projection(self, shape[-1], width, f"side{dimension}_")
+                projection = add_projection(
+                    self, shape[-1], width, initializers, f"side{dimension}_"
+                )
                 for part, variable in projection._asdict().items():
                     if variable is not None:  # a tf.train.Checkpoint finds variables by attributes
                         setattr(self, f"side{dimension}_{part}", variable)

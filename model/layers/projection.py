@@ -9,6 +9,7 @@ from ..cells.cell import Cell
 from ..core import CoreInputs
 from ..errors import InputError
 from ..shapes import shape_of
+from .initialization import VariableInitializers
 
 
 class Projection(NamedTuple):
@@ -36,13 +37,20 @@ def entering_width(cell: Cell, units: int, input_memory: bool) -> int:
     return units * (2 if enters_memory else 1)
 
 
-def add_projection(layer: Any, features: int | None, width: int, prefix: str = "") -> Projection:
+def add_projection(
+    layer: Any,
+    features: int | None,
+    width: int,
+    initializers: VariableInitializers,
+    prefix: str = "",
+) -> Projection:
     """Creates the variables of a projection.
 
     Args:
       layer: The layer that owns the variables, a `grid_layer.GridLayer`.
       features: The width of the inputs; None where it is unknown, which is refused.
       width: The width of what enters the side; see `entering_width`.
+      initializers: The initializers of the kernels of all sides.
       prefix: What the names of the variables begin with. Default: nothing.
 
     Returns:
@@ -63,7 +71,7 @@ def add_projection(layer: Any, features: int | None, width: int, prefix: str = "
         autocast=False,
         name=f"{prefix}kernel",
         shape=(features, width),
-        initializer=layer.kernel_initializer,
+        initializer=initializers.of_variable(),
         regularizer=layer.kernel_regularizer,
         constraint=layer.kernel_constraint,
     )

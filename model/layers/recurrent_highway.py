@@ -15,7 +15,7 @@ from ..grid.dropout import dropout_mask
 from ..highway.gate import TRANSFORM
 from ..highway.recurrence import HighwayWeights, recurrent_highway
 from ..shapes import shape_of
-from .cell_weights import initialize_layers, of_layer
+from .initialization import VariableInitializers
 from .sequence import SequenceLayer
 from .stored import stored_variable
 
@@ -109,18 +109,18 @@ class RecurrentHighway(SequenceLayer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the variables."""
+        initializers = VariableInitializers(self.kernel_initializer)
         self.kernel = self.add_weight(
             autocast=False,
             name="kernel",
             shape=(input_shape[-1], 2 * self.units),
-            initializer=self.kernel_initializer,
+            initializer=initializers.of_variable(),
         )
         self.recurrent_kernel = self.add_weight(
             autocast=False,
             name="recurrent_kernel",
             shape=(self.depth, self.units, 2 * self.units),
-            # The same initializer would draw the kernel of the inputs once more.
-            initializer=initialize_layers(of_layer(self.kernel_initializer, self.depth)),
+            initializer=initializers.of_layers(self.depth),
         )
         self.bias = self.add_weight(
             autocast=False,

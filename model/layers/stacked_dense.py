@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ..config import DenseConnection, require_integer, require_one_of
 from ..errors import InputError
-from .cell_weights import initialize_layers
+from .initialization import VariableInitializers
 
 _GATED = ("highway", "highway_layerwise")
 
@@ -103,7 +103,7 @@ class StackedDense(keras.layers.Layer):
             autocast=False,
             name="kernel",
             shape=(self.layers, self.units, columns),
-            initializer=initialize_layers(self.kernel_initializer),
+            initializer=VariableInitializers(self.kernel_initializer).of_layers(self.layers),
         )
         start = [self.transform_bias] * self.gates + [0.0] * self.units
         self.bias = self.add_weight(

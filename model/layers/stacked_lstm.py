@@ -18,7 +18,8 @@ from ..shapes import shape_of
 from ..stacked.highway_lstm import HIGHWAY_LSTM
 from ..stacked.recurrence import stacked_lstm
 from ..stacked.weights import TIME, StackedWeights
-from .cell_weights import add_parameters, initialize_layers, with_forget_bias
+from .cell_weights import add_parameters, with_forget_bias
+from .initialization import VariableInitializers
 from .sequence import SequenceLayer
 from .stored import stored_variable
 
@@ -128,11 +129,12 @@ class StackedLSTM(SequenceLayer):
                 f"the input is {input_shape[-1]} wide; a StackedLSTM of {self.units} units needs "
                 f"inputs of that width, as from Dense({self.units})"
             )
+        initializers = VariableInitializers(self.kernel_initializer)
         self.kernel = self.add_weight(
             autocast=False,
             name="kernel",
             shape=(self.layers, 2 * self.units, self._cell.kernel_gates * self.units),
-            initializer=initialize_layers(self.kernel_initializer),
+            initializer=initializers.of_layers(self.layers),
         )
         self.bias = self.add_weight(
             autocast=False,
@@ -142,9 +144,7 @@ class StackedLSTM(SequenceLayer):
                 self._cell, tf.zeros(shape, dtype), self.forget_bias
             ),
         )
-        self.parameters = add_parameters(
-            self, self._cell, self.units, self.layers, initializer=self.kernel_initializer
-        )
+        self.parameters = add_parameters(self, self._cell, self.units, self.layers, initializers)
         # A tf.train.Checkpoint finds variables by attributes, and none within a tuple.
         for parameter, variable in zip(self._cell.parameters, self.parameters, strict=True):
             setattr(self, f"cell_{parameter.name}", variable)

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from ..config import require_integer
+from ..layers.initialization import VariableInitializers
 from ..layers.stacked_dense import StackedDense
 from ..shapes import shape_of
 from .config import require_convolutions
@@ -85,33 +86,30 @@ class CharacterWordEmbedding(keras.layers.Layer):
         self.highway_layers = require_integer("highway_layers", highway_layers, 0)
         self.transform_bias = float(transform_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self._initializers = VariableInitializers(self.kernel_initializer)
         self.highway: Any = None
         if highway_layers:
             self.highway = StackedDense(
                 self.units,
                 highway_layers,
                 transform_bias=transform_bias,
-                kernel_initializer=self._initializer(),
+                kernel_initializer=self._initializers.of_variable(),
                 dtype=self.dtype_policy,
                 name="highway",
             )
-
-    def _initializer(self) -> Any:
-        """Returns a new initializer of the same distribution, as each draws once."""
-        return self.kernel_initializer.clone()
 
     def build(self, _: Any = None) -> None:
         """Creates the variables."""
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.vocabulary_size, self.character_width),
-            initializer=self._initializer(),
+            initializer=self._initializers.of_variable(),
         )
         self.kernels = [
             self.add_weight(
                 name=f"kernel{width}",
                 shape=(width * self.character_width, maps),
-                initializer=self._initializer(),
+                initializer=self._initializers.of_variable(),
             )
             for width, maps in zip(self.widths, self.maps, strict=True)
         ]

@@ -50,6 +50,11 @@ class WordModelConfig:
                 f"contexts is {', '.join(self.core.contexts)}, which only character models have; "
                 "leave it out"
             )
+        for option in ("weight_dropout", "tied_embeddings"):
+            if getattr(self.core, option):
+                raise InputError(
+                    f"{option} is of character models, and this one is of words; leave it out"
+                )
         require_convolutions(self.character_width, self.widths, self.maps_per_width, self.max_maps)
         require_integer("highway_layers", self.highway_layers, 0)
 

@@ -199,28 +199,6 @@ def test_given_memories_stay_in_the_dtype_of_the_weights():
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("initializer", ["glorot_uniform", "orthogonal"])
-@pytest.mark.parametrize("seed", [None, 3])
-def test_each_layer_is_initialized_by_itself(initializer, seed):
-    """A kernel has the bounds, or the orthogonality, of one layer, however many there are."""
-    make = {
-        "glorot_uniform": keras.initializers.GlorotUniform,
-        "orthogonal": keras.initializers.Orthogonal,
-    }[initializer]
-    stacked = StackedLSTM(16, 6, kernel_initializer=make(seed=seed))
-    grid = GridLSTM(16, 6, recurrent_initializer=make(seed=seed), project_inputs=False)
-    stacked.build((None, None, 16))
-    grid.build((None, None, 32))
-    for kernels in (stacked.kernel, *(one.kernel for one in grid.block_weights)):
-        kernels = kernels.numpy()
-        assert kernels.shape == (6, 32, 64) and len(np.unique(kernels[:, 0, 0])) == 6
-        for kernel in kernels:
-            if initializer == "orthogonal":
-                np.testing.assert_allclose(kernel @ kernel.T, np.eye(32), atol=1e-5)
-            else:
-                assert np.abs(kernel).max() == pytest.approx(np.sqrt(6 / 96), rel=0.02)
-
-
 @pytest.mark.parametrize(
     "make",
     [
