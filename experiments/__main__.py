@@ -1,5 +1,6 @@
 """The command line: `python -m experiments list`, `run`, `point`, `tune` and `report`."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -241,12 +242,14 @@ def tune(preset: str, trials: int, seconds: float, seed: int, root: str, corpus:
     from common.progress import output, progress_bar
     from experiments.characters import tuning
     from pipeline.corpora.corpus import resolve_mixture
-    from pipeline.preset_files import load_preset
+    from pipeline.preset_files import load_preset, to_toml
     from pipeline.store.artifacts import Store
 
-    load_preset(preset)  # a wrong name ends here
+    settings = load_preset(preset, {"seed": seed})
     text = resolve_mixture([corpus])
-    name = f"{pathlib.Path(preset).stem}-{seconds:g}s-{text.fingerprint[:12]}"
+    # Trials of other settings, another corpus or another seed belong to another search.
+    searched = hashlib.sha256(f"{to_toml(settings)}{text.fingerprint}".encode()).hexdigest()
+    name = f"{pathlib.Path(preset).stem}-{seconds:g}s-{searched[:12]}"
     folder = pathlib.Path(root, "tuning", name)
     store = Store(os.path.join(root, "artifacts"))
     with store.writing(), progress_bar("Searching", unit="trials") as progress:

@@ -235,34 +235,6 @@ def deepest_trained(tables: Tables, architecture: str) -> int:
     return max(trained, default=0)
 
 
-def at_equal_time(tables: Tables, layers: int, first: str, second: str) -> tuple[float, ...]:
-    """Returns the lowest losses of two architectures of a depth until the faster one ends.
-
-    Args:
-      tables: Measurements.
-      layers: Number of layers of both.
-      first: One architecture.
-      second: The other.
-
-    Returns:
-      Both losses in nats, means over seeds, and the seconds.
-    """
-    rows = [row for row in tables["curves"] if row["layers"] == layers]
-    end = min(
-        max(row["seconds"] for row in rows if (row["model"], row["seed"]) == (model, seed))
-        for model in (first, second)
-        for seed in distinct(rows, "seed")
-    )
-    means = []
-    for model in (first, second):
-        best: dict[int, float] = {}
-        for row in rows:
-            if row["model"] == model and row["seconds"] <= end:
-                best[row["seed"]] = min(best.get(row["seed"], math.inf), row["loss"])
-        means.append(mean(best.values()) if best else math.nan)
-    return *means, end
-
-
 def summary(tables: Tables, sentences: Sequence[str]) -> Summary:
     """Returns a summary with a row per depth and architecture.
 

@@ -188,7 +188,7 @@ def summarize(tables: Tables) -> Summary:
 def draw_curves(tables: Tables) -> Figure:
     """Draws the validation loss over the characters that were trained on, a line per variant."""
     figure, (axis,) = plots.panels(1, width=6.5, height=5)
-    lines = ("-", "--", ":", "-.", (0, (8, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
+    lines = ("-", "--", ":", "-.", (0, (8, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 4)))
     variants = distinct(tables["models"], "model")
     plots.curves(
         axis,
@@ -216,8 +216,9 @@ EXPERIMENT = Experiment(
     "arXiv 1708.02182), decoupled weight decay (Loshchilov, Hutter, arXiv 1711.05101) and averages "
     "of the weights (Polyak, Juditsky, 1992) lower the loss of language models that read their "
     "text several times, as do embeddings tied to the output (Press, Wolf, arXiv 1608.05859), "
-    "layer normalisation (Ba, Kiros, Hinton, arXiv 1607.06450) and the Mogrifier (Melis, Kočiský, "
-    "Blunsom, arXiv 1909.01792).",
+    "layer normalisation (Ba, Kiros, Hinton, arXiv 1607.06450), the Mogrifier (Melis, Kočiský, "
+    "Blunsom, arXiv 1909.01792) and hashed embeddings of n-grams (Pagnoni and others, arXiv "
+    "2412.09871).",
     points=points,
     summarize=summarize,
     plots=(

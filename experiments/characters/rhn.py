@@ -10,6 +10,7 @@ from experiments.characters.core_comparison import (
     bits,
     losses,
 )
+from experiments.characters.equal_time import lowest_losses
 from experiments.framework.experiment import Summary, Tables, difference
 from experiments.framework.scale import Scale
 
@@ -47,7 +48,10 @@ def summarize(tables: Tables) -> Summary:
     ]
     for layers, loss in of_grid.items():
         if layers in of_rhn:
-            ours, theirs, seconds = core_comparison.at_equal_time(tables, layers, "grid", "rhn")
+            curves = [row for row in tables["curves"] if row["layers"] == layers]
+            ours, theirs, seconds = lowest_losses(
+                curves, "grid", "rhn", name_of=lambda row: row["model"]
+            )
             in_time = (
                 f"; at equal time, {seconds:,.0f} s, {difference(ours, theirs)}"
                 if not (math.isnan(ours) or math.isnan(theirs))

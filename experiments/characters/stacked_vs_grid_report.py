@@ -1,12 +1,12 @@
 """The summary and the plots of the comparison of stacked LSTMs with grids."""
 
-import math
 from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from experiments.characters.equal_time import lowest_losses
 from experiments.framework import plots
 from experiments.framework.experiment import Row, Summary, Tables, difference, distinct
 
@@ -43,26 +43,6 @@ def means(rows: Sequence[Row], column: str) -> dict[str, float]:
     return {model: mean(column_values) for model, column_values in values.items()}
 
 
-def best_at_equal_time(tables: Tables, first: str, second: str) -> tuple[float, float, float]:
-    """Returns the lowest losses of two models until the faster one ends, and its seconds.
-
-    Args:
-      tables: Measurements.
-      first: Name of one model.
-      second: Name of the other.
-    """
-    curves = {}
-    for model in (first, second):
-        rows = [row for row in tables["curves"] if model_name(row) == model]
-        curves[model] = [(row["seconds"], row["loss"]) for row in rows]
-    end = min(max(seconds for seconds, _ in curve) for curve in curves.values())
-    best = [
-        min((loss for seconds, loss in curves[model] if seconds <= end), default=math.nan)
-        for model in (first, second)
-    ]
-    return best[0], best[1], end
-
-
 def summarize(tables: Tables) -> Summary:
     """Summarizes the differences to the best stacked models at equal updates, weights and time."""
     losses = means(select(tables["models"], MAIN), "loss")
@@ -76,7 +56,7 @@ def summarize(tables: Tables) -> Summary:
         architecture: mean(row["loss"] for row in plain if row["model"] == architecture)
         for architecture in PRESETS
     }
-    ours, theirs, seconds = best_at_equal_time(tables, grid, stacked)
+    ours, theirs, seconds = lowest_losses(tables["curves"], grid, stacked, model_name)
 
     sentences = [
         f"The best grid, {grid}, ends at {losses[grid]:.4f} nats per character, "

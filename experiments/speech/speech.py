@@ -123,7 +123,7 @@ def train(net: str, data: speech_data.Split, seed: int, comparison: Comparison) 
     of_digit = np.take_along_axis(logits, data.test.digits[:, None], axis=1)[:, 0]
     return FitProperties(
         error=float(np.mean(logits.argmax(axis=1) != data.test.digits)),
-        loss=float(np.mean(np.log(np.exp(logits).sum(axis=1)) - of_digit)),
+        loss=float(np.mean(np.logaddexp.reduce(logits, axis=1) - of_digit)),
         units=units,
         parameters=model.count_params(),
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..errors import InputError
 from ..text.vocabulary import Vocabulary
 from .context import Context, ContextReading, whole_numbers
 from .grouped_products import grouped_products
@@ -54,6 +55,15 @@ class OutputContext(Context):
             trainable=False,
         )
         self.built = True
+
+    @classmethod
+    def check_vocabulary(cls, vocabulary: Vocabulary) -> None:
+        """Requires that the keys of all pairs are numbers of 31 bits; see `Context`."""
+        if (vocabulary.size + 1) ** 2 > tf.int32.max:
+            raise InputError(
+                f"the text has {vocabulary.size:,} distinct characters, and the context output "
+                "tells the pairs of at most 46,339 apart; use bytes, or leave it out"
+            )
 
     def adapt(self, vocabulary: Vocabulary, sample: Sequence[np.ndarray]) -> None:
         """Counts the last characters in the training text; see `Context.adapt`."""
@@ -115,5 +125,10 @@ class OutputContext(Context):
 
 def _find(values: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     """Returns the position of each value among keys; the number of keys where it is none."""
-    places = tf.where(values[..., None] == keys, tf.range(keys.shape[0]), keys.shape[0])
-    return tf.reduce_min(places, axis=-1)
+    size = keys.shape[0]
+    order = tf.argsort(keys)
+    in_order = tf.gather(keys, order)
+    flat = tf.reshape(values, [-1])
+    places = tf.minimum(tf.searchsorted(in_order, flat), size - 1)
+    found = tf.where(tf.gather(in_order, places) == flat, tf.gather(order, places), size)
+    return tf.reshape(found, tf.shape(values))

@@ -27,6 +27,10 @@ SIZES: dict[str, tuple[int, int]] = {
 a size."""
 
 
+STEP_BY_STEP = ("sentence", "document")
+"""What the names of contexts begin with that observe the core, so that it runs step by step."""
+
+
 def _latent() -> "type[Context]":
     from .latent import LatentContext
 
@@ -125,7 +129,8 @@ def parse_context(text: str) -> tuple[str, int]:
         raise InputError(
             f"contexts gives {name} the size {size!r}, and it has none; leave it out, as in {name}"
         )
-    if not size.isascii() or not size.isdigit() or not least <= int(size[:9]) <= most:
+    is_number = size.isascii() and size.isdigit() and len(size) < 10
+    if not is_number or not least <= int(size) <= most:
         raise InputError(
             f"contexts gives {name} the size {size!r}; it must be a number from {least} to "
             f"{most}, as in {name}:{min(most, 64)}"
@@ -146,6 +151,13 @@ def check_contexts(contexts: Iterable[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"contexts names {name!r} {names.count(name)} times; name it once")
+    waiting = [name for name in names if name.startswith(STEP_BY_STEP)]
+    if "word" in names and waiting:
+        # The loop over steps has no place for the loss of words.
+        raise InputError(
+            f"contexts names 'word' and {waiting[0]!r}, with which a model is trained step by "
+            "step; leave out one of them"
+        )
 
 
 def check_vocabulary(contexts: Iterable[str], vocabulary: Vocabulary) -> None:

@@ -189,11 +189,16 @@ class Segments:
         """
         if isinstance(steps, int):
             segment = min(segment, steps)
-        if static and not (isinstance(steps, int) and steps % segment == 0):
+        where = "within an XLA program, and in a grid of more than two dimensions"
+        if static and not isinstance(steps, int):
             raise InputError(
-                f"remat_steps is {segment} and the sequence {steps} steps long; within an XLA "
-                f"program, and in a grid of more than two dimensions, the first must divide the "
-                f"second"
+                f"remat_steps is {segment}, and the length of the sequence is unknown, which must "
+                f"be known {where}; give the input a size, or leave remat_steps out"
+            )
+        if static and steps % segment:
+            raise InputError(
+                f"remat_steps is {segment} and the sequence {steps} steps long; {where} the first "
+                "must divide the second"
             )
         return cls(steps=steps, segment=segment, static=static)
 

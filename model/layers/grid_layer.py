@@ -186,7 +186,7 @@ class GridLayer(SeededLayer):
         self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.execution = execution
-        self.plan: Plan | None = None
+        self._plan: Plan | None = None
 
     @property
     def input_width(self) -> int:
@@ -227,12 +227,36 @@ class GridLayer(SeededLayer):
             owners=tuple(owners) if self.tied_dimensions else (),
             mogrifier_rounds=self.mogrifier_rounds,
         )
-        if self.execution == "layerwise" and not is_layerwise(self.equations):
+        self._check_execution(self.execution, self.remat_steps)
+
+    def _check_execution(self, execution: str, remat_steps: int) -> None:
+        """Refuses an algorithm that cannot evaluate the grid, or does not compute segments again.
+
+        Raises:
+          InputError: If it cannot, or does not.
+        """
+        if execution == "layerwise" and not is_layerwise(self.equations):
             rounds = f" and mogrifier_rounds {self.mogrifier_rounds}" * bool(self.mogrifier_rounds)
             raise InputError(
-                f"execution is 'layerwise', which a grid of {dimensions} dimensions with priority "
-                f"{self.priority}{rounds} cannot do; use 'auto'"
+                f"execution is 'layerwise', which a grid of {len(self.equations.cells)} dimensions "
+                f"with priority {self.priority}{rounds} cannot do; use 'auto'"
             )
+        if remat_steps and execution in ("layerwise", "reference"):
+            raise InputError(
+                f"remat_steps is {remat_steps}, and execution {execution!r} keeps all activations; "
+                "use 'auto', or leave remat_steps out"
+            )
+
+    @property
+    def plan(self) -> Plan | None:
+        """The execution plan; None to choose it from the size of the batch."""
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: Plan | None) -> None:
+        if plan:
+            self._check_execution(plan.execution, plan.remat_steps)
+        self._plan = plan
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the variables; the last size of the input shape must be known."""

@@ -203,4 +203,6 @@ def _reads_forward(operation: keras.Operation) -> bool:
         return operation.return_sequences and not operation.go_backwards
     if isinstance(operation, keras.layers.Reshape):
         return operation.target_shape[0] == -1 and len(operation.target_shape) == 2
+    if isinstance(operation, keras.layers.LayerNormalization):
+        return operation.axis in (-1, [-1], 2, [2])  # another axis mixes the frames
     return isinstance(operation, _OF_EACH_FRAME)

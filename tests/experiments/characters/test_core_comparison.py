@@ -5,6 +5,7 @@ import math
 import pytest
 
 from experiments.characters import core_comparison, depth, rhn
+from experiments.characters.equal_time import lowest_losses
 from experiments.framework.experiment import Inputs, difference
 from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
@@ -35,7 +36,9 @@ def tables():
 
 
 def test_equal_time_ends_with_the_faster_core(tables):
-    grid, other, seconds = core_comparison.at_equal_time(tables, 2, "grid", "rhn")
+    grid, other, seconds = lowest_losses(
+        tables["curves"], "grid", "rhn", name_of=lambda row: row["model"]
+    )
     assert seconds == 3.0
     assert grid == pytest.approx(3.05) and other == pytest.approx(2.45)
 

@@ -22,6 +22,9 @@ def test_a_context_has_a_size():
         (("word:",), "size ''"),
         ((f"word:{MAX_SIZE + 1}",), f"from 1 to {MAX_SIZE}"),
         (("word:" + "9" * 5000,), "it must be a number"),
+        (("word:0000040960000",), "it must be a number from 1"),
+        (("word", "sentence_input"), "'word' and 'sentence_input', with which a model is trained"),
+        (("document", "word:4"), "'word' and 'document'"),
         (("sentence_attention:257",), "from 1 to 256"),
         (("ngrams:1",), "size '1'; it must be a number from 2 to 8, as in ngrams:8"),
         (("ngrams:9",), "from 2 to 8"),
@@ -42,6 +45,12 @@ def test_words_need_separators():
     with pytest.raises(InputError, match=r"no space or newline.*leave out the context word"):
         # 0xA0 is a space in Unicode, and a part of a character in UTF-8.
         check_vocabulary(("word",), Vocabulary.of("bytes", b"ab\xa0"))
+
+
+def test_keys_of_pairs_must_fit_into_31_bits():
+    check_vocabulary(("output",), Vocabulary.of("unicode", range(46_339)))
+    with pytest.raises(InputError, match=r"46,340 distinct characters, .* use bytes, or leave"):
+        check_vocabulary(("output",), Vocabulary.of("unicode", range(46_340)))
 
 
 def test_what_is_given_from_outside_is_no_context_of_a_text_alone():

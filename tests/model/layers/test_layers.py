@@ -13,6 +13,7 @@ from model.core import CoreInputs, State
 from model.decoding.decode_step import pack_stacked, stacked_decode_step
 from model.errors import InputError
 from model.execution.compilation import Compilation
+from model.execution.plan import Plan
 from model.layers.grid_lstm import GridLSTM
 from model.layers.grid_lstm_cell import GridLSTMCell
 from model.layers.grid_lstm_nd import GridLSTMND
@@ -375,6 +376,10 @@ def test_a_stacked_lstm_keeps_its_state_between_batches():
     assert error(layer(x), whole(x)) < 1e-5
 
 
+def with_plan(layer):
+    layer.plan = Plan("layerwise", Compilation("none"), "float32")
+
+
 @pytest.mark.parametrize(
     "call,said",
     [
@@ -396,6 +401,11 @@ def test_a_stacked_lstm_keeps_its_state_between_batches():
             lambda: GridLSTM(4, mogrifier_rounds=2, execution="layerwise"),
             "of 2 dimensions with priority (-1,) and mogrifier_rounds 2 cannot do",
         ),
+        (
+            lambda: GridLSTM(4, execution="layerwise", remat_steps=5),
+            "remat_steps is 5, and execution 'layerwise' keeps all activations; use 'auto'",
+        ),
+        (lambda: with_plan(GridLSTM(4, mogrifier_rounds=2)), "is 'layerwise', which a grid of 2"),
         (lambda: GridLSTM(4, cells=("lstm",)), "cells names 1 dimensions"),
         (lambda: GridLSTM(4)(inputs(2, 3)), "[batch, steps, features]"),
         (lambda: GridLSTM(4, project_inputs=False)(inputs(2, 3, 4)), "it must be 8"),
