@@ -142,4 +142,4 @@ def as_table(title: str, timed: dict[str, Timed]) -> rich.table.Table:
 
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.main(main, resumes=False)

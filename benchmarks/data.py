@@ -280,4 +280,4 @@ def _on_flink(directory: pathlib.Path, installed: pathlib.Path, size: int) -> di
 
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.main(main, resumes=False)

@@ -171,4 +171,4 @@ def _print(measured: dict) -> None:
 
 
 if __name__ == "__main__":
-    command_line.main(commands)
+    command_line.main(commands, resumes=False)

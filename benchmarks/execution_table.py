@@ -101,4 +101,4 @@ def _replace(row: "Measured") -> None:
 
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.main(main, resumes=False)

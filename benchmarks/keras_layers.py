@@ -93,4 +93,4 @@ def main(units: tuple[int, ...], batches: int, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.main(main, resumes=False)

@@ -231,4 +231,4 @@ def main(chosen: tuple[str, ...], limit: int | None, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.main(main, resumes=False)

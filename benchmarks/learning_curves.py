@@ -128,4 +128,4 @@ def main(corpus: pathlib.Path, preset: str, steps: int, output: pathlib.Path) ->
 
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.main(main, resumes=False)

@@ -347,4 +347,4 @@ def _print(summary: dict) -> None:
 
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.main(main, resumes=False)

@@ -57,4 +57,4 @@ def main(rounds: int, jit: "Jit", dtype: str) -> None:
 
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.main(main, resumes=False)

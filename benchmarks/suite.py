@@ -102,4 +102,4 @@ def main(steps: int, output: pathlib.Path, long: bool) -> None:
 
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.main(main, resumes=False)

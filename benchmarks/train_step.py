@@ -322,4 +322,4 @@ def main(
 
 
 if __name__ == "__main__":
-    command_line.main(main)
+    command_line.main(main, resumes=False)

@@ -22,13 +22,19 @@ logging.disable(logging.WARNING)
 logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # its errors are raised as well
 
 
-def main(command: click.Command) -> NoReturn:
+def main(command: click.Command, resumes: bool = True) -> NoReturn:
     """Runs a command line and exits the process.
 
     Invalid user input, in the arguments or in the files they name, ends in one line on standard
     error and exit status 2, or that of the error; so does a filesystem that is full or read-only.
     A reader of the output that goes away, such as `head`, ends the command without a word.
+
+    Args:
+      command: The command.
+      resumes: Whether an interrupted command continues where it was when it is run again, which it
+        then says. Default True.
     """
+    resumption = "; the same command resumes from here" if resumes else ""
     _make_output_safe()
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -43,10 +49,10 @@ def main(command: click.Command) -> NoReturn:
     except UserError as error:
         _fail(str(error))
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; the same command resumes from here", err=True)
+        click.echo(f"interrupted{resumption}", err=True)
         sys.exit(128 + signal.SIGINT)
     except _TerminatedError:
-        click.echo("terminated; the same command resumes from here", err=True)
+        click.echo(f"terminated{resumption}", err=True)
         sys.exit(128 + signal.SIGTERM)
     except BrokenPipeError:
         # What is still buffered would fail again while the interpreter ends.

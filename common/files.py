@@ -75,7 +75,7 @@ def glob_in(directory: str, pattern: str) -> list[str]:
     """Returns the files and directories in a directory that match a pattern, sorted.
 
     Args:
-      directory: Path of the directory, which is no pattern, whatever characters it has.
+      directory: Path of the directory; a local one is no pattern, whatever characters it has.
       pattern: Pattern, relative to the directory.
     """
     escaped = local_glob.escape(directory) if is_local(directory) else directory

@@ -100,6 +100,13 @@ def _open_client(
     from serving.client.launch import running_server
 
     if model_base_path:
+        given = {"server": server, "version_label": version_label, "ssl_ca_file": ssl_ca_file}
+        for name, value in given.items():
+            if value:
+                raise click.UsageError(
+                    f"--{name} is of a server that runs, and --model_base_path starts one; give "
+                    "one of the two"
+                )
         require_versions(model_base_path)
         with running_server(model_name, model_base_path) as client:
             yield client
@@ -228,4 +235,4 @@ def score(
 
 
 if __name__ == "__main__":
-    command_line.main(commands)
+    command_line.main(commands, resumes=False)

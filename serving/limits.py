@@ -40,6 +40,10 @@ DEFAULT_MEMORY_BYTES = 2 << 30
 MAX_ELEMENTS = 2**26
 """Largest number of elements of an input tensor."""
 
+MAX_REPEATED_ELEMENTS = 1 << 16
+"""Largest number of elements of an input tensor that gives fewer values, the last of which stands
+for the others."""
+
 MAX_DIMENSIONS = 32
 """Largest number of dimensions of an input tensor. TensorFlow's conversion of strings from NumPy
 has room for this many, and ends the process beyond."""

@@ -74,6 +74,18 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
     return tf.make_ndarray(proto)
 
 
+def values_given(proto: tensor_pb2.TensorProto) -> int:
+    """Returns the number of values in a TensorProto, the last of which stands for those missing.
+
+    Args:
+      proto: The TensorProto, of any dtype.
+    """
+    if proto.tensor_content:
+        return len(proto.tensor_content) // max(tf.as_dtype(proto.dtype).size, 1)
+    fields = (descriptor.name for descriptor in tensor_pb2.TensorProto.DESCRIPTOR.fields)
+    return max(len(getattr(proto, field)) for field in fields if field.endswith("_val"))
+
+
 def _header(field: str, size: int) -> bytes:
     """Returns the bytes before a packed field of a size: its tag and the size, as varints."""
     tag = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number << 3 | _LENGTH_DELIMITED

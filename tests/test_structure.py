@@ -60,6 +60,7 @@ ORDER_WITHIN = {
         "tensors",
         "protocol",
         "base_path",
+        "tensorflow_model_server",
         "client",
         "graph",
         "server",

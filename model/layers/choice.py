@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..config import Execution
+from ..errors import InputError
 from ..execution import planner
 from ..execution.compilation import OPERATIONS, is_in_xla
 from ..execution.plan import Plan
@@ -50,6 +51,31 @@ def choose_plan(
     assert isinstance(layers, int)
     plan = planner.choose(units, layers, batch, execution, dtype, jits_step=in_xla)
     return plan._replace(compilation=plan.compilation._replace(vectorizes=True))
+
+
+def check_execution(execution: str, remat_steps: int, equations: GridEquations) -> None:
+    """Checks that an algorithm evaluates a grid, and computes segments again where it is told to.
+
+    Args:
+      execution: The algorithm, or "auto".
+      remat_steps: The length of the segments of gradient checkpointing; 0 for none.
+      equations: The equations of the blocks.
+
+    Raises:
+      InputError: If it does not.
+    """
+    if execution == "layerwise" and not is_layerwise(equations):
+        rounds = f" and mogrifier_rounds {equations.mogrifier_rounds}"
+        raise InputError(
+            f"execution is 'layerwise', which a grid of {len(equations.cells)} dimensions with "
+            f"priority {equations.priority}{rounds * bool(equations.mogrifier_rounds)} cannot do; "
+            "use 'auto'"
+        )
+    if remat_steps and execution in ("layerwise", "reference"):
+        raise InputError(
+            f"remat_steps is {remat_steps}, and execution {execution!r} keeps all activations; use "
+            "'auto', or leave remat_steps out"
+        )
 
 
 def _algorithm(

@@ -20,11 +20,11 @@ from ..execution.plan import Plan
 from ..grid.checkpointing import grid_checkpointed
 from ..grid.dropout import grid_dropout
 from ..grid.equations import GridEquations
-from ..grid.layerwise import grid_layerwise, is_layerwise
+from ..grid.layerwise import grid_layerwise
 from ..grid.reference import DimensionWeights, Sides, grid_reference
 from ..grid.wavefront.wavefront import grid_wavefront
 from .cell_weights import add_dimension
-from .choice import choose_plan
+from .choice import check_execution, choose_plan
 from .initialization import VariableInitializers
 from .projection import (
     Projection,
@@ -227,25 +227,7 @@ class GridLayer(SeededLayer):
             owners=tuple(owners) if self.tied_dimensions else (),
             mogrifier_rounds=self.mogrifier_rounds,
         )
-        self._check_execution(self.execution, self.remat_steps)
-
-    def _check_execution(self, execution: str, remat_steps: int) -> None:
-        """Refuses an algorithm that cannot evaluate the grid, or does not compute segments again.
-
-        Raises:
-          InputError: If it cannot, or does not.
-        """
-        if execution == "layerwise" and not is_layerwise(self.equations):
-            rounds = f" and mogrifier_rounds {self.mogrifier_rounds}" * bool(self.mogrifier_rounds)
-            raise InputError(
-                f"execution is 'layerwise', which a grid of {len(self.equations.cells)} dimensions "
-                f"with priority {self.priority}{rounds} cannot do; use 'auto'"
-            )
-        if remat_steps and execution in ("layerwise", "reference"):
-            raise InputError(
-                f"remat_steps is {remat_steps}, and execution {execution!r} keeps all activations; "
-                "use 'auto', or leave remat_steps out"
-            )
+        check_execution(self.execution, self.remat_steps, self.equations)
 
     @property
     def plan(self) -> Plan | None:
@@ -255,7 +237,7 @@ class GridLayer(SeededLayer):
     @plan.setter
     def plan(self, plan: Plan | None) -> None:
         if plan:
-            self._check_execution(plan.execution, plan.remat_steps)
+            check_execution(plan.execution, plan.remat_steps, self.equations)
         self._plan = plan
 
     def build(self, input_shape: Sequence[int | None]) -> None:

@@ -24,6 +24,7 @@ from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
 
 NAME = "Evaluator"
+TRAINED_BY = "Trainer"
 METRICS = "metrics.json"
 WINDOW = 100
 
@@ -72,7 +73,7 @@ def plan(
     context: RunContext, model: Fingerprinted, examples: Fingerprinted, statistics: Fingerprinted
 ) -> CacheKey:
     """Returns the cache key that `execute` will use."""
-    baseline = pushed_before(context.base_path, model)
+    baseline = pushed_before(context.base_path, model, TRAINED_BY)
     return _cache_key(model, examples, statistics, baseline, context.settings.run.eval_batch_size)
 
 
@@ -85,7 +86,7 @@ def execute(
         model,
         examples,
         statistics,
-        pushed_before(context.base_path, model),
+        pushed_before(context.base_path, model, TRAINED_BY),
         context.settings.run.eval_batch_size,
     )
 

@@ -6,23 +6,23 @@ INFRA_BLESSED     names the server
 import dataclasses
 import math
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from common import files
 from common.files import write_text
+from model.errors import InputError
 from pipeline.stages.context import RunContext
 from pipeline.store import manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store, copy_tree
 from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
+from serving import tensorflow_model_server
 
 if TYPE_CHECKING:
     from serving.client.client import Client
 
 NAME = "InfraValidator"
 INFRA_BLESSED = "INFRA_BLESSED"
-TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
 SIGNATURES = {
     "generate", "score", "embed", "inspect", "classify", "regress", "complete", "serving_default"
 }  # fmt: skip
@@ -43,8 +43,19 @@ class Properties(manifest.Properties):
     server: str
 
 
-class InfraError(Exception):
+class InfraError(InputError):
     """The served model answers incorrectly."""
+
+    def __init__(self, problem: str):
+        """Says what is wrong.
+
+        Args:
+          problem: The wrong answer.
+        """
+        super().__init__(
+            f"{problem}; the model is not pushed: train again, and report it if that does not "
+            "help, as no export should do so"
+        )
 
 
 def plan(context: RunContext, model: Fingerprinted) -> CacheKey:
@@ -63,8 +74,7 @@ def _cache_key(model: Fingerprinted, server: str) -> CacheKey:
 
 def _server() -> str:
     """Returns the name of the server that is used: TensorFlow Serving's if it is on the PATH."""
-    installed = shutil.which(TENSORFLOW_MODEL_SERVER)
-    return TENSORFLOW_MODEL_SERVER if installed else "embedded server"
+    return tensorflow_model_server.NAME if tensorflow_model_server.path() else "embedded server"
 
 
 def run(store: Store, model: Artifact) -> Artifact:
@@ -78,7 +88,8 @@ def run(store: Store, model: Artifact) -> Artifact:
       The artifact with `INFRA_BLESSED`.
 
     Raises:
-      InputError: If the server does not start, or refuses a request.
+      ServerError: If the server does not start.
+      ClientError: If it refuses a request.
       InfraError: If an answer is wrong.
     """
     server = _server()

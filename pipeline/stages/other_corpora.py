@@ -1,5 +1,6 @@
 """Examples of a corpus that a trained model is applied to, and which it was not trained on."""
 
+import dataclasses
 import os
 
 from pipeline.corpora import corpus as corpora
@@ -19,7 +20,7 @@ def examples_of(
     trained_on: Artifact,
     data: DataConfig = DataConfig(),  # noqa: B008  it cannot be changed
 ) -> tuple[Store, Artifact]:
-    """Writes the examples of a corpus, with the transformations of those that were trained on.
+    """Writes the examples of a corpus, separated and transformed as those that were trained on.
 
     They are in a root of their own, so that no later stage takes them as its newest input.
 
@@ -28,7 +29,7 @@ def examples_of(
       folder: Name of the root, which is a directory of the store's.
       corpus: Corpus, as in `RunConfig`.
       trained_on: Artifact of ExampleGen or Transform.
-      data: Rules by which the text is split and sharded.
+      data: Rules by which the text is split and sharded, but for what separates documents.
 
     Returns:
       The store of that root, and an artifact of ExampleGen or Transform.
@@ -38,8 +39,12 @@ def examples_of(
     """
     apart = Store(os.path.join(store.root, folder))
     text = corpora.resolve(corpus, Rules(left_out=(store.root,)))
+    is_transformed = trained_on.manifest.stage == transform.NAME
+    generated = store.ancestor(trained_on, "examples") if is_transformed else trained_on
+    separate = generated.manifest.parameters.get("separate_documents", False)
+    data = dataclasses.replace(data, separate_documents=separate)
     examples = example_gen.run(apart, text, data)
-    known = trained_on.manifest
-    if known.stage == transform.NAME:
-        examples = transform.run(apart, examples, DataConfig(**known.parameters))
+    if is_transformed:
+        transformations = DataConfig(**trained_on.manifest.parameters)
+        examples = transform.run(apart, examples, transformations)
     return apart, examples

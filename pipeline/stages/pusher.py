@@ -129,6 +129,7 @@ def run(
     first = _first_version(store, base_path, model, batching, len(sources))
     facts = {
         "model": model.fingerprint,
+        "trained_by": model.manifest.stage,
         "evaluation": evaluation.fingerprint,
         "infra_blessing": infra_blessing.fingerprint,
         "batching": dict(batching),

@@ -118,5 +118,5 @@ def run(
         return Outcome(properties, summary)
 
     for split in SPLITS:
-        read_index(examples.path, split)
+        read_index(examples.path, split)  # a damaged index ends here, before Beam starts
     return store.produce(_cache_key(examples, character_unit), write)

@@ -4,6 +4,7 @@ checkpoints/, architecture.json     see `pipeline.training.checkpoints`
 logs/                               events for TensorBoard
 Format-Serving/                     the SavedModel; see `serving.graph.export`
 Format-Serving-bfloat16/, -int8/    SavedModels with smaller kernels, if `quantize` is set
+Format-Serving-xla/                 the SavedModel compiled by XLA, if `xla` is set
 """
 
 import contextlib

@@ -24,6 +24,7 @@ from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
 
 NAME = "TranslationEvaluator"
+TRAINED_BY = "TranslationTrainer"
 METRICS = "metrics.json"
 TRANSLATIONS = "translations.tsv"
 ROWS = 50
@@ -66,7 +67,7 @@ def plan(
     statistics: Fingerprinted,
 ) -> CacheKey:  # fmt: skip
     """Returns the cache key that `execute` will use; reads which version was pushed last."""
-    baseline = pushed_before(context.base_path, model)
+    baseline = pushed_before(context.base_path, model, TRAINED_BY)
     return _cache_key(
         model, examples, schema, statistics, baseline, context.settings.translation.evaluated_pairs
     )
@@ -82,7 +83,7 @@ def execute(
         examples,
         schema,
         statistics,
-        pushed_before(context.base_path, model),
+        pushed_before(context.base_path, model, TRAINED_BY),
         context.settings.translation.evaluated_pairs,
     )
 

@@ -23,6 +23,7 @@ class Pushed(NamedTuple):
       variant: Which export of the model it is, see `training.exports.Variant`.
       batching: Changes that the Pusher made to how requests are merged.
       fingerprint: Fingerprint of the Trainer artifact it is a copy of.
+      trained_by: Name of the stage that trained it.
       evaluation: Fingerprint of the Evaluator artifact that blessed it.
       checksums: Checksums of its files but for its lineage, by relative path; empty for a version
         that was pushed before these were written.
@@ -33,6 +34,7 @@ class Pushed(NamedTuple):
     variant: str
     batching: dict[str, int]
     fingerprint: str
+    trained_by: str
     evaluation: str
     checksums: dict[str, str]
 
@@ -90,6 +92,7 @@ def _read(path: str, version: int) -> Pushed | None:
             variant=content.get("variant", content.get("precision", "float32")),
             batching=content.get("batching", {}),
             fingerprint=content["model"],
+            trained_by=content.get("trained_by", "Trainer"),
             evaluation=content["evaluation"],
             checksums=content.get("checksums", {}),
         )
@@ -113,14 +116,29 @@ def damage(path: str, version: int) -> dict[str, str]:
     return pushed.damage() if pushed else {lineage: "is damaged"}
 
 
-def pushed_before(base_path: str, model: Fingerprinted) -> Pushed | None:
+def pushed_before(base_path: str, model: Fingerprinted, trained_by: str) -> Pushed | None:
     """Returns the float32 version that was pushed last, other than copies of this very model.
 
     Damaged versions do not count.
+
+    Args:
+      base_path: Directory of the model's versions.
+      model: Artifact of the stage that trained it.
+      trained_by: Name of that stage.
+
+    Raises:
+      InputError: If there are models of another task.
     """
+    versions = pushed_versions(base_path)
+    for pushed in versions:
+        if pushed.trained_by != trained_by:
+            raise InputError(
+                f"{pushed.path} was trained by {pushed.trained_by}, and the new model by "
+                f"{trained_by}; give the new one another --model_name"
+            )
     others = (
         pushed
-        for pushed in reversed(pushed_versions(base_path))
+        for pushed in reversed(versions)
         if pushed.fingerprint != model.fingerprint and pushed.variant == "float32"
     )
     return next((pushed for pushed in others if not pushed.damage()), None)

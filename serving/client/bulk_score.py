@@ -40,9 +40,9 @@ class BulkScore(NamedTuple):
 def score_files(client: Client, paths: Iterable[str], by_line: bool) -> Iterator[BulkScore]:
     """Yields the scores of files.
 
-    A text longer than a request may hold is scored in pieces, each after the `CONTEXT` bytes before
-    it, so that all but the first few characters of a piece have nearly the probability that they
-    have in the whole text.
+    A text longer than a request may hold, be it a file or a line, is scored in pieces, each after
+    the `CONTEXT` bytes before it, so that all but the first few characters of a piece have nearly
+    the probability that they have in the whole text.
 
     Args:
       client: Client of the model.
@@ -54,23 +54,38 @@ def score_files(client: Client, paths: Iterable[str], by_line: bool) -> Iterator
     """
     for path in paths:
         if by_line:
-            lines = ((n, line.rstrip(b"\r\n")) for n, line in enumerate(_lines(path), 1))
-            for batch in _batches(lines):
-                scores = client.score([line for _, line in batch])
-                for (number, _), score in zip(batch, scores, strict=True):
-                    found = score.log_probabilities
-                    yield _bulk_score(path, number, len(found), float(found.sum()))
+            yield from _score_lines(client, path)
+        else:
+            yield _score_text(client, path, None, _blocks(path))
+
+
+def _score_lines(client: Client, path: str) -> Iterator[BulkScore]:
+    """Yields the scores of the lines of a file, of short ones several with a request."""
+    lines = ((n, line.rstrip(b"\r\n")) for n, line in enumerate(_lines(path), 1))
+    for is_long, group in itertools.groupby(lines, lambda line: len(line[1]) > MAX_LENGTH):
+        if is_long:
+            for number, line in group:
+                yield _score_text(client, path, number, [line])
             continue
-        characters, nats = 0, 0.0
-        for pieces in _batches(_pieces(path)):
-            # The contexts alone say how many characters of each score belong to them.
-            contexts = client.score([context for context, _ in pieces])
-            scores = client.score([context + new for context, new in pieces])
-            for context, score in zip(contexts, scores, strict=True):
-                found = score.log_probabilities[len(context.log_probabilities) :]
-                characters += len(found)
-                nats += float(np.sum(found, dtype=np.float64))
-        yield _bulk_score(path, None, characters, nats)
+        for batch in _batches(group):
+            scores = client.score([line for _, line in batch])
+            for (number, _), score in zip(batch, scores, strict=True):
+                found = score.log_probabilities
+                yield _bulk_score(path, number, len(found), float(found.sum()))
+
+
+def _score_text(client: Client, path: str, line: int | None, blocks: Iterable[bytes]) -> BulkScore:
+    """Returns the score of a text of any length, which is given in blocks."""
+    characters, nats = 0, 0.0
+    for pieces in _batches(_pieces(blocks)):
+        # The contexts alone say how many characters of each score belong to them.
+        contexts = client.score([context for context, _ in pieces])
+        scores = client.score([context + new for context, new in pieces])
+        for context, score in zip(contexts, scores, strict=True):
+            found = score.log_probabilities[len(context.log_probabilities) :]
+            characters += len(found)
+            nats += float(np.sum(found, dtype=np.float64))
+    return _bulk_score(path, line, characters, nats)
 
 
 def _bulk_score(source: str, line: int | None, characters: int, nats: float) -> BulkScore:
@@ -99,19 +114,22 @@ def _blocks(path: str) -> Iterator[bytes]:
 
 
 def _lines(path: str) -> Iterator[bytes]:
-    rest = b""
+    parts: list[bytes] = []
     for block in _blocks(path):
-        *lines, rest = (rest + block).split(b"\n")
-        yield from lines
-    if rest:
-        yield rest
+        first, *others = block.split(b"\n")
+        parts.append(first)
+        for line in others:
+            yield b"".join(parts)
+            parts = [line]
+    if any(parts):
+        yield b"".join(parts)
 
 
-def _pieces(path: str) -> Iterator[tuple[bytes, bytes]]:
-    """Yields the pieces of a file, each with the text before it, cut between code points."""
+def _pieces(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yields the pieces of a text, each with the text before it, cut between code points."""
     size = MAX_LENGTH - CONTEXT - 4  # a cut moves by at most three bytes
     context, rest = b"", b""
-    for block in itertools.chain(_blocks(path), [b""]):
+    for block in itertools.chain(blocks, [b""]):
         rest += block
         while len(rest) > size or (rest and not block):
             end = _boundary(rest, min(size, len(rest)))

@@ -11,13 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from serving import tensorflow_model_server
 from serving.client.client import Address, Client, ServerError
 
 STARTUP_TIMEOUT = 300.0
 """Seconds that a server may take to load its model."""
-
-TENSORFLOW_MODEL_SERVER = "tensorflow_model_server"
-"""Name of TensorFlow Serving's own server on the PATH."""
 
 MAX_DIRECTORY_BYTES = 80
 """Largest length of the path of temporary files in which a UNIX socket can lie."""
@@ -53,7 +51,7 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
     Raises:
       ServerError: If the server does not start; the message ends with the last line of its log.
     """
-    found = shutil.which(TENSORFLOW_MODEL_SERVER)
+    found = tensorflow_model_server.path()
     base_path = _absolute(model_base_path)
     # TensorFlow Serving runs what XLA compiles only where it is told to.
     flags = ["--xla_cpu_compilation_enabled"] if found else []

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,13 @@ from typing import Any
 from model.errors import InputError
 from serving.gateway import run
 from serving.gateway.options import GatewayOptions
+
+
+def _max_connections() -> int:
+    """Returns how many connections leave the server the file descriptors that it counts on."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = GatewayOptions().max_connections
+    return most if descriptors == resource.RLIM_INFINITY else max(1, min(most, descriptors // 16))
 
 
 class GatewayBeside:
@@ -51,6 +59,8 @@ class GatewayBeside:
             max_backend_calls=max(1, min(32, flags["grpc_max_threads"] // 2)),
             allowed_hosts=flags["rest_api_allowed_hosts"],
             allowed_origins=flags["rest_api_allowed_origins"],
+            enable_cors_support=flags["rest_api_enable_cors_support"],
+            max_connections=_max_connections(),
         )
         return cls(options)
 

@@ -61,6 +61,19 @@ def from_tokens(tokens: Iterable[int], unit: CharacterUnit) -> bytes:
     return "".join(characters).encode()
 
 
+def length(text: bytes, unit: CharacterUnit) -> int:
+    """Returns the number of characters of a text.
+
+    >>> length("aé".encode(), "unicode")
+    2
+
+    Args:
+      text: The text; UTF-8 where the unit is "unicode".
+      unit: What a character is.
+    """
+    return len(text) if unit == "bytes" else len(text.decode("utf-8", "replace"))
+
+
 def split(text: bytes, unit: CharacterUnit) -> list[bytes]:
     """Returns the characters of a text, each as bytes.
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple
 
-from serving.gateway.characters import from_tokens
+from model.config import CharacterUnit
+from serving.gateway.characters import from_tokens, length
 from serving.gateway.choices import Choice, Delta
 from serving.gateway.completion_request import CompletionRequest, Prompt
 from serving.gateway.errors import invalid
@@ -42,7 +43,7 @@ class Completions:
         """
         model = await self._models.get(request.model)
         prompts = [_to_bytes(prompt, model) for prompt in request.prompt]
-        _check_sizes(request, prompts)
+        _check_sizes(request, prompts, model.unit)
         return Completion(request, model, prompts, self._generator, self._scorer)
 
 
@@ -55,10 +56,11 @@ def _to_bytes(prompt: Prompt, model: ServedModel) -> bytes:
         raise invalid(f"prompt: {error}", "prompt") from error
 
 
-def _check_sizes(request: CompletionRequest, prompts: Sequence[bytes]) -> None:
+def _check_sizes(request: CompletionRequest, prompts: Sequence[bytes], unit: CharacterUnit) -> None:
     """Checks that the whole of a request is not too much, before any of it is begun."""
     texts = len(prompts) * request.n
-    total = sum(map(len, prompts)) + texts * request.max_tokens
+    characters = sum(length(prompt, unit) for prompt in prompts)
+    total = characters + texts * request.max_tokens
     if total > MAX_TOTAL_TOKENS:
         raise invalid(
             f"the prompts and max_tokens of {texts} texts are {total} characters, over the limit "
@@ -69,7 +71,7 @@ def _check_sizes(request: CompletionRequest, prompts: Sequence[bytes]) -> None:
         return
     positions = texts * request.max_tokens
     if request.echo:
-        positions += request.n * sum(map(len, prompts))
+        positions += request.n * characters
     reported = positions * (request.logprobs + 1)
     if reported > MAX_REPORTED:
         raise invalid(

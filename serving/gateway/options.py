@@ -54,8 +54,10 @@ class GatewayOptions(NamedTuple):
       grace_seconds: Seconds that requests have to end after SIGTERM or SIGINT.
       allowed_hosts: Names by which clients may call the gateway, separated by commas; "*" for any;
         empty for those of the addresses it listens on.
-      allowed_origins: Origins of pages that may send requests, and read the answers (CORS),
-        separated by commas; "*" for any; empty for the gateway's own.
+      allowed_origins: Origins of pages that may send requests, separated by commas; "*" for any;
+        empty for the gateway's own.
+      enable_cors_support: Whether these pages may read the answers, too. No flag of the gateway;
+        that beside a server follows `--rest_api_enable_cors_support`.
     """
 
     backend: str = "127.0.0.1:8500"
@@ -74,3 +76,4 @@ class GatewayOptions(NamedTuple):
     grace_seconds: float = 30.0
     allowed_hosts: str = ""
     allowed_origins: str = ""
+    enable_cors_support: bool = True

@@ -82,7 +82,7 @@ def build(options: GatewayOptions, flags: str = "--") -> "Server":
         metrics,
     )
     origins = options.allowed_origins.lower().replace(" ", "").split(",")
-    if origins != [""]:
+    if origins != [""] and options.enable_cors_support:
         # Around the admission: a page is to see why it was refused, too.
         admitted = CORSMiddleware(
             admitted,

@@ -31,8 +31,11 @@ _LENGTHS = range(8, 257, 8)  # of pieces; multiples of the chunks in which the g
 _LONGEST_FIRST = 64  # the pieces before may have been of other requests, with fewer rows
 
 _INPUTS = {row.name for row in GENERATE_INPUTS}
-_BY_POSITION = ("log_probabilities", "alternatives", "alternative_log_probabilities")
+_BY_POSITION = {"log_probabilities", "alternatives", "alternative_log_probabilities"}
 _OUTPUTS = {"text", "characters", "stopped", "state", *_BY_POSITION}
+
+NEEDED = {"characters", "stopped", "state"}
+"""Outputs of a piece that the next one needs."""
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -103,12 +106,12 @@ def in_pieces(
     """Generates texts piece by piece.
 
     Args:
-      generate: Function that runs the `generate` signature.
+      generate: Function that runs the `generate` signature, for `NEEDED` and other outputs.
       arrays: Inputs of a request for which `is_long` is true.
       piece: Length of the pieces.
 
     Returns:
-      All outputs of `generate`, as one call would return them.
+      The same outputs, as one call would return them.
 
     Raises:
       RequestError: If a piece is refused, the deadline passes, or the client goes.
@@ -137,11 +140,15 @@ def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
     A row that is complete adds nothing to later pieces, so the columns of all rows line up.
     """
-    texts = zip(*(piece["text"] for piece in pieces), strict=True)
-    return {
-        "text": np.array([b"".join(text) for text in texts], object),
-        "characters": np.sum([piece["characters"] for piece in pieces], axis=0, dtype=np.int32),
-        "stopped": np.any([piece["stopped"] for piece in pieces], axis=0),
-        "state": pieces[-1]["state"],
-        **{name: np.concatenate([p[name] for p in pieces], axis=1) for name in _BY_POSITION},
+    parts = {name: [piece[name] for piece in pieces] for name in pieces[0]}
+    joined = {
+        "characters": np.sum(parts["characters"], axis=0, dtype=np.int32),
+        "stopped": np.any(parts["stopped"], axis=0),
+        "state": parts["state"][-1],
     }
+    if "text" in parts:
+        texts = zip(*parts["text"], strict=True)
+        joined["text"] = np.array([b"".join(text) for text in texts], object)
+    for name in parts.keys() & _BY_POSITION:
+        joined[name] = np.concatenate(parts[name], axis=1)
+    return joined

@@ -73,11 +73,16 @@ def parse(body: bytes) -> dict[str, Any]:
 
 def shown(value: Any) -> str:
     """Returns a JSON value as a message shows it: in lines, as TensorFlow Serving does."""
+    text = ""
     try:
-        text = json.dumps(value, indent=4)
+        # Written as a whole, a deep value would be many times as long as the request.
+        for part in json.JSONEncoder(indent=4).iterencode(value):
+            text += part[: MAX_SHOWN + 1]
+            if len(text) > MAX_SHOWN:
+                return text[:MAX_SHOWN] + "..."
     except RecursionError:
         return "..."
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
+    return text
 
 
 def invalid(message: str) -> RequestError:

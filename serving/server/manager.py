@@ -220,15 +220,18 @@ class Manager:
 
     def _set_models(self, config: model_server_config_pb2.ModelServerConfig) -> None:
         """Replaces the models; those whose base path is unchanged stay loaded."""
-        models: dict[str, Model] = {}
+        names = set()
         for entry in config.model_config_list.config:
-            if entry.name in models:
+            if entry.name in names:
                 raise InputError(f"two models are called {entry.name}; give each a name of its own")
             if entry.model_platform not in ("", "tensorflow"):
                 raise InputError(
                     f"model {entry.name} is for the platform {entry.model_platform}; only "
                     "'tensorflow' can be served"
                 )
+            names.add(entry.name)
+        models: dict[str, Model] = {}
+        for entry in config.model_config_list.config:
             old = self._models.get(entry.name)
             if old and old.config.base_path == entry.base_path:
                 old.config = entry

@@ -5,9 +5,11 @@ copies that exist at once until it is sent:
 
     rows * longest text * BYTES_PER_CHARACTER + numbers * Copies.number + strings * Copies.string
 
-The signature bounds the shape of the answer. Of the unknown dimensions of an output the first is
-the rows, the second the characters (those to generate, or else those of the longest text), and the
-others are the alternatives, or else the units of all layers.
+The numbers are those of the answer and of the request, and a text that is longer than a model of
+text reads, such as a recording, counts with all of its bytes. The signature bounds the shape of the
+answer. Of the unknown dimensions of an output the first is the rows, the second the characters
+(those to generate, or else those of the longest text), and the others are the alternatives, or else
+the units of all layers.
 """
 
 import contextlib
@@ -56,8 +58,9 @@ class Size(NamedTuple):
     """Upper bounds of what the server holds for a request.
 
     Attributes:
-      characters: Number of rows times the length of the longest text.
-      numbers: Number of numbers in the answer.
+      characters: Number of rows times the length of the longest text, or all bytes of the texts if
+        there are more.
+      numbers: Number of numbers in the request and in the answer.
       strings: Number of strings in the answer.
     """
 
@@ -89,13 +92,15 @@ def size_of(
     # What is over a limit is refused by the graph, with a message of its own.
     rows = min(max((len(array) for array in texts if array.ndim), default=1), MAX_REQUEST_ROWS)
     longest = max((len(text) for array in texts for text in array.flat), default=0)
+    given = sum(len(text) for array in texts for text in array.flat)
     longest = characters = min(longest, MAX_LENGTH)
     others = units
     if "length" in arrays:
         characters = _largest(arrays["length"], MAX_LENGTH)
     if "alternatives" in arrays:
         others = _largest(arrays["alternatives"], MAX_ALTERNATIVES)
-    numbers = strings = 0
+    numbers = sum(array.size for array in arrays.values() if array.dtype != object)
+    strings = 0
     for name in outputs:
         dimensions = [dim.size for dim in signature.outputs[name].tensor_shape.dim]
         unknown = sum(size < 0 for size in dimensions)
@@ -107,7 +112,7 @@ def size_of(
             numbers += values
     if "layer" in arrays:
         numbers = min(numbers, MAX_INSPECTED_VALUES)
-    return Size(characters=rows * longest, numbers=numbers, strings=strings)
+    return Size(max(rows * longest, given), numbers=numbers, strings=strings)
 
 
 def _largest(array: np.ndarray, limit: int) -> int:

@@ -8,9 +8,9 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.limits import MAX_DIMENSIONS, MAX_ELEMENTS
+from serving.limits import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_REPEATED_ELEMENTS
 from serving.server.errors import RequestError
-from serving.tensors import to_array
+from serving.tensors import to_array, values_given
 
 _DTYPES = set(types_pb2.DataType.values()) - {types_pb2.DT_INVALID}
 
@@ -102,9 +102,16 @@ def parse_input(
             "INVALID_ARGUMENT",
             f"input {name} has {len(sizes)} dimensions; at most {MAX_DIMENSIONS} are served",
         )
-    # A proto of one value may have a shape of any size.
     if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
         raise RequestError("INVALID_ARGUMENT", f"tensor parsing error: {name}")
+    # A proto of one value may have a shape of any size, and would take memory before it is counted.
+    if math.prod(sizes) > MAX_REPEATED_ELEMENTS and values_given(proto) < math.prod(sizes):
+        raise RequestError(
+            "INVALID_ARGUMENT",
+            f"input {name} has {math.prod(sizes)} elements and gives {values_given(proto)} values; "
+            f"give all of them, as the last stands for those missing in at most "
+            f"{MAX_REPEATED_ELEMENTS} elements",
+        )
     try:
         array = to_array(proto)
     except (ValueError, TypeError) as error:

@@ -45,6 +45,9 @@ _MODEL = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<metadata>metadata))?", re.I
 )
 
+MAX_GZIP_MEMBERS = 100
+"""Largest number of members of a packed body, each of which is unpacked by itself."""
+
 
 class Application:
     """The WSGI application of the REST protocol and the playground."""
@@ -88,7 +91,9 @@ class Application:
         except RequestError as error:
             response = _error_response(error)
         except exceptions.HTTPException as error:
-            response = _json_response({"error": error.name}, error.code or 500)
+            is_own = error.description != type(error).description
+            said = error.description if is_own else error.name
+            response = _json_response({"error": said}, error.code or 500)
         except Exception as error:
             response = _error_response(errors.from_unexpected(error))
         return response(environ, start_response)
@@ -151,7 +156,10 @@ class Application:
         if encoding in ("gzip", "x-gzip"):
             return _unpack(body, self._max_bytes)
         if encoding != "identity":
-            raise exceptions.UnsupportedMediaType()
+            shown = encoding[: json_parsing.MAX_SHOWN]
+            raise exceptions.UnsupportedMediaType(
+                f"the body has the encoding {shown}; send gzip, or the body as it is"
+            )
         return body
 
     def _infer(self, method: str, spec: model_pb2.ModelSpec, body: bytes) -> dict[str, Any]:
@@ -189,18 +197,26 @@ class Application:
 def _unpack(body: bytes, limit: int) -> bytes:
     """Unpacks gzip, of which a few bytes may stand for any number."""
     unpacked = b""
-    while body:
+    for _ in range(MAX_GZIP_MEMBERS):  # each copies the rest of the body
         decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
         try:
             unpacked += decompressor.decompress(body, limit + 1 - len(unpacked))
         except zlib.error as error:
             raise RequestError("INVALID_ARGUMENT", "the body is not valid gzip") from error
         if len(unpacked) > limit:
-            raise exceptions.RequestEntityTooLarge()
+            raise exceptions.RequestEntityTooLarge(
+                f"the body unpacks to more than {limit} bytes, the limit of "
+                "--rest_api_max_request_bytes"
+            )
         if not decompressor.eof:
             raise RequestError("INVALID_ARGUMENT", "the body is not complete gzip")
         body = decompressor.unused_data  # another member
-    return unpacked
+        if not body:
+            return unpacked
+    raise RequestError(
+        "INVALID_ARGUMENT",
+        f"the body has more than {MAX_GZIP_MEMBERS} members of gzip; compress it at once",
+    )
 
 
 def _label_scores(row: classification_pb2.Classifications) -> list[list[str | float]]:
@@ -243,6 +259,6 @@ def _json_response(content: dict[str, Any], status: int = 200) -> Response:
     except ValueError as error:
         raise RequestError(
             "INVALID_ARGUMENT",
-            "the answer holds an infinite number, or none, which JSON cannot; ask over gRPC",
+            "the answer holds NaN or infinity, which JSON cannot; ask over gRPC",
         ) from error
     return Response(text.getvalue(), status, content_type="application/json")

@@ -4,6 +4,7 @@ It has the protocol and the flags of `tensorflow_model_server`, for machines wit
 """
 
 import contextlib
+import math
 import signal
 import socket
 import threading
@@ -142,6 +143,7 @@ class _Polls:
         self._poll_seconds = poll_seconds
         self._config_poll_seconds = config_poll_seconds
         self._last_read = time.monotonic()
+        self._last_refresh = -math.inf
         self._problems: dict[str, str] = {}
         intervals = [seconds for seconds in (poll_seconds, config_poll_seconds) if seconds > 0]
         self.interval = min(intervals, default=None)
@@ -152,7 +154,9 @@ class _Polls:
         if self._config_poll_seconds > 0 and since >= self._config_poll_seconds:
             self._last_read = time.monotonic()
             self._attempt("the configuration", self._read)
-        if self._poll_seconds > 0:
+        since = time.monotonic() - self._last_refresh
+        if self._poll_seconds > 0 and since >= self._poll_seconds:
+            self._last_refresh = time.monotonic()
             self._attempt("new versions", self._manager.refresh)
 
     def _read(self) -> None:

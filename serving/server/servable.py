@@ -170,38 +170,30 @@ class Servable:
         signature_name = signature_name or DEFAULT_SIGNATURE
         signature = self.signature(signature_name)
         outputs = outputs or tuple(sorted(signature.outputs))
-        if self._merges:
-            size = memory_budget.size_of(signature, arrays, outputs, self._units)
-            request_scope.reserve(size)
-        start = time.perf_counter()
-        if generation.can_resume(self.signatures, signature_name) and generation.is_long(
-            arrays, self._piece
-        ):
-            results = self._generate_in_pieces(arrays, outputs)
-        else:
-            results = self._call(signature, arrays, outputs)
         method = signature.method_name.rsplit("/", 1)[-1].capitalize()
+        in_pieces = generation.can_resume(self.signatures, signature_name) and generation.is_long(
+            arrays, self._piece
+        )
+        computed = outputs
+        if in_pieces:
+            signature = self.signatures[generation.GENERATE]
+            arrays = {**self._defaults[generation.GENERATE], **arrays}
+            computed = tuple(sorted({*outputs, *generation.NEEDED}))
+        request_scope.reserve(memory_budget.size_of(signature, arrays, computed, self._units))
+        start = time.perf_counter()
+
+        def call(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return self._call(signature, inputs, computed)
+
+        found = generation.in_pieces(call, arrays, self._piece) if in_pieces else call(arrays)
         self._observe(self._name, method, time.perf_counter() - start)
-        return results
+        return {name: found[name] for name in outputs}
 
     @property
     def _units(self) -> int:
         """The number of units of all layers; 1 for a model that does not tell it."""
         embed = self.signatures.get(EMBED)
         return embed.outputs["embedding"].tensor_shape.dim[1].size if embed else 1
-
-    def _generate_in_pieces(
-        self, arrays: Mapping[str, np.ndarray], outputs: tuple[str, ...]
-    ) -> dict[str, np.ndarray]:
-        """Runs `generate` for one piece of the texts after another."""
-        signature = self.signatures[generation.GENERATE]
-        all_outputs = tuple(sorted(signature.outputs))
-        results = generation.in_pieces(
-            lambda inputs: self._call(signature, inputs, all_outputs),
-            {**self._defaults[generation.GENERATE], **arrays},
-            self._piece,
-        )
-        return {name: results[name] for name in outputs}
 
     def _call(
         self,

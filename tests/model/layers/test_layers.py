@@ -399,7 +399,7 @@ def with_plan(layer):
         (lambda: GridLSTM(4, mogrifier_rounds=-1), "mogrifier_rounds is -1"),
         (
             lambda: GridLSTM(4, mogrifier_rounds=2, execution="layerwise"),
-            "of 2 dimensions with priority (-1,) and mogrifier_rounds 2 cannot do",
+            "of 2 dimensions with priority (1,) and mogrifier_rounds 2 cannot do",
         ),
         (
             lambda: GridLSTM(4, execution="layerwise", remat_steps=5),

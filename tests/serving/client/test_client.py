@@ -160,6 +160,7 @@ def test_files_of_any_length_are_scored(address, tmp_path):
     long = "abc \u00e9\n" * 3000
     (tmp_path / "long.txt").write_text(long)
     (tmp_path / "short.txt").write_text("abc\n\nccc")
+    (tmp_path / "line.txt").write_text("abc\n" + "abc " * 5000 + "\nab")
     server = ("--server", address.server, "--model_name", "letters", "--json")
     done = run_module("serving", "score", *server, tmp_path / "long.txt", tmp_path / "short.txt")
     assert done.returncode == 0, done.stderr
@@ -172,6 +173,9 @@ def test_files_of_any_length_are_scored(address, tmp_path):
     rows = [json.loads(line) for line in lines.stdout.splitlines()]
     assert [(row["line"], row["characters"]) for row in rows] == [(1, 3), (2, 0), (3, 3)]
     assert rows[1]["bits_per_character"] is None
+    lines = run_module("serving", "score", *server, "--by_line", tmp_path / "line.txt")
+    rows = [json.loads(line) for line in lines.stdout.splitlines()]
+    assert [(row["line"], row["characters"]) for row in rows] == [(1, 3), (2, 20_000), (3, 2)]
     missing = run_module("serving", "score", *server, "nowhere.txt")
     assert missing.returncode == 2 and "nowhere.txt cannot be read" in missing.stderr
 

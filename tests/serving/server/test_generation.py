@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from conftest import inputs
 
+from serving.base_path import version_paths
 from serving.server import generation
 from serving.server.generation import FIRST_LENGTH, PIECE_SECONDS, PieceLength
+from serving.server.servable import Servable
 
 
 @pytest.mark.parametrize(
@@ -39,3 +43,27 @@ def test_what_fits_into_the_first_piece_is_not_cut():
     assert generation.is_long({**arrays, "length": np.array([FIRST_LENGTH + 1])}, piece)
     piece.next(16, PIECE_SECONDS / 2)
     assert not generation.is_long({**arrays, "length": np.array([FIRST_LENGTH + 1])}, piece)
+
+
+def test_pieces_have_the_outputs_that_are_asked_for_and_no_others(base_path):
+    """What is computed and dropped would take memory that is not reserved."""
+    (path,) = version_paths(str(base_path)).values()
+    observed = []
+    servable = Servable(path, "letters", 1, None, lambda *call: observed.append(call))
+    call, fetched = servable._call, []
+
+    def record(signature, arrays, outputs):
+        fetched.append(set(outputs))
+        return call(signature, arrays, outputs)
+
+    servable._call = record
+    protos = {name: tf.make_tensor_proto(value) for name, value in inputs(["a", "b"], 40).items()}
+    found = servable.predict("generate", protos, ["text"])
+    assert set(found) == {"text"} and [len(text) for text in found["text"]] == [40, 40]
+    assert len(fetched) > 1 and set(map(frozenset, fetched)) == {
+        frozenset({"text", "characters", "stopped", "state"})
+    }
+    assert len(observed) == 1
+    whole = servable.predict("generate", protos, [])
+    np.testing.assert_array_equal(whole["text"], found["text"])
+    assert whole["log_probabilities"].shape == (2, 40)

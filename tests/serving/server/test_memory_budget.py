@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 import servers
+import tensorflow as tf
 from conftest import inputs
 from servers import PATIENCE, of, predict, predict_request, rest, running
 from tensorflow_serving.apis import prediction_service_pb2_grpc
@@ -50,6 +51,14 @@ def call(server, *requests):
         return [each.code() for each in calls]
 
 
+def send(server, request):
+    """Sends a request, and returns the answer."""
+    with grpc.insecure_channel(server.address) as channel:
+        return prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(
+            request, timeout=PATIENCE
+        )
+
+
 def texts(length, rows=64):
     return np.array([b"a" * length] * rows, object)
 
@@ -74,6 +83,22 @@ def test_a_request_that_needs_too_much_is_refused_at_once(server, signature, val
         predict(server.channel, signature, values)
     assert time.monotonic() - start < 10 and reserved(server) == 0
     assert resident(server) - before < 64 << 20
+
+
+def test_a_shape_of_many_elements_gives_all_of_them(server):
+    """The last value of a tensor stands for those missing, in a shape of any size."""
+    request = predict_request("generate", inputs(["a"]))
+    before = resident(server)
+    for name, shape in (("prompt", 2**26), ("seed", 2**26), ("length", 2**17)):
+        other = type(request)()
+        other.CopyFrom(request)
+        other.inputs[name].tensor_shape.dim[0].size = shape
+        with pytest.raises(grpc.RpcError, match=rf"{name} has {shape} elements and gives 1 values"):
+            send(server, other)
+    assert resident(server) - before < 64 << 20
+    request.inputs["length"].tensor_shape.dim[0].size = 64
+    request.inputs["prompt"].CopyFrom(tf.make_tensor_proto(["a"] * 64))
+    assert len(send(server, request).outputs["text"].string_val) == 64
 
 
 def test_answers_in_json_need_more(server):

@@ -4,6 +4,7 @@ import gzip
 import http.client
 import json
 import resource
+import tracemalloc
 
 import pytest
 from servers import PATIENCE, of, require_embedded, running
@@ -51,15 +52,23 @@ def test_a_body_over_the_limit_is_refused(server):
 
 
 def test_packed_bodies_are_unpacked_within_the_limit(server):
-    packed = gzip.compress(json.dumps(SCORE).encode())
+    packed_text = json.dumps(SCORE).encode()
+    packed = gzip.compress(packed_text)
     half = len(packed) // 2
     assert predict(server, packed, Content_Encoding="gzip")[0] == 200
     bomb = gzip.compress(b" " * (LIMIT + 1))
-    assert len(bomb) < 1000 and predict(server, bomb, Content_Encoding="gzip")[0] == 413
+    status, said = predict(server, bomb, Content_Encoding="gzip")
+    assert len(bomb) < 1000 and status == 413
+    assert "--rest_api_max_request_bytes" in said["error"]
     for broken in (b"no gzip", packed[:half]):
         status, said = predict(server, broken, Content_Encoding="gzip")
         assert status == 400 and "gzip" in said["error"]
-    assert predict(server, packed, Content_Encoding="br")[0] == 415
+    status, said = predict(server, packed, Content_Encoding="br")
+    assert status == 415 and "send gzip, or the body as it is" in said["error"]
+    parts = [gzip.compress(part) for part in (packed_text[:9], packed_text[9:])]
+    assert predict(server, b"".join(parts), Content_Encoding="gzip")[0] == 200
+    status, said = predict(server, gzip.compress(b"") * 9000, Content_Encoding="gzip")
+    assert status == 400 and "members of gzip; compress it at once" in said["error"]
 
 
 def test_answers_are_packed_where_that_is_asked_for(server):
@@ -80,6 +89,20 @@ def test_deep_json_is_a_bad_request(server, depth, method):
     body = f'{{"inputs": {values}, "examples": [{{"text": {values}}}]}}'
     status, said = predict(server, body, f"{PATH}:{method}")
     assert status in (400, 413) and said["error"]
+
+
+def test_values_in_messages_take_no_more_memory_than_is_shown():
+    value = [1] * 300_000
+    for _ in range(300):
+        value = [value]
+    tracemalloc.start()
+    try:
+        shown = json_parsing.shown(value)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(shown) == json_parsing.MAX_SHOWN + 3 and peak < 10_000_000
+    assert json_parsing.shown({"a": [1]}) == json.dumps({"a": [1]}, indent=4)
 
 
 @pytest.mark.parametrize("version", ["9" * 5000, "9223372036854775808"])
