@@ -22,6 +22,7 @@ from .forward import (
 )
 
 
+@keras.saving.register_keras_serializable(package="grid_lstm")
 class CharacterModel(keras.Model):
     """A language model over characters: p(c_1, ..., c_n) = prod_t p(c_t | c_1, ..., c_{t-1}).
 
@@ -204,3 +205,21 @@ class CharacterModel(keras.Model):
             self.compute_dtype,
             self._conditioning(),
         )
+
+    def get_config(self) -> dict:
+        """Returns the arguments that create an equal model, with the plan that runs anywhere."""
+        return {
+            "name": self.name,
+            "config": self.config.to_dict(),
+            "vocabulary_size": self.vocabulary_size,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> "CharacterModel":
+        """Returns the model that `get_config` describes.
+
+        Args:
+          config: The arguments.
+          custom_objects: Not used.
+        """
+        return cls(**{**config, "config": ModelConfig.from_dict(config["config"])})

@@ -5,8 +5,8 @@ Importing this module does not import TensorFlow: the layers are imported when a
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..cells.registry import MEMORY_CELLS, PLAIN_CELLS
 from ..config import Connection, OutputEquation, Tied, require_integer, require_range
@@ -87,6 +87,23 @@ class ModelConfig:
     layer_normalization: bool = False
     mogrifier_rounds: int = 0
     mogrifier_rank: int = 32
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the configuration as a dictionary, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> "ModelConfig":
+        """Returns the configuration that `to_dict` wrote.
+
+        Args:
+          config: The dictionary, with lists in place of tuples after JSON.
+        """
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in config.items()
+        }
+        return cls(**values)
 
     def __post_init__(self) -> None:
         if self.architecture not in CORES:

@@ -4,6 +4,8 @@ Importing this module does not import TensorFlow.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from ..config import require_integer
 from ..contexts.registry import MAX_SIZE
@@ -46,6 +48,24 @@ class SentenceModelConfig:
                 f"contexts of the encoder is {', '.join(self.encoder.contexts)}, which only the "
                 "decoder has; leave it out"
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the configuration as a dictionary, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> "SentenceModelConfig":
+        """Returns the configuration that `to_dict` wrote.
+
+        Args:
+          config: The dictionary, with lists in place of tuples after JSON.
+        """
+        encoder = config["encoder"]
+        return cls(
+            decoder=ModelConfig.from_dict(config["decoder"]),
+            encoder=None if encoder is None else ModelConfig.from_dict(encoder),
+            latent=config["latent"],
+        )
 
     @property
     def decoder_core(self) -> ModelConfig:

@@ -112,6 +112,7 @@ class SentenceEncoder(keras.layers.Layer):
         return Posterior(*tf.split(parameters, 2, axis=1))
 
 
+@keras.saving.register_keras_serializable(package="grid_lstm")
 class SentenceModel(keras.Model):
     """A variational autoencoder of sentences, p(x) = integral of p(x|z) p(z) dz.
 
@@ -214,3 +215,21 @@ class SentenceModel(keras.Model):
         start = self.initial_state(shape_of(ids)[0], latent)
         logits, _ = self.decoder(told, start, training=training, seed=seed, keep=ids != PADDING)
         return logits
+
+    def get_config(self) -> dict:
+        """Returns the arguments that create an equal model, with the plan that runs anywhere."""
+        return {
+            "name": self.name,
+            "config": self.config.to_dict(),
+            "vocabulary_size": self.vocabulary_size,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> "SentenceModel":
+        """Returns the model that `get_config` describes.
+
+        Args:
+          config: The arguments.
+          custom_objects: Not used.
+        """
+        return cls(**{**config, "config": SentenceModelConfig.from_dict(config["config"])})

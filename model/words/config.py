@@ -69,11 +69,8 @@ class WordModelConfig:
         Args:
           config: The dictionary, with lists in place of tuples after JSON.
         """
-        core: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in config["core"].items()
-        }
-        return cls(**{**config, "core": ModelConfig(**core), "widths": tuple(config["widths"])})
+        core = ModelConfig.from_dict(config["core"])
+        return cls(**{**config, "core": core, "widths": tuple(config["widths"])})
 
 
 def require_convolutions(

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-from typing import Any
 
 import keras
 import numpy as np
@@ -73,17 +72,13 @@ class InitialWeights:
         Raises:
           InputError: If it has parameters that are not known here.
         """
-        given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in self._config.items()
-        }
-        unknown = given.keys() - {field.name for field in dataclasses.fields(ModelConfig)}
+        unknown = self._config.keys() - {field.name for field in dataclasses.fields(ModelConfig)}
         if unknown:
             raise InputError(
                 f"the checkpoint {self.path} is of another version of this software, which has the "
                 f"parameter {min(unknown)}; train again"
             )
-        return ModelConfig(**given)
+        return ModelConfig.from_dict(self._config)
 
     @property
     def vocabulary(self) -> TextVocabulary:
