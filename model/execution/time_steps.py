@@ -44,10 +44,11 @@ def step_array(
     )
 
 
-def tall_product(rows: tf.Tensor, kernel: tf.Tensor, transpose: bool) -> tf.Tensor:
+def tall_product(rows: tf.Tensor, kernel: tf.Tensor, transpose: bool = False) -> tf.Tensor:
     """Multiplies the rows of all steps, `[steps, batch, width]`, by a kernel in one product."""
-    flat = tf.matmul(tf.reshape(rows, [-1, rows.shape[-1]]), kernel, transpose_b=transpose)
-    return tf.reshape(flat, [*shape_of(rows)[:-1], flat.shape[-1]])
+    *leading, width = shape_of(rows)
+    flat = tf.matmul(tf.reshape(rows, [-1, width]), kernel, transpose_b=transpose)
+    return tf.reshape(flat, [*leading, flat.shape[-1]])
 
 
 def loop_over(count: int | tf.Tensor, step: Callable, variables: tuple) -> tuple:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from ..shapes import shape_of
+from ..execution.time_steps import tall_product
 from .derivatives import with_gradient
 from .equations import GridEquations
 from .reference import (
@@ -147,13 +147,6 @@ def _layer_forward(
         weights[1].parameters,
     )
     return Vectors(output.hidden, output.memory), last
-
-
-def tall_product(rows: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Multiplies vectors `[steps, batch, n]` by a kernel, as one product."""
-    *leading, width = shape_of(rows)
-    flat = tf.matmul(tf.reshape(rows, [-1, width]), kernel)
-    return tf.reshape(flat, [*leading, kernel.shape[-1]])
 
 
 def _along_time(

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ..cells.cell import Parameters
 from ..cells.normalization import Normalized
+from ..execution.time_steps import hold
 from ..shapes import shape_of
 from .equations import GridEquations
 from .reference import (
@@ -102,7 +103,7 @@ class TimeLoop:
             )
             state = new.hidden, new.memory
             if self._keep is not None:
-                state = _where(_at(self._keep, at), state, (hidden, memory))
+                state = hold(_at(self._keep, at), state, (hidden, memory))
             return at + 1, *state, arrays
 
         arrays: tuple = (_array(steps, first.hidden),)
@@ -156,8 +157,8 @@ class TimeLoop:
             if self._keep is not None:
                 zeros = tf.zeros_like(d_hidden), tf.zeros_like(d_memory)
                 d_state = d_hidden, d_memory
-                d_held = _where(_at(self._keep, at), zeros, d_state)
-                d_hidden, d_memory = _where(_at(self._keep, at), d_state, zeros)
+                d_held = hold(_at(self._keep, at), zeros, d_state)
+                d_hidden, d_memory = hold(_at(self._keep, at), d_state, zeros)
             if self._has_priority:
                 d_hidden += d_output
             activations, memory, normalized = residuals
@@ -243,11 +244,6 @@ def _array_of(values: tf.Tensor) -> tf.TensorArray:
         clear_after_read=False,
     )
     return array.unstack(values)
-
-
-def _where(keep: tf.Tensor, left: tuple, right: tuple) -> tuple:
-    """Returns the rows of the left vectors where `keep` `[batch]` is True, else of the right."""
-    return tuple(tf.where(keep[:, None], a, b) for a, b in zip(left, right, strict=True))
 
 
 def _loop(steps: Any, step: Callable, variables: tuple) -> tuple:

@@ -1,6 +1,6 @@
 """Log-mel spectrograms, computed in the graph, so that training and serving have the same."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -50,7 +50,18 @@ class LogMel(NamedTuple):
         Args:
           samples: Number of its samples.
         """
-        return max(0, 1 + (samples - self.window) // self.step)
+        return max(0, self._frames(samples))
+
+    def frame_counts(self, samples: tf.Tensor) -> tf.Tensor:
+        """Returns the numbers of frames of recordings, int32 `[batch]`.
+
+        Args:
+          samples: Numbers of their samples, int32 `[batch]`.
+        """
+        return tf.maximum(0, self._frames(samples))
+
+    def _frames(self, samples: Any) -> Any:
+        return 1 + (samples - self.window) // self.step
 
 
 def log_mel_spectrogram(samples: tf.Tensor, settings: LogMel) -> tf.Tensor:

@@ -90,7 +90,7 @@ class Recognizer:
         Args:
           samples: Recordings of at least a frame each.
         """
-        lengths = 1 + (samples.lengths - self.spectrogram.window) // self.spectrogram.step
+        lengths = self.spectrogram.frame_counts(samples.lengths)
         spectrogram = log_mel_spectrogram(samples.values, self.spectrogram)
         return standardize(spectrogram, lengths, self.mean, self.scale), lengths
 

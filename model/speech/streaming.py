@@ -148,7 +148,7 @@ class StreamRecognizer:
         """Returns standardized frames, one at least, and how many count of each stream."""
         recognizer = self._recognizer
         settings = recognizer.spectrogram
-        frames = tf.maximum(0, 1 + (samples.lengths - settings.window) // settings.step)
+        frames = settings.frame_counts(samples.lengths)
         spectrogram = log_mel_spectrogram(samples.values, settings)
         return standardize(spectrogram, frames, recognizer.mean, recognizer.scale), frames
 
