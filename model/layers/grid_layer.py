@@ -228,6 +228,7 @@ class GridLayer(SeededLayer):
             mogrifier_rounds=self.mogrifier_rounds,
         )
         check_execution(self.execution, self.remat_steps, self.equations)
+        self.plan = self._plan  # which may have been chosen before
 
     @property
     def plan(self) -> Plan | None:
@@ -236,7 +237,7 @@ class GridLayer(SeededLayer):
 
     @plan.setter
     def plan(self, plan: Plan | None) -> None:
-        if plan:
+        if plan and hasattr(self, "equations"):  # whose dimensions an input may decide
             check_execution(plan.execution, plan.remat_steps, self.equations)
         self._plan = plan
 
