@@ -98,7 +98,13 @@ def settings(recipes: Recipes, variant: str, seed: int) -> Settings:
       variant: Name of the variant.
       seed: Seed of the training.
     """
-    plain = {"dropout": 0.0, "layer_normalization": False, "contexts": ()}
+    plain = {
+        "dropout": 0.0,
+        "weight_dropout": 0.0,
+        "weight_decay": 0.0,
+        "layer_normalization": False,
+        "contexts": (),
+    }
     fixed = {**plain, "seed": seed, "dtype": "float32"}
     return load_preset(PRESET, {**fixed, **recipes.settings, **VARIANTS[variant]})
 

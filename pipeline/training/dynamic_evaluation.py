@@ -81,7 +81,9 @@ class DynamicModel:
         self._trained = [tf.Variable(weight, trainable=False) for weight in self._weights]
         self._squares = [tf.Variable(tf.zeros_like(w), trainable=False) for w in self._weights]
         self._windows = tf.Variable(0.0, trainable=False)
-        self._mean_root = tf.Variable(0.0, trainable=False)
+        # 1 / (r + mean(r)) and r / mean(r), computed once and not with each window.
+        self._scales = [tf.Variable(tf.zeros_like(w), trainable=False) for w in self._weights]
+        self._pulls = [tf.Variable(tf.zeros_like(w), trainable=False) for w in self._weights]
         self.state = model.initial_state(1)
 
     def measure_gradients(self, windows: Iterable[np.ndarray]) -> None:
@@ -97,7 +99,10 @@ class DynamicModel:
             self.state = self._add_squares(tf.constant(ids), self.state)
         roots = [tf.sqrt(square / self._windows) for square in self._squares]
         count = sum(math.prod(root.shape) for root in roots)
-        self._mean_root.assign(tf.add_n([tf.reduce_sum(root) for root in roots]) / count)
+        mean = tf.add_n([tf.reduce_sum(root) for root in roots]) / count
+        for root, scale, pull in zip(roots, self._scales, self._pulls, strict=True):
+            scale.assign(1 / (root + mean))
+            pull.assign(root / mean)
         self.reset()
 
     def reset(self) -> None:
@@ -153,12 +158,11 @@ class DynamicModel:
         decay: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, CharacterState]:
         nats, characters, gradients, state = self._gradients(ids, state)
-        for weight, trained, square, gradient in zip(
-            self._weights, self._trained, self._squares, gradients, strict=True
+        for weight, trained, scale, pull, gradient in zip(
+            self._weights, self._trained, self._scales, self._pulls, gradients, strict=True
         ):
-            root = tf.sqrt(square / self._windows)
-            back = tf.minimum(decay * root / self._mean_root, 1.0) * (trained - weight)
-            weight.assign_add(back - rate * gradient / (root + self._mean_root))
+            back = tf.minimum(decay * pull, 1.0) * (trained - weight)
+            weight.assign_add(back - rate * scale * gradient)
         return nats, characters, state
 
     def _gradients(
