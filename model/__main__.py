@@ -137,7 +137,7 @@ def explain(
     yield "products", plan.dtype
     yield "memories, weights", "float32"
     yield "compiled", _describe_compilation(plan)
-    if plan.execution != "reference":
+    if plan.execution == "wavefront":
         yield from _describe_memory(plan, architecture, layers, units, batch, window)
     for number, reason in enumerate(plan.reasons):
         yield "" if number else "because", reason
@@ -157,7 +157,7 @@ def _import_tensorflow() -> None:
 
 
 def _describe_compilation(plan: "Plan") -> str:
-    if plan.execution == "reference":
+    if plan.execution != "wavefront":  # operations of TensorFlow, with no program of their own
         return "as the caller compiles it"
     shards = plan.compilation.batch_shards
     sharded = f"; {shards} shards of the batch side by side" if shards > 1 else ""

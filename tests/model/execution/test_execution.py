@@ -123,6 +123,13 @@ def test_explain_knows_stacked_nets():
 
 
 @pytest.mark.slow
+def test_explain_says_nothing_of_programs_that_do_not_run():
+    shown = explain("--execution", "layerwise", "--layers", "2", "--units", "64").stdout
+    assert "layer by layer" in shown and "as the caller compiles it" in shown
+    assert "saved for the backward pass" not in shown and "remat_steps" not in shown
+
+
+@pytest.mark.slow
 def test_explain_prints_json():
     told = json.loads(explain("--device", "cpu", "--json").stdout)
     assert told["memories, weights"] == ["float32"]
