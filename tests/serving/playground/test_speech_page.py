@@ -66,7 +66,8 @@ def test_a_file_is_recognized_as_the_server_does(page, speech_server):
     size = page.evaluate("[...['width', 'height'].map((name) => spectrogram[name])]")
     assert size == [LogMel(RATE).frames(12_000), 40]
     places = page.evaluate("[...times.children].map((mark) => parseFloat(mark.style.left))")
-    assert places == pytest.approx(100 * found["times"][0] / 1.5, rel=1e-3)
+    # The browser's samples are a little different, and may move a label by a frame of 10 ms.
+    assert places == pytest.approx(100 * found["times"][0] / 1.5, abs=100 * 0.011 / 1.5)
 
 
 @pytest.mark.slow
