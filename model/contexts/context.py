@@ -214,6 +214,15 @@ class Context(keras.layers.Layer):
         """
         raise NotImplementedError
 
+    def no_characters(self, batch: int | tf.Tensor) -> tf.Tensor:
+        """Returns a state of characters, none of which is known, `[batch, state_width]`.
+
+        Args:
+          batch: The number of texts.
+        """
+        unknown = tf.constant(self.net.vocabulary_size, tf.float32)
+        return tf.fill([batch, self.state_width], unknown)
+
     def add_kernel(
         self, name: str, rows: int, columns: int, bound: float | None = None
     ) -> keras.Variable:
@@ -269,6 +278,24 @@ def store(weights: Mapping[str, tf.Tensor], dtype: str) -> dict[str, tf.Variable
         name: stored_variable(weight, dtype if name.endswith("kernel") else None)
         for name, weight in weights.items()
     }
+
+
+def last_characters(characters: tf.Tensor, keep: tf.Tensor | None, count: int) -> tf.Tensor:
+    """Returns the last characters that were read, as a state, `[batch, count]`, float32.
+
+    Args:
+      characters: The last characters before the window, and those of the window,
+        `[count + steps, batch]`, int32.
+      keep: The mask of the window, `[steps, batch]`, boolean; None for none.
+      count: The number of characters.
+    """
+    if keep is None:
+        last = tf.transpose(characters[-count:])
+    else:
+        lengths = tf.reduce_sum(tf.cast(keep, tf.int32), axis=0)
+        places = lengths[:, None] + tf.range(count)
+        last = tf.gather(tf.transpose(characters), places, batch_dims=1)
+    return tf.cast(last, tf.float32)
 
 
 def whole_numbers(column: tf.Tensor, below: int) -> tf.Tensor:

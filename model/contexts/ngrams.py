@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from ..shapes import shape_of
-from .context import Context, ContextReading, NetShape, whole_numbers
+from .context import Context, ContextReading, NetShape, last_characters, whole_numbers
 from .words import HASH_FACTOR, HASHES, bucket_of
 
 BUCKET_BITS = 14
@@ -56,8 +56,7 @@ class NgramContext(Context):
     def initial_state(self, batch: int | tf.Tensor, given: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the state of texts of which nothing has been read; see `Context`."""
         del given
-        unknown = tf.constant(self.net.vocabulary_size, tf.float32)
-        return tf.fill([batch, self.state_width], unknown)
+        return self.no_characters(batch)
 
     def read(
         self,
@@ -73,14 +72,8 @@ class NgramContext(Context):
         characters = tf.concat([before, ids], axis=0)
         rows = self._rows(characters, shape_of(ids)[0])
         embedded = tf.reduce_sum(tf.gather(weights["embedding"], rows), axis=2)
-        if keep is None:
-            last = tf.transpose(characters[-self.state_width :])
-        else:
-            lengths = tf.reduce_sum(tf.cast(keep, tf.int32), axis=0)
-            places = lengths[:, None] + tf.range(self.state_width)
-            last = tf.gather(tf.transpose(characters), places, batch_dims=1)
         return ContextReading(
-            state=tf.cast(last, tf.float32),
+            state=last_characters(characters, keep, self.state_width),
             inputs=self.product(embedded, weights["input_kernel"]),
         )
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ..errors import InputError
 from ..text.vocabulary import Vocabulary
-from .context import Context, ContextReading, whole_numbers
+from .context import Context, ContextReading, last_characters, whole_numbers
 from .grouped_products import grouped_products
 
 NO_KEY = -1
@@ -81,7 +81,7 @@ class OutputContext(Context):
     def initial_state(self, batch: int | tf.Tensor, given: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the state of texts of which nothing has been read; see `Context`."""
         del given
-        return tf.fill([batch, 1], tf.constant(self.net.vocabulary_size, tf.float32))
+        return self.no_characters(batch)
 
     def read(
         self,
@@ -102,14 +102,11 @@ class OutputContext(Context):
         first = whole_numbers(state[:, 0], size + 1)
         with_first = tf.concat([first[None], ids], axis=0)
         pairs = (size + 1) * (with_first[:-1] + 1) + ids
-        keys = weights["keys"]
-        numbers = _find(pairs, keys)
-        numbers = tf.where(numbers < self.size, numbers, _find(ids, keys))
-        last = ids[-1]
-        if keep is not None:
-            lengths = tf.reduce_sum(tf.cast(keep, tf.int32), axis=0)
-            last = tf.gather(tf.transpose(with_first), lengths, batch_dims=1)
-        return ContextReading(state=tf.cast(last, tf.float32)[:, None], outputs=numbers)
+        of_pair, of_last = tf.unstack(_find(tf.stack([pairs, ids]), weights["keys"]))
+        return ContextReading(
+            state=last_characters(with_first, keep, self.state_width),
+            outputs=tf.where(of_pair < self.size, of_pair, of_last),
+        )
 
     def change_logits(
         self, weights: Any, outputs: tf.Tensor, hidden: tf.Tensor, logits: tf.Tensor, dtype: Any

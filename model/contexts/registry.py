@@ -26,7 +26,6 @@ SIZES: dict[str, tuple[int, int]] = {
 """The smallest and the largest size of a context, 1 and `MAX_SIZE` for others; 0 for those without
 a size."""
 
-
 STEP_BY_STEP = ("sentence", "document")
 """What the names of contexts begin with that observe the core, so that it runs step by step."""
 

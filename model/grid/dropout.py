@@ -16,9 +16,22 @@ class MaskUse(enum.IntEnum):
     WEIGHTS = 2
 
 
-def seed_for(seed: tf.Tensor, use: MaskUse) -> tf.Tensor:
-    """Returns the seed `[2]` of the masks of one use, from that of a step."""
-    return tf.random.experimental.stateless_fold_in(seed, int(use))
+def seed_for(seed: tf.Tensor | None, use: MaskUse) -> tf.Tensor | None:
+    """Returns the seed `[2]` of the masks of one use, from that of a step; None for no dropout."""
+    return None if seed is None else tf.random.experimental.stateless_fold_in(seed, int(use))
+
+
+def drop(values: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
+    """Returns values of which each is dropped by itself, and the others are scaled.
+
+    Args:
+      values: The values, of any shape.
+      rate: The probability that a value is dropped, in [0, 1).
+      seed: The seed, `[2]`, int32; None for no dropout.
+    """
+    if seed is None or not rate:
+        return values
+    return values * dropout_mask(shape_of(values), rate, seed, values.dtype)
 
 
 def dropout_mask(

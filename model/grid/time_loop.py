@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ..cells.cell import Parameters
 from ..cells.normalization import Normalized
-from ..execution.time_steps import hold
+from ..execution.time_steps import hold, hold_gradient
 from ..shapes import shape_of
 from .equations import GridEquations
 from .reference import (
@@ -155,10 +155,8 @@ class TimeLoop:
             residuals, d_output = tf.nest.map_structure(lambda one: one.read(at), read)
             d_held = None
             if self._keep is not None:
-                zeros = tf.zeros_like(d_hidden), tf.zeros_like(d_memory)
-                d_state = d_hidden, d_memory
-                d_held = hold(_at(self._keep, at), zeros, d_state)
-                d_hidden, d_memory = hold(_at(self._keep, at), d_state, zeros)
+                d_new, d_held = hold_gradient(_at(self._keep, at), (d_hidden, d_memory))
+                d_hidden, d_memory = d_new
             if self._has_priority:
                 d_hidden += d_output
             activations, memory, normalized = residuals

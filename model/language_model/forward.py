@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from ..core import CoreInputs, DecodeOutput, RecurrentCore, State
 from ..decoding.packed_weights import PackedWeights
-from ..grid.dropout import MaskUse, dropout_mask, seed_for
-from ..shapes import shape_of
+from ..grid.dropout import MaskUse, drop, seed_for
 from .conditioning import UNCONDITIONED, Conditioning, add_inputs
 from .config import ModelConfig
 from .observed_core import read_by_steps
@@ -173,7 +172,7 @@ def predict_sequence(
     time_keep = None if keep is None else tf.transpose(keep)
     embedded = tf.gather(weights.embedding, previous)
     core_state = State(hidden=state.hidden, memory=state.memory)
-    core_seed = None if seed is None else seed_for(seed, MaskUse.CORE)
+    core_seed = seed_for(seed, MaskUse.CORE)
     if conditioning.observes_core:
         outputs, core_state, readings = read_by_steps(
             core,
@@ -197,9 +196,7 @@ def predict_sequence(
             keep=time_keep,
             weights=core_weights,
         )
-    if seed is not None and dropout:
-        output_seed = seed_for(seed, MaskUse.OUTPUT)
-        outputs *= dropout_mask(shape_of(outputs), dropout, output_seed, outputs.dtype)
+    outputs = drop(outputs, dropout, seed_for(seed, MaskUse.OUTPUT))
     hidden, memory = (tf.cast(part, tf.float32) for part in core_state)
     last = time_major[-1]
     if keep is not None:
@@ -268,7 +265,7 @@ def drop_connections(core_weights: T, rate: float, seed: tf.Tensor) -> T:
     for number, weight in enumerate(flat):
         if weight is not None and weight.shape.rank == 3:
             mask_seed = tf.random.experimental.stateless_fold_in(seed, number)
-            flat[number] = weight * dropout_mask(weight.shape, rate, mask_seed, weight.dtype)
+            flat[number] = drop(weight, rate, mask_seed)
     return tf.nest.pack_sequence_as(core_weights, flat)
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from ..config import require_integer
 from ..core import State
 from ..execution.plan import PLAIN, Plan
-from ..grid.dropout import MaskUse, dropout_mask, seed_for
+from ..grid.dropout import MaskUse, drop, seed_for
 from ..language_model.config import make_core
 from ..shapes import shape_of
 from .character_embedding import CharacterWordEmbedding
@@ -181,14 +181,13 @@ class WordModel(keras.Model):
         Returns:
           The logits, `[batch, steps, vocabulary_size]`, and the state after the last word.
         """
-        core_seed = None if seed is None else seed_for(seed, MaskUse.CORE)
         outputs, after = self.core.over_time(
-            self.core.core_inputs(tf.transpose(embedded, [1, 0, 2])), state, training, core_seed
+            self.core.core_inputs(tf.transpose(embedded, [1, 0, 2])),
+            state,
+            training,
+            seed_for(seed, MaskUse.CORE),
         )
-        rate = self.config.core.dropout
-        if seed is not None and rate:
-            output_seed = seed_for(seed, MaskUse.OUTPUT)
-            outputs *= dropout_mask(shape_of(outputs), rate, output_seed, outputs.dtype)
+        outputs = drop(outputs, self.config.core.dropout, seed_for(seed, MaskUse.OUTPUT))
         # Hidden vectors are transposed rather than logits, which are many times as wide.
         logits = self.output_layer(tf.transpose(outputs, [1, 0, 2]))
         return logits, State(*(tf.cast(part, self.variable_dtype) for part in after))

@@ -2,7 +2,13 @@
 
 import pytest
 
-from model.contexts.registry import MAX_SIZE, check_vocabulary, parse_context
+from model.contexts.registry import (
+    CONTEXTS,
+    MAX_SIZE,
+    STEP_BY_STEP,
+    check_vocabulary,
+    parse_context,
+)
 from model.errors import InputError
 from model.language_model.config import ModelConfig
 from model.text.vocabulary import Vocabulary
@@ -45,6 +51,11 @@ def test_words_need_separators():
     with pytest.raises(InputError, match=r"no space or newline.*leave out the context word"):
         # 0xA0 is a space in Unicode, and a part of a character in UTF-8.
         check_vocabulary(("word",), Vocabulary.of("bytes", b"ab\xa0"))
+
+
+def test_contexts_that_observe_the_core_are_known_by_their_names():
+    for name, find in CONTEXTS.items():
+        assert find().observes_core == name.startswith(STEP_BY_STEP), name
 
 
 def test_keys_of_pairs_must_fit_into_31_bits():
