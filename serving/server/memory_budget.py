@@ -91,9 +91,8 @@ def size_of(
     texts = [array for array in arrays.values() if array.dtype == object]
     # What is over a limit is refused by the graph, with a message of its own.
     rows = min(max((len(array) for array in texts if array.ndim), default=1), MAX_REQUEST_ROWS)
-    longest = max((len(text) for array in texts for text in array.flat), default=0)
-    given = sum(len(text) for array in texts for text in array.flat)
-    longest = characters = min(longest, MAX_LENGTH)
+    lengths = [len(text) for array in texts for text in array.flat]
+    longest = characters = min(max(lengths, default=0), MAX_LENGTH)
     others = units
     if "length" in arrays:
         characters = _largest(arrays["length"], MAX_LENGTH)
@@ -112,7 +111,7 @@ def size_of(
             numbers += values
     if "layer" in arrays:
         numbers = min(numbers, MAX_INSPECTED_VALUES)
-    return Size(max(rows * longest, given), numbers=numbers, strings=strings)
+    return Size(max(rows * longest, sum(lengths)), numbers=numbers, strings=strings)
 
 
 def _largest(array: np.ndarray, limit: int) -> int:

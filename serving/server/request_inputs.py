@@ -102,13 +102,14 @@ def parse_input(
             "INVALID_ARGUMENT",
             f"input {name} has {len(sizes)} dimensions; at most {MAX_DIMENSIONS} are served",
         )
-    if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
+    elements = math.prod(sizes)
+    if min(sizes, default=0) < 0 or elements > MAX_ELEMENTS:
         raise RequestError("INVALID_ARGUMENT", f"tensor parsing error: {name}")
     # A proto of one value may have a shape of any size, and would take memory before it is counted.
-    if math.prod(sizes) > MAX_REPEATED_ELEMENTS and values_given(proto) < math.prod(sizes):
+    if elements > MAX_REPEATED_ELEMENTS and (given := values_given(proto)) < elements:
         raise RequestError(
             "INVALID_ARGUMENT",
-            f"input {name} has {math.prod(sizes)} elements and gives {values_given(proto)} values; "
+            f"input {name} has {elements} elements and gives {given} values; "
             f"give all of them, as the last stands for those missing in at most "
             f"{MAX_REPEATED_ELEMENTS} elements",
         )

@@ -119,6 +119,10 @@ def _answer_rest(
         yield
 
 
+CONFIGURATION, VERSIONS = "the configuration", "new versions"
+"""What the server looks for from time to time."""
+
+
 class _Polls:
     """What the server looks for again and again: a new configuration, and new versions.
 
@@ -142,22 +146,15 @@ class _Polls:
         self._config = config
         self._poll_seconds = poll_seconds
         self._config_poll_seconds = config_poll_seconds
-        self._last_read = time.monotonic()
-        self._last_refresh = -math.inf
+        self._last = {CONFIGURATION: time.monotonic(), VERSIONS: -math.inf}
         self._problems: dict[str, str] = {}
         intervals = [seconds for seconds in (poll_seconds, config_poll_seconds) if seconds > 0]
         self.interval = min(intervals, default=None)
 
     def run(self) -> None:
         """Looks; whatever goes wrong is logged and counted, and the server goes on as it is."""
-        since = time.monotonic() - self._last_read
-        if self._config_poll_seconds > 0 and since >= self._config_poll_seconds:
-            self._last_read = time.monotonic()
-            self._attempt("the configuration", self._read)
-        since = time.monotonic() - self._last_refresh
-        if self._poll_seconds > 0 and since >= self._poll_seconds:
-            self._last_refresh = time.monotonic()
-            self._attempt("new versions", self._manager.refresh)
+        self._look(CONFIGURATION, self._config_poll_seconds, self._read)
+        self._look(VERSIONS, self._poll_seconds, self._manager.refresh)
 
     def _read(self) -> None:
         new = self._read_config()
@@ -165,8 +162,17 @@ class _Polls:
             self._manager.reload(new)
         self._config = new
 
-    def _attempt(self, what: str, look: Callable[[], None]) -> None:
-        """Looks for something, and says so where that fails in another way than the last time."""
+    def _look(self, what: str, seconds: float, look: Callable[[], None]) -> None:
+        """Looks for something if it is time, and says so where that fails in another way.
+
+        Args:
+          what: What is looked for.
+          seconds: Seconds between two looks; 0 for none.
+          look: Function that looks for it.
+        """
+        if seconds <= 0 or time.monotonic() - self._last[what] < seconds:
+            return
+        self._last[what] = time.monotonic()
         problem = ""
         try:
             look()
