@@ -49,8 +49,8 @@ def preset_names() -> list[str]:
 def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Reads a preset, or any TOML file of the same form.
 
-    A preset may name another as its `base`, whose parameters it then inherits. What a preset sets
-    of grids alone does not count where the parameters given choose another architecture.
+    A preset may name another as its `base`, whose parameters it then inherits, but not those that
+    only grids have where it chooses another architecture. The same holds for the overrides.
 
     Args:
       name: Name of a preset, or path of a `.toml` file.
@@ -63,15 +63,28 @@ def load_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Settin
     """
     tables = _inherited(_preset_path(name, PRESETS), ())
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    if given.get("architecture", ModelConfig.architecture) != ModelConfig.architecture:
-        for option in GRID_OPTIONS:
-            tables.get("model", {}).pop(option, None)
-    parts = {}
-    for section, config in Settings.__annotations__.items():
-        fields = [field.name for field in dataclasses.fields(config)]
-        chosen = {key: given[key] for key in fields if key in given}
-        parts[section] = config(**{**tables.get(section, {}), **chosen})
-    return Settings(**parts)
+    chosen = {
+        section: {field.name: given[field.name] for field in dataclasses.fields(config)
+                  if field.name in given}
+        for section, config in Settings.__annotations__.items()
+    }  # fmt: skip
+    merged = _merge(tables, chosen)
+    configs = Settings.__annotations__.items()
+    return Settings(**{section: config(**merged[section]) for section, config in configs})
+
+
+def _merge(
+    base: Mapping[str, dict[str, Any]], own: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Returns sections whose own parameters take precedence over those of a base."""
+    merged = {
+        name: {**base.get(name, {}), **own.get(name, {})} for name in base.keys() | own.keys()
+    }
+    model = own.get("model", {})
+    if model.get("architecture", ModelConfig.architecture) != ModelConfig.architecture:
+        for option in set(GRID_OPTIONS) - model.keys():
+            merged["model"].pop(option, None)
+    return merged
 
 
 def _preset_path(name: str, folder: pathlib.Path) -> pathlib.Path:
@@ -110,11 +123,7 @@ def _inherited(path: pathlib.Path, below: tuple[pathlib.Path, ...]) -> dict[str,
         found = _preset_path(base, folder)
     except InputError as error:
         raise InputError(f"{path}: its base is wrong: {error}") from error
-    inherited = _inherited(found, (*below, path.resolve()))
-    return {
-        name: {**inherited.get(name, {}), **sections.get(name, {})}
-        for name in inherited.keys() | sections.keys()
-    }
+    return _merge(_inherited(found, (*below, path.resolve())), sections)
 
 
 def _checked(path: pathlib.Path, section: str, table: Any) -> dict[str, Any]:

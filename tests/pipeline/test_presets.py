@@ -155,3 +155,9 @@ def test_what_only_grids_have_does_not_count_for_another_architecture():
     assert not stacked.model.layer_normalization
     with pytest.raises(InputError, match="layer_normalization is of grids, and the architecture"):
         load_preset("demo", {"architecture": "stacked", "layer_normalization": True})
+
+
+def test_a_preset_of_another_architecture_inherits_nothing_that_only_grids_have(tmp_path):
+    path = write_presets(tmp_path, mine='base = "demo"\n[model]\narchitecture = "rhn"\n')
+    found = load_preset(str(path)).model
+    assert found.architecture == "rhn" and not found.layer_normalization and found.units == 128
