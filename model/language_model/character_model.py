@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..execution.plan import PLAIN, Plan
+from ..layers.configured_model import ConfiguredModel
 from ..text.vocabulary import Vocabulary
 from .conditioning import Conditioning, make_contexts
 from .config import ModelConfig, make_core
@@ -23,7 +24,7 @@ from .forward import (
 
 
 @keras.saving.register_keras_serializable(package="grid_lstm")
-class CharacterModel(keras.Model):
+class CharacterModel(ConfiguredModel):
     """A language model over characters: p(c_1, ..., c_n) = prod_t p(c_t | c_1, ..., c_{t-1}).
 
         x_t = E[c_{t-1}];  y_t = core(x_t);  p(c_t | ...) = softmax(y_t W + b)
@@ -56,6 +57,8 @@ class CharacterModel(keras.Model):
       output_bias: The output bias b, `[vocabulary_size]`.
       contexts: The contexts, Keras layers; see `contexts.context.Context`.
     """
+
+    config_type = ModelConfig
 
     def __init__(
         self, config: ModelConfig, vocabulary_size: int, plan: Plan = PLAIN, **kwargs: Any
@@ -205,21 +208,3 @@ class CharacterModel(keras.Model):
             self.compute_dtype,
             self._conditioning(),
         )
-
-    def get_config(self) -> dict:
-        """Returns the arguments that create an equal model, with the plan that runs anywhere."""
-        return {
-            "name": self.name,
-            "config": self.config.to_dict(),
-            "vocabulary_size": self.vocabulary_size,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: Any = None) -> "CharacterModel":
-        """Returns the model that `get_config` describes.
-
-        Args:
-          config: The arguments.
-          custom_objects: Not used.
-        """
-        return cls(**{**config, "config": ModelConfig.from_dict(config["config"])})

@@ -88,13 +88,9 @@ class ModelConfig:
     mogrifier_rounds: int = 0
     mogrifier_rank: int = 32
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the configuration as a dictionary, for JSON."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "ModelConfig":
-        """Returns the configuration that `to_dict` wrote.
+        """Returns the configuration that `dataclasses.asdict` made a dictionary of.
 
         Args:
           config: The dictionary, with lists in place of tuples after JSON.

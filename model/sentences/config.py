@@ -49,13 +49,9 @@ class SentenceModelConfig:
                 "decoder has; leave it out"
             )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the configuration as a dictionary, for JSON."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "SentenceModelConfig":
-        """Returns the configuration that `to_dict` wrote.
+        """Returns the configuration that `dataclasses.asdict` made a dictionary of.
 
         Args:
           config: The dictionary, with lists in place of tuples after JSON.

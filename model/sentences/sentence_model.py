@@ -12,6 +12,7 @@ from ..execution.plan import PLAIN, Plan
 from ..language_model.character_model import CharacterModel
 from ..language_model.config import ModelConfig, make_core
 from ..language_model.forward import CharacterState
+from ..layers.configured_model import ConfiguredModel
 from ..shapes import shape_of
 from ..text.vocabulary import PADDING
 from .config import LATENT, SentenceModelConfig
@@ -113,7 +114,7 @@ class SentenceEncoder(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="grid_lstm")
-class SentenceModel(keras.Model):
+class SentenceModel(ConfiguredModel):
     """A variational autoencoder of sentences, p(x) = integral of p(x|z) p(z) dz.
 
         q(z|x) = N(mu, diag(sigma^2)),  mu and log sigma^2 of an encoder;  p(z) = N(0, I)
@@ -144,6 +145,8 @@ class SentenceModel(keras.Model):
       encoder: The `SentenceEncoder`; None for a language model.
       decoder: The decoder, a `CharacterModel`.
     """
+
+    config_type = SentenceModelConfig
 
     def __init__(
         self, config: SentenceModelConfig, vocabulary_size: int, plan: Plan = PLAIN, **kwargs: Any
@@ -215,21 +218,3 @@ class SentenceModel(keras.Model):
         start = self.initial_state(shape_of(ids)[0], latent)
         logits, _ = self.decoder(told, start, training=training, seed=seed, keep=ids != PADDING)
         return logits
-
-    def get_config(self) -> dict:
-        """Returns the arguments that create an equal model, with the plan that runs anywhere."""
-        return {
-            "name": self.name,
-            "config": self.config.to_dict(),
-            "vocabulary_size": self.vocabulary_size,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: Any = None) -> "SentenceModel":
-        """Returns the model that `get_config` describes.
-
-        Args:
-          config: The arguments.
-          custom_objects: Not used.
-        """
-        return cls(**{**config, "config": SentenceModelConfig.from_dict(config["config"])})

@@ -58,13 +58,9 @@ class WordModelConfig:
         require_convolutions(self.character_width, self.widths, self.maps_per_width, self.max_maps)
         require_integer("highway_layers", self.highway_layers, 0)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the configuration as a dictionary, for JSON."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Self:
-        """Returns the configuration that `to_dict` wrote.
+        """Returns the configuration that `dataclasses.asdict` made a dictionary of.
 
         Args:
           config: The dictionary, with lists in place of tuples after JSON.

@@ -10,6 +10,7 @@ from ..core import State
 from ..execution.plan import PLAIN, Plan
 from ..grid.dropout import MaskUse, drop, seed_for
 from ..language_model.config import make_core
+from ..layers.configured_model import ConfiguredModel
 from ..shapes import shape_of
 from .character_embedding import CharacterWordEmbedding
 from .config import WordModelConfig
@@ -17,7 +18,7 @@ from .spelling import PADDING
 
 
 @keras.saving.register_keras_serializable(package="grid_lstm")
-class WordModel(keras.Model):
+class WordModel(ConfiguredModel):
     """A language model over words: p(w_1, ..., w_n) = prod_t p(w_{t+1} | w_1, ..., w_t).
 
         x_t = E[w_t] of a table E, or V f(characters of w_t) of a `CharacterWordEmbedding` f
@@ -52,6 +53,8 @@ class WordModel(keras.Model):
       core: The recurrent core.
       output_layer: The kernel W, `[units, vocabulary_size]`, and b, as a `keras.layers.Dense`.
     """
+
+    config_type = WordModelConfig
 
     def __init__(
         self,
@@ -195,19 +198,7 @@ class WordModel(keras.Model):
     def get_config(self) -> dict:
         """Returns the arguments that create an equal model."""
         return {
-            "name": self.name,
+            **super().get_config(),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-            "config": self.config.to_dict(),
-            "vocabulary_size": self.vocabulary_size,
             "character_count": self.character_count,
         }
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: Any = None) -> "WordModel":
-        """Returns the model that `get_config` describes.
-
-        Args:
-          config: The arguments.
-          custom_objects: Not used.
-        """
-        return cls(**{**config, "config": WordModelConfig.from_dict(config["config"])})
