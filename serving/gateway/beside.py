@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import resource
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,13 +9,7 @@ from typing import Any
 from model.errors import InputError
 from serving.gateway import run
 from serving.gateway.options import GatewayOptions
-
-
-def _max_connections() -> int:
-    """Returns how many connections leave the server the file descriptors that it counts on."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = GatewayOptions().max_connections
-    return most if descriptors == resource.RLIM_INFINITY else max(1, min(most, descriptors // 16))
+from serving.server.listening import max_descriptors
 
 
 class GatewayBeside:
@@ -60,7 +53,8 @@ class GatewayBeside:
             allowed_hosts=flags["rest_api_allowed_hosts"],
             allowed_origins=flags["rest_api_allowed_origins"],
             enable_cors_support=flags["rest_api_enable_cors_support"],
-            max_connections=_max_connections(),
+            # So many leave the server the file descriptors that it counts on.
+            max_connections=min(GatewayOptions().max_connections, max_descriptors() // 16 or 1),
         )
         return cls(options)
 

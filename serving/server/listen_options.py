@@ -1,6 +1,5 @@
 """The options of where the server listens and how much it takes."""
 
-import resource
 from typing import NamedTuple
 
 import grpc
@@ -123,9 +122,7 @@ class ListenOptions(NamedTuple):
         Together they leave file descriptors for files, as a server that can open none cannot load
         the next version.
         """
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if descriptors == resource.RLIM_INFINITY:
-            descriptors = 1 << 20
+        descriptors = listening.max_descriptors()
         half = (descriptors - min(_FILES, descriptors // 2)) // 2
         per_address = half // max(1, len(self.grpc_addresses) + bool(self.grpc_socket_path))
         rest = half // _DESCRIPTORS_PER_REST_CONNECTION

@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import os
+import resource
 import socket
 from collections.abc import Sequence
 
@@ -13,6 +14,12 @@ _LOOPBACK = ("127.0.0.1", "::1")
 _WILDCARDS = ("0.0.0.0", "::")
 _MAX_SOCKET_PATH = 107  # bytes, by the definition of sockaddr_un
 _ATTEMPTS = 20
+
+
+def max_descriptors() -> int:
+    """Returns how many file descriptors the process may have, 2^20 where there is no limit."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if descriptors == resource.RLIM_INFINITY else descriptors
 
 
 def addresses_of(host: str, flag: str = "--host") -> list[str]:
