@@ -49,7 +49,7 @@ def run(context: "RunContext", dry_run: bool) -> None:
     from common.progress import print_warning
     from pipeline import orchestration
     from pipeline.reports import report
-    from pipeline.reports.sample import print_sample, print_translations
+    from pipeline.reports.sample import print_sample, print_transcripts, print_translations
 
     served = orchestration.run_all(context)
     if served.not_blessed:
@@ -58,6 +58,8 @@ def run(context: "RunContext", dry_run: bool) -> None:
         report.print_baselines(context.store)
     if context.settings.run.task == "translation":
         print_translations(served, context.store)
+    elif context.settings.run.task == "recognition":
+        print_transcripts(served, context.store)
     elif context.settings.run.sample_characters:
         print_sample(served, context.settings.run.prompt, context.settings.run.sample_characters)
 

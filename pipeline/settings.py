@@ -3,9 +3,10 @@
 import dataclasses
 from typing import Literal, NamedTuple
 
-from model.config import CharacterUnit, Execution, require_integer, require_one_of, require_range
+from model.config import CharacterUnit, Execution, require_one_of, require_range
 from model.errors import InputError
 from model.language_model.config import ModelConfig
+from pipeline.task_settings import RecognitionConfig, TranslationConfig
 from serving.limits import MAX_LENGTH
 
 CORPUS_HELP = (
@@ -13,7 +14,7 @@ CORPUS_HELP = (
     "`stdlib` (the sources of this Python's standard library) or `enwik8`"
 )
 SplitBy = Literal["position", "document", "hash"]
-Task = Literal["language_model", "translation"]
+Task = Literal["language_model", "translation", "recognition"]
 MixUntil = Literal["first_exhausted", "all_exhausted"]
 MAX_BASELINE_CHARACTERS = 100_000_000
 """Characters of a split that take some 10 GB of memory when n-grams are counted."""
@@ -25,12 +26,16 @@ class RunConfig:
 
     Attributes:
       task: What the model learns: "language_model" (the default) predicts the next character of a
-        text, "translation" the words of a sentence's translation.
+        text, "translation" the words of a sentence's translation, "recognition" what is said in a
+        recording.
       corpus: Corpus to train on: a file, a directory, a glob (plain, gzip, bzip2, xz, zstd, tar or
         zip), an http(s) URL, `stdlib` (the sources of this Python's standard library, the default)
         or `enwik8`. Several corpora form a mixture.
       translations: File, plain or packed, whose lines are the translations of those of the corpus.
         Default: each line of the corpus is a sentence, a tab, and its translation.
+      transcripts: File, plain or packed, whose lines are the name of a recording of the corpus, a
+        tab and what is said in it; after another tab "train" or "eval" may follow. Default: the
+        file `transcripts.tsv` of the corpus.
       mixture_weights: Share of each corpus in a mixture, in any unit. Equal shares by default.
       mix_until: End of a mixture: with the first corpus that ends (the default), or with the last,
         where those that end earlier begin again.
@@ -53,6 +58,7 @@ class RunConfig:
     task: Task = "language_model"
     corpus: tuple[str, ...] = ("stdlib",)
     translations: str = ""
+    transcripts: str = ""
     mixture_weights: tuple[float, ...] = ()
     mix_until: MixUntil = "first_exhausted"
     allow_binary: bool = False
@@ -67,15 +73,24 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         require_one_of("task", self.task, Task)
-        if self.translations and self.task != "translation":
-            raise InputError(
-                f"translations is {self.translations}, and the task {self.task} reads none; leave "
-                "it out, or use the task translation"
-            )
+        for name, path, task in (
+            ("translations", self.translations, "translation"),
+            ("transcripts", self.transcripts, "recognition"),
+        ):
+            if path and self.task != task:
+                raise InputError(
+                    f"{name} is {path}, and the task {self.task} reads none; leave it out, or use "
+                    f"the task {task}"
+                )
         if self.translations and len(self.corpus) > 1:
             raise InputError(
                 "translations is one file, and there are several corpora; give one corpus, or "
                 "files whose lines hold both sides, with a tab between them"
+            )
+        if self.task == "recognition" and len(self.corpus) > 1:
+            raise InputError(
+                f"there are {len(self.corpus)} corpora, and recordings are read of one; put them "
+                "into one directory or archive, with one file of transcripts"
             )
         if self.eval_batch_size < 1:
             raise InputError(f"eval_batch_size is {self.eval_batch_size}; it must be at least 1")
@@ -300,42 +315,6 @@ class DynamicEvaluationConfig:
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class TranslationConfig:
-    """The vocabularies, the grids and the search of a model that translates.
-
-    Its width and dropout are those of the section `[model]`.
-
-    Attributes:
-      least_count: Smallest number of occurrences in the training split of a word that the model
-        knows. Default 2.
-      max_words: Largest number of words of a sentence, and of a translation; longer pairs are left
-        out. Default 50.
-      grids: Number of grids that lie on each other and read the source forward and backward in
-        turns. Default 2, as in the paper.
-      beam_width: Number of hypotheses of the search. Default 4.
-      length_power: Power of the length that the scores of hypotheses are divided by. Default 0.6.
-      evaluated_pairs: Number of pairs of the eval split that are translated for BLEU. Default 1000.
-    """
-
-    least_count: int = 2
-    max_words: int = 50
-    grids: int = 2
-    beam_width: int = 4
-    length_power: float = 0.6
-    evaluated_pairs: int = 1000
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "length_power", float(self.length_power))
-        require_integer("least_count", self.least_count, 1)
-        require_range("max_words", self.max_words, 1, 513)
-        require_range("grids", self.grids, 1, 17)
-        require_range("beam_width", self.beam_width, 1, 129)
-        require_integer("evaluated_pairs", self.evaluated_pairs, 1)
-        if not 0 <= self.length_power <= 1:
-            raise InputError(f"length_power is {self.length_power}; it must be from 0 to 1")
-
-
 class Settings(NamedTuple):
     """Everything that a preset decides, a record per section.
 
@@ -347,6 +326,7 @@ class Settings(NamedTuple):
       serving: Section `[serving]`.
       dynamic_evaluation: Section `[dynamic_evaluation]`.
       translation: Section `[translation]`.
+      recognition: Section `[recognition]`.
     """
 
     data: DataConfig
@@ -356,6 +336,7 @@ class Settings(NamedTuple):
     serving: ServingConfig = ServingConfig()
     dynamic_evaluation: DynamicEvaluationConfig = DynamicEvaluationConfig()
     translation: TranslationConfig = TranslationConfig()
+    recognition: RecognitionConfig = RecognitionConfig()
 
 
 DEFAULTS = Settings(DataConfig(), ModelConfig(), TrainingConfig())

@@ -67,6 +67,7 @@ ORDER_WITHIN = {
         "gateway",
     ],
     "pipeline": [
+        "task_settings",
         "settings",
         "preset_files",
         "store",

@@ -178,8 +178,7 @@ def ctc_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
       logits: Logits, float32 `[batch, frames, digits + 1]`; the last is the blank's.
     """
     targets = tf.cast(targets, tf.int32)
-    digits, lengths = ctc.sparse(targets[:, 1:]), targets[:, 0]
-    return tf.nn.ctc_loss(digits, logits, None, lengths, logits_time_major=False, blank_index=-1)
+    return -ctc.log_probability(logits, targets[:, 0], targets[:, 1:])
 
 
 def targets_of(part: Utterances) -> np.ndarray:

@@ -8,7 +8,6 @@ Hsu, Zhang, Glass, "A Prioritized Grid Long Short-Term Memory RNN for Speech Rec
 """
 
 import functools
-import math
 from collections.abc import Callable
 
 import keras
@@ -17,40 +16,22 @@ import tensorflow as tf
 from experiments.framework.widths import nearest_width
 from experiments.speech.speech_data import FRAMES, SPECTROGRAM
 from model.layers import GridLSTM, GridLSTMND, StackedLSTM
+from model.speech.nets import BLOCK, STRIDE, blocks_of, cut_into_blocks, flattened, lstm_over_time
 
 DIGITS = 10
-BLOCK, STRIDE = 8, 4
-"""Number of bands of a block, and distance of the beginnings of two blocks."""
-BLOCKS = (SPECTROGRAM.bands - BLOCK) // STRIDE + 1
+BLOCKS = blocks_of(SPECTROGRAM.bands)
 FILTERS = 16
 """Width of what a net computes of each block."""
 
 
-def _blocks(spectrogram: keras.KerasTensor) -> keras.KerasTensor:
-    """Cuts `[batch, frames, bands]` into `[batch, frames, BLOCKS, BLOCK]`."""
-    parts = [spectrogram[..., at * STRIDE : at * STRIDE + BLOCK] for at in range(BLOCKS)]
-    return keras.ops.stack(parts, axis=2)
-
-
-def _flat(features: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns the features of each frame, `[batch, frames, ...]`, as a vector."""
-    return keras.layers.Reshape([-1, math.prod(features.shape[2:])])(features)
-
-
-def _over_time(features: keras.KerasTensor, units: int, layers: int = 1) -> keras.KerasTensor:
-    """Reads features `[batch, frames, ...]` by LSTMs, and returns the hidden vectors."""
-    entering = keras.layers.Dense(units)(_flat(features))
-    return StackedLSTM(units, layers, return_sequences=True)(entering)
-
-
 def _lstm(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:
-    return _over_time(spectrogram, units, layers=2)
+    return lstm_over_time(spectrogram, units, layers=2)
 
 
 def _convolution(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:
     image = keras.layers.Reshape([-1, SPECTROGRAM.bands, 1])(spectrogram)
     maps = keras.layers.Conv2D(FILTERS, [9, BLOCK], padding="same", activation="relu")(image)
-    return _over_time(keras.layers.MaxPooling2D([1, STRIDE])(maps), units)
+    return lstm_over_time(keras.layers.MaxPooling2D([1, STRIDE])(maps), units)
 
 
 class FrequencyLSTM(keras.layers.Layer):
@@ -70,7 +51,7 @@ class FrequencyLSTM(keras.layers.Layer):
 
 
 def _frequency_lstm(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:
-    return _over_time(FrequencyLSTM()(_blocks(spectrogram)), units)
+    return lstm_over_time(FrequencyLSTM()(cut_into_blocks(spectrogram)), units)
 
 
 def _time_frequency_grid(
@@ -79,19 +60,19 @@ def _time_frequency_grid(
     cells = ("lstm_peephole", "lstm_peephole", "identity")
     shared = ((0, 1),) if tied else ()
     grid = GridLSTMND(FILTERS, cells=cells, tied_dimensions=shared)
-    return _over_time(grid(_blocks(spectrogram)), units)
+    return lstm_over_time(grid(cut_into_blocks(spectrogram)), units)
 
 
 def _both_ways_grid(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:
     cells = ("lstm_peephole", "lstm_peephole", "identity")
     up = GridLSTMND(FILTERS // 2, cells=cells)
     down = GridLSTMND(FILTERS // 2, cells=cells, directions=("forward", "backward"))
-    blocks = _blocks(spectrogram)
-    return _over_time(keras.ops.concatenate([up(blocks), down(blocks)], axis=-1), units)
+    blocks = cut_into_blocks(spectrogram)
+    return lstm_over_time(keras.ops.concatenate([up(blocks), down(blocks)], axis=-1), units)
 
 
 def _three_dimensions(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:
-    return _flat(GridLSTMND(units, layers=2)(_blocks(spectrogram)))
+    return flattened(GridLSTMND(units, layers=2)(cut_into_blocks(spectrogram)))
 
 
 def _time_depth_grid(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:

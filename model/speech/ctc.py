@@ -6,6 +6,8 @@ a class per frame, and reads as the labels that are left when repetitions are me
 dropped; p of labels is the sum over all paths that read so.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -61,6 +63,24 @@ def decode(logits: tf.Tensor, lengths: tf.Tensor, beam_width: int = 0) -> Transc
     return Transcript(labels, frames, _log_probability(time_major, lengths, labels))
 
 
+def log_probability(logits: tf.Tensor, lengths: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Returns ln p of labels, summed over all paths that read so, float32 `[batch]`.
+
+    A label in the first of two frames, or in the second, or in both:
+
+    >>> logits = tf.math.log([[[0.5, 0.5], [0.5, 0.5]]])
+    >>> float(tf.exp(log_probability(logits, [2], tf.constant([[0]])))[0])
+    0.75
+
+    Args:
+      logits: Logits of the classes, float32 `[batch, frames, labels + 1]`; the last is the blank.
+      lengths: Number of frames of each recording, int32 `[batch]`; enough for its labels.
+      labels: Labels, int32 `[batch, most]`, padded with `NO_LABEL`. A row may have none.
+    """
+    time_major = tf.transpose(tf.nn.log_softmax(logits), [1, 0, 2])
+    return _log_probability(time_major, tf.cast(lengths, tf.int32), labels)
+
+
 def _log_probability(time_major: tf.Tensor, lengths: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Returns ln p of labels `[batch, most]`, of ln p of classes `[frames, batch, classes]`."""
     is_inside = tf.sequence_mask(lengths, tf.shape(time_major)[0])
@@ -72,6 +92,20 @@ def _log_probability(time_major: tf.Tensor, lengths: tf.Tensor, labels: tf.Tenso
     padded = tf.concat([first[:, None], padded[:, 1:]], axis=1)
     loss = tf.nn.ctc_loss(sparse(padded), time_major, None, lengths, blank_index=-1)
     return tf.where(is_empty, tf.reduce_sum(blanks, axis=1), -loss)
+
+
+def frames_needed(labels: Sequence) -> int:
+    """Returns the smallest number of frames that can read as labels.
+
+    Each label takes a frame, and two equal ones in a row a blank between them.
+
+    >>> frames_needed("hello")
+    6
+
+    Args:
+      labels: Labels, or the characters that stand for them.
+    """
+    return len(labels) + sum(a == b for a, b in itertools.pairwise(labels))
 
 
 def sparse(labels: tf.Tensor) -> tf.SparseTensor:

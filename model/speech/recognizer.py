@@ -75,14 +75,15 @@ class Recognizer:
                     f"{self.spectrogram.bands} bands"
                 )
 
-    def logits(self, samples: Samples) -> tuple[tf.Tensor, tf.Tensor]:
+    def logits(self, samples: Samples, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the logits `[batch, frames, labels + 1]`, and the frames of each recording.
 
         Args:
           samples: Recordings of at least a frame each.
+          training: Whether the net's noise and dropout apply. Default False.
         """
         standardized, lengths = self.standardized(samples)
-        return self.net(standardized, training=False), lengths
+        return self.net(standardized, training=training), lengths
 
     def standardized(self, samples: Samples) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns what the net reads, `[batch, frames, bands]`, and the frames of each recording.

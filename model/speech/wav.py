@@ -56,6 +56,24 @@ class WavLimits(NamedTuple):
         return int(self.max_seconds * self.sample_rate)
 
     @property
+    def max_bytes(self) -> int:
+        """Largest size of a file."""
+        return MAX_HEADER + self.max_samples * BITS // 8
+
+    def size_problem(self, size: int) -> str:
+        """Returns what is wrong with a file of this size, without its subject; empty if nothing.
+
+        Args:
+          size: Size of the file, in bytes.
+        """
+        if size <= self.max_bytes:
+            return ""
+        return (
+            f"has {size:,} bytes, a recording of {self.max_seconds:g} seconds {self.max_bytes:,} "
+            f"at most; cut it, or {self.remedy}"
+        )
+
+    @property
     def remedy(self) -> str:
         """How to make such a recording of another."""
         return (
@@ -365,16 +383,11 @@ def read_wav(path: str, limits: WavLimits) -> np.ndarray:
     Raises:
       InputError: If it cannot be read, is larger than the longest recording, or as `decode_wavs`.
     """
-    largest = MAX_HEADER + limits.max_samples * BITS // 8
     try:
-        size = os.path.getsize(path)
-        if size > largest:
-            raise InputError(
-                f"{path} has {size:,} bytes, a recording of {limits.max_seconds:g} seconds "
-                f"{largest:,} at most; cut it, or {limits.remedy}"
-            )
+        if problem := limits.size_problem(os.path.getsize(path)):
+            raise InputError(f"{path} {problem}")
         with open(path, "rb") as file:
-            content = file.read(largest)
+            content = file.read(limits.max_bytes)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); name a WAV file of 16-bit PCM"

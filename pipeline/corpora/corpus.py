@@ -70,12 +70,20 @@ class Mixture(NamedTuple):
         those that end earlier begin again.
       translations: Corpus whose lines are the translations of those of the only other corpus; None
         (the default) for text, or for lines that hold both sides.
+      transcripts: Corpus whose lines say what is said in the recordings of the only other corpus;
+        None (the default) for text, or if the other corpus holds them itself.
     """
 
     corpora: tuple[Corpus, ...]
     weights: tuple[float, ...]
     until: MixUntil = "first_exhausted"
     translations: Corpus | None = None
+    transcripts: Corpus | None = None
+
+    @property
+    def all_corpora(self) -> list[Corpus]:
+        """All corpora that are read, those of translations and transcripts included."""
+        return [*self.corpora, *filter(None, (self.translations, self.transcripts))]
 
     @classmethod
     def of(cls, corpus: Corpus) -> "Mixture":
@@ -97,8 +105,8 @@ class Mixture(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """A fingerprint that changes with any corpus; that of the corpus itself if it is alone."""
-        if self.translations:
-            return fingerprint_of([self.corpora[0].fingerprint, self.translations.fingerprint])
+        if beside := self.translations or self.transcripts:
+            return fingerprint_of([self.corpora[0].fingerprint, beside.fingerprint])
         if len(self.corpora) == 1:
             return self.corpora[0].fingerprint
         parts = [corpus.fingerprint for corpus in self.corpora]
@@ -111,6 +119,7 @@ def resolve_mixture(
     until: MixUntil = "first_exhausted",
     rules: Rules = Rules(),  # noqa: B008  it cannot be changed
     translations: str = "",
+    transcripts: str = "",
 ) -> Mixture:
     """Returns the mixture of corpora that a user names.
 
@@ -120,6 +129,8 @@ def resolve_mixture(
       until: End of the text; see `Mixture`.
       rules: Files that are read. Default: the rules' defaults.
       translations: Corpus of the translations of the lines of the only text; empty (the default)
+        for none.
+      transcripts: File of the transcripts of the recordings of the only corpus; empty (the default)
         for none.
 
     Raises:
@@ -134,8 +145,13 @@ def resolve_mixture(
         if not 0 < weight < float("inf"):
             raise InputError(f"a weight is {weight}; weights must be above 0, and finite")
     corpora = tuple(resolve(text, rules) for text in texts)
-    paired = resolve(translations, rules) if translations else None
-    return Mixture(corpora, tuple(map(float, weights)), until, paired)
+    return Mixture(
+        corpora,
+        tuple(map(float, weights)),
+        until,
+        translations=resolve(translations, rules) if translations else None,
+        transcripts=resolve(transcripts, rules) if transcripts else None,
+    )
 
 
 def resolve(text: str, rules: Rules = Rules()) -> Corpus:  # noqa: B008  it cannot be changed

@@ -152,7 +152,7 @@ def split(
     if by == "hash":
         train, evaluation = list[Segment](), list[Segment]()
         for segment in segments:
-            trained = _unit_hash(segment.source) < train_fraction
+            trained = unit_hash(segment.source) < train_fraction
             (train if trained else evaluation).append(segment)
     else:
         ends = list(itertools.accumulate(segment.length for segment in segments))
@@ -167,8 +167,12 @@ def split(
     return train, evaluation
 
 
-def _unit_hash(name: str) -> float:
-    """Returns a hash of a name, from 0 to below 1."""
+def unit_hash(name: str) -> float:
+    """Returns a hash of a name, from 0 to below 1.
+
+    Args:
+      name: The name.
+    """
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -210,6 +214,18 @@ def _turns(segments: list[Segment]) -> Iterator[list[Segment]]:
     return _cut(segments, [*range(0, total, MIXED), total])
 
 
+def usual_shards(total: int) -> int:
+    """Returns the number of shards of as many bytes: one per 8 MiB, with bounds.
+
+    >>> usual_shards(10_000), usual_shards(1 << 30), usual_shards(1 << 40)
+    (1, 64, 8192)
+
+    Args:
+      total: Number of bytes of all shards; these are at most 64 unless they would exceed 128 MiB.
+    """
+    return max(1, min(USUAL_SHARDS, total // SMALL_SHARD), -(-total // LARGE_SHARD))
+
+
 def shards(
     split_name: str,
     segments: list[Segment],
@@ -227,8 +243,7 @@ def shards(
       separates_documents: Whether each file ends with an empty line. Default False.
     """
     total = sum(segment.length for segment in segments)
-    if not count:
-        count = max(1, min(USUAL_SHARDS, total // SMALL_SHARD), -(-total // LARGE_SHARD))
+    count = count or usual_shards(total)
     cuts = [total * number // count for number in range(count + 1)]
     return [
         ShardPlan(split_name, index, count, part, cut_between, separates_documents)

@@ -18,8 +18,8 @@ This module does not import TensorFlow, so that Beam's workers need not either.
 import json
 import os
 import struct
-from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import IO, Any, NamedTuple, TypeVar
 
 import google_crc32c
 import proto
@@ -181,6 +181,23 @@ def read_records(path: str) -> Iterator[Record]:
     Raises:
       InputError: At the first record that is damaged.
     """
+    return parsed_records(path, Record.parse)
+
+
+Parsed = TypeVar("Parsed")
+
+
+def parsed_records(path: str, parse: Callable[[bytes], Parsed]) -> Iterator[Parsed]:
+    """Yields what each record of a shard holds, in order.
+
+    Args:
+      path: Path of the shard.
+      parse: Function that returns the content of a record, or raises a ValueError or an IndexError
+        if it is damaged.
+
+    Raises:
+      InputError: At the first record that is damaged.
+    """
     number, size = 0, files.stat(path).length
     with files.open_file(path, "rb") as file:
         while length := file.read(8):
@@ -189,7 +206,7 @@ def read_records(path: str) -> Iterator[Record]:
                 (stated,) = struct.unpack("<Q", length)
                 content = file.read(min(stated, size))
                 _check(content, file.read(4))
-                yield Record.parse(content)
+                yield parse(content)
             except (ValueError, IndexError, struct.error, DecodeError) as error:
                 raise damaged(path, f": record {number} (counted from 0)") from error
             number += 1
@@ -290,7 +307,7 @@ def describe_damage(path: str) -> str:
         return ""
     whole = 0
     try:
-        for _ in read_records(path):
+        for _ in parsed_records(path, bytes):
             whole += 1
     except InputError:
         return f": record {whole} (counted from 0) is damaged"

@@ -5,15 +5,16 @@ import sys
 from common.files import read_text
 from common.progress import console
 from pipeline import orchestration
+from pipeline.data.recordings import first_recordings
 from pipeline.stages import graph, translation_evaluator
 from pipeline.store import lineage
 from pipeline.store.artifacts import Store
-from serving.client import translation
+from serving.client import recognition, translation
 from serving.client.launch import running_server
 from serving.protocol import SamplingParams
 
 SHOWN = 3
-"""Number of translations that are printed."""
+"""Number of translations or transcripts that are printed."""
 
 
 def print_sample(served: orchestration.RunResult, prompt: str, length: int) -> None:
@@ -53,3 +54,22 @@ def print_translations(served: orchestration.RunResult, store: Store) -> None:
     console.print(f"\n{served.model_name}, version {version}, over gRPC:\n", markup=False)
     for sentence, one in zip(sentences, found, strict=True):
         print(f"{sentence}\n  {one.text}")
+
+
+def print_transcripts(served: orchestration.RunResult, store: Store) -> None:
+    """Serves the newest version, and prints what it recognizes in recordings of the eval split.
+
+    Args:
+      served: Model in the serving directory.
+      store: Store with the evaluation of the model.
+    """
+    if not lineage.pushed_versions(served.base_path):
+        return
+    examples = store.ancestor(store.latest(graph.RECOGNITION_EVALUATOR), "examples")
+    recordings = first_recordings(examples.path, "eval", SHOWN)
+    with running_server(served.model_name, served.base_path) as client:
+        (version,) = client.available_versions()
+        found = recognition.recognize(client, [one.audio for one in recordings])
+    console.print(f"\n{served.model_name}, version {version}, over gRPC:\n", markup=False)
+    for recording, one in zip(recordings, found, strict=True):
+        print(f"{recording.source}: {recording.transcript}\n  {one.text}")

@@ -50,12 +50,18 @@ class RunContext:
         run = self.settings.run
         rules = Rules(
             left_out=(self.store.root, self.served_from),
-            allow_binary=run.allow_binary,
+            # Recordings are no text; those that are no WAV files either are refused by name.
+            allow_binary=run.allow_binary or run.task == "recognition",
             follow_links=run.follow_links,
             max_bytes=run.max_bytes,
         )
         return resolve_mixture(
-            run.corpus, run.mixture_weights, run.mix_until, rules, run.translations
+            run.corpus,
+            run.mixture_weights,
+            run.mix_until,
+            rules,
+            run.translations,
+            run.transcripts,
         )
 
     @property

@@ -1,17 +1,15 @@
 """ExampleGen: writes a corpus, or a mixture of several, as shards of TFRecords in two splits."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from common import files
-from common.progress import progress_bar
 from pipeline.corpora import corpus as corpora
-from pipeline.corpora import discovery, parallel
+from pipeline.corpora import discovery
 from pipeline.corpora.corpus import Corpus, Mixture
-from pipeline.corpora.discovery import Skipped, Source
-from pipeline.corpora.download import download, redacted
-from pipeline.corpora.unpacking import unpack
+from pipeline.corpora.discovery import Skipped
+from pipeline.corpora.plain_files import UNPACKED, plain_sources
 from pipeline.data import examples
 from pipeline.data.examples import ExamplesProperties as Properties
 from pipeline.data.records import SPLITS, split_directory
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "Properties", "check_options", "execute", "plan", "run"]
 
 NAME = "ExampleGen"
-UNPACKED = "unpacked"
 
 
 def plan(context: RunContext) -> CacheKey:
@@ -97,8 +94,7 @@ def run(
 
     options = runners.beam_options(beam_options)
     mixture = text if isinstance(text, Mixture) else Mixture.of(text)
-    everything = filter(None, (*mixture.corpora, mixture.translations))
-    sources = [source.path for corpus in everything for source in corpus.sources]
+    sources = [source.path for corpus in mixture.all_corpora for source in corpus.sources]
     runners.require_visible(options, [store.root, *sources])
 
     def write(directory: str) -> Outcome:
@@ -106,7 +102,7 @@ def run(
         skipped: list[Skipped] = []
         parts = [
             layout.split(plain, data.split_by, data.train_fraction)
-            for plain in _plain_sources(mixture, scratch, skipped)
+            for plain in plain_sources(mixture, scratch, skipped)
         ]
         plans = []
         for number, split in enumerate(SPLITS):
@@ -124,7 +120,7 @@ def run(
         write_shards(pipeline, directory, plans, WriteShard(NAME, directory))
         runners.run(pipeline, NAME, "Sharding", "bytes", total)
         examples.remove_leftovers(directory)
-        for corpus in filter(None, (*mixture.corpora, mixture.translations)):
+        for corpus in mixture.all_corpora:
             corpora.require_unchanged(corpus)
         if files.exists(scratch):
             files.rmtree(scratch)
@@ -132,45 +128,3 @@ def run(
         return examples.outcome(directory, mixture.name, len(sources), note)
 
     return store.produce(_cache_key(mixture, data, cut_between), write)
-
-
-def _plain_sources(
-    mixture: Mixture, scratch: str, skipped: list[Skipped]
-) -> Iterator[list[Source]]:
-    """Yields each corpus as plain files, downloaded and unpacked into `scratch` if necessary.
-
-    Args:
-      mixture: Corpora.
-      scratch: Directory of downloaded and unpacked files, made if necessary.
-      skipped: List that files which are not read are added to.
-    """
-    for corpus, prefix in zip(mixture.corpora, mixture.prefixes, strict=True):
-        skipped += corpus.skipped
-        plain = _fetched(corpus, scratch, skipped)
-        if mixture.translations:
-            plain = parallel.joined(
-                plain, _fetched(mixture.translations, scratch, skipped), scratch
-            )
-        yield [source._replace(name=prefix + source.name) for source in plain if source.size]
-
-
-def _fetched(corpus: Corpus, scratch: str, skipped: list[Skipped]) -> list[Source]:
-    """Returns the plain files of one corpus; see `_plain_sources`."""
-    sources = list(corpus.sources)
-    if corpus.url:
-        files.makedirs(scratch)
-        with progress_bar(f"Downloading {redacted(corpus.url)}", unit="bytes") as progress:
-            fetched = download(corpus.url, scratch, corpus.rules.max_bytes, progress)
-        sources = [discovery.typed(fetched, redacted(corpus.url), corpus.rules)]
-    plain = []
-    for source in sources:
-        if not source.packing:
-            plain.append(source)
-            continue
-        files.makedirs(scratch)
-        with progress_bar(f"Unpacking {source.name}", unit="bytes") as progress:
-            unpacked = unpack(source, scratch, corpus.rules, progress)
-        plain += unpacked.sources
-        skipped += unpacked.skipped
-    corpora.check_content(corpus, [source.path for source in plain])
-    return plain

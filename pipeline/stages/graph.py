@@ -14,21 +14,20 @@ stages as soon as its artifact does. Where inputs may be artifacts that do not e
 """
 
 import dataclasses
-import importlib
-from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any, get_args
 
 from model.language_model.config import ModelConfig
 from pipeline.settings import (
     DataConfig,
     DynamicEvaluationConfig,
+    RecognitionConfig,
     ServingConfig,
     Settings,
     Task,
     TrainingConfig,
     TranslationConfig,
 )
+from pipeline.stages.stage import Stage
 
 EXAMPLE_GEN = "ExampleGen"
 TRANSFORM = "Transform"
@@ -45,62 +44,17 @@ PAIR_STATISTICS_GEN = "PairStatisticsGen"
 WORD_SCHEMA_GEN = "WordSchemaGen"
 TRANSLATION_TRAINER = "TranslationTrainer"
 TRANSLATION_EVALUATOR = "TranslationEvaluator"
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """A stage of the pipeline.
-
-    Attributes:
-      name: Name of the stage, and of its directory under the root.
-      run: Module that runs the stage, as its name in this folder; imported when it is first used.
-        It is the name of the stage's command as well.
-      help: Description of the stage, for its command.
-      inputs: Producing stage of each input, by its role. A stage that is left out is replaced by
-        its own first input.
-      options: Options of the stage's command: dataclasses of settings, and names of single options.
-      payload: Files that later stages read of its artifact, for the picture.
-      after: Stages that must succeed before this one, though it reads nothing of their artifacts.
-      optional: Function of the settings that returns whether the stage is part of a run; None for a
-        stage that always is.
-      ancestry: For inputs that the stage's own command must not mix, the roles that lead to them
-        from another input. Other inputs are the newest artifacts of their stages.
-      may_stop: Whether the artifact may refuse its blessing, after which a run ends.
-      every_worker: Whether all workers of a cluster run the stage, and not only the chief.
-      tensorflow: Whether the stage imports TensorFlow.
-      example: Options in the example of the stage's command.
-      note: Second line in the picture.
-    """
-
-    name: str
-    run: str
-    help: str
-    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    options: tuple[type | str, ...] = ()
-    payload: str = ""
-    after: tuple[str, ...] = ()
-    optional: Callable[[Settings], bool] | None = None
-    ancestry: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    may_stop: bool = False
-    every_worker: bool = False
-    tensorflow: bool = False
-    example: str = "--root runs"
-    note: str = ""
-
-    @property
-    def module(self) -> ModuleType:
-        """The module that runs the stage, imported."""
-        return importlib.import_module(f"pipeline.stages.{self.run}")
-
-    def is_part_of(self, settings: Settings) -> bool:
-        """Returns whether the stage is part of a run with these settings."""
-        return self.optional is None or self.optional(settings)
+RECORDING_STATISTICS_GEN = "RecordingStatisticsGen"
+LABEL_SCHEMA_GEN = "LabelSchemaGen"
+RECOGNITION_TRAINER = "RecognitionTrainer"
+RECOGNITION_EVALUATOR = "RecognitionEvaluator"
 
 
 CORPUS_OPTIONS = (
     "task",
     "corpus",
     "translations",
+    "transcripts",
     "mixture_weights",
     "mix_until",
     "allow_binary",
@@ -116,7 +70,7 @@ STAGES = (
         name=EXAMPLE_GEN,
         run="example_gen",
         help="Shard a corpus into TFRecords, in a training and an eval split.",
-        options=CORPUS_OPTIONS,
+        options=(*CORPUS_OPTIONS, RecognitionConfig),
         payload="TFRecords",
         example="--corpus my-texts",
         note="Beam",
@@ -231,7 +185,7 @@ STAGES = (
 
 
 def _shared(name: str, **changes: Any) -> Stage:
-    """Returns a stage that both tasks have, with other inputs."""
+    """Returns a stage that several tasks have, with other inputs."""
     shared = next(stage for stage in STAGES if stage.name == name)
     return dataclasses.replace(shared, **changes)
 
@@ -304,12 +258,79 @@ TRANSLATION_STAGES = (
 )
 """The stages of a translation, in the order of a run."""
 
+RECOGNITION_STAGES = (
+    _shared(EXAMPLE_GEN, run="recording_example_gen"),
+    Stage(
+        name=RECORDING_STATISTICS_GEN,
+        run="recording_statistics_gen",
+        help="Measure recordings, and count the characters of their transcripts.",
+        inputs={"examples": EXAMPLE_GEN},
+        options=(RecognitionConfig, "beam_options"),
+        payload="FeatureStats.pb",
+        tensorflow=True,
+        note="Beam",
+    ),
+    Stage(
+        name=LABEL_SCHEMA_GEN,
+        run="label_schema_gen",
+        help="Derive schema and labels of recordings from the training statistics.",
+        inputs={"statistics": RECORDING_STATISTICS_GEN},
+        payload="schema, labels",
+        tensorflow=True,
+    ),
+    Stage(
+        name=RECOGNITION_TRAINER,
+        run="recognition_trainer",
+        help="Train a recognizer of speech and export it; an interrupted training resumes.",
+        inputs={
+            "examples": EXAMPLE_GEN,
+            "schema": LABEL_SCHEMA_GEN,
+            "statistics": RECORDING_STATISTICS_GEN,
+        },
+        options=(ModelConfig, TrainingConfig, RecognitionConfig, "devices"),
+        payload="Format-Serving/",
+        ancestry={
+            "statistics": ("schema", "statistics"),
+            "examples": ("schema", "statistics", "examples"),
+        },
+        tensorflow=True,
+        example="--preset recognition",
+        note="MirroredStrategy",
+    ),
+    Stage(
+        name=RECOGNITION_EVALUATOR,
+        run="recognition_evaluator",
+        help="Measure the exported recognizer on the eval split, and against the one pushed last.",
+        inputs={"model": RECOGNITION_TRAINER, "examples": EXAMPLE_GEN},
+        options=("model_name", "serving_dir", RecognitionConfig),
+        payload="BLESSED",
+        ancestry={"examples": ("model", "examples")},
+        may_stop=True,
+        tensorflow=True,
+        example="--model_name my-recordings",
+    ),
+    _shared(INFRA_VALIDATOR, inputs={"model": RECOGNITION_TRAINER}, after=(RECOGNITION_EVALUATOR,)),
+    _shared(
+        PUSHER,
+        inputs={
+            "model": RECOGNITION_TRAINER,
+            "evaluation": RECOGNITION_EVALUATOR,
+            "infra_blessing": INFRA_VALIDATOR,
+        },
+    ),
+)
+"""The stages of a recognition, in the order of a run."""
+
 TASKS: tuple[Task, ...] = get_args(Task)
 
 
 def stages_of_task(task: Task) -> tuple[Stage, ...]:
     """Returns all stages of a task, in the order of a run."""
-    return {"language_model": STAGES, "translation": TRANSLATION_STAGES}[task]
+    return {
+        "language_model": STAGES,
+        "translation": TRANSLATION_STAGES,
+        "recognition": RECOGNITION_STAGES,
+    }[task]
 
 
 def tasks_of(stage: Stage) -> list[Task]:

@@ -3,9 +3,14 @@
 INFRA_BLESSED     names the server
 """
 
+import array
 import dataclasses
+import io
 import math
 import os
+import random
+import sys
+import wave
 from typing import TYPE_CHECKING
 
 from common import files
@@ -27,6 +32,7 @@ SIGNATURES = {
     "generate", "score", "embed", "inspect", "classify", "regress", "complete", "serving_default"
 }  # fmt: skip
 TRANSLATION_SIGNATURES = {"translate", "score_translations", "serving_default"}
+RECOGNITION_SIGNATURES = {"recognize", "spectrogram", "serving_default"}
 LENGTH = 20
 SENTENCE = "test"
 """Sentence to translate, of one word, as a model may allow no more."""
@@ -82,7 +88,7 @@ def run(store: Store, model: Artifact) -> Artifact:
 
     Args:
       store: Store of the artifacts.
-      model: Artifact of Trainer, or of TranslationTrainer.
+      model: Artifact of Trainer, TranslationTrainer or RecognitionTrainer.
 
     Returns:
       The artifact with `INFRA_BLESSED`.
@@ -115,6 +121,10 @@ def _smoke_test(base_path: str) -> None:
         if "translate" in signatures:
             _require(signatures, TRANSLATION_SIGNATURES)
             _smoke_test_translation(client)
+            return
+        if "recognize" in signatures:
+            _require(signatures, RECOGNITION_SIGNATURES)
+            _smoke_test_recognition(client)
             return
         _require(signatures, SIGNATURES)
         (text,) = client.generate([""], LENGTH)
@@ -151,3 +161,30 @@ def _smoke_test_translation(client: "Client") -> None:
                 f"the translation {found.text!r} was found with the score {found.score:.3f}, but "
                 f"has the log-probability {log_probability:.3f}"
             )
+
+
+def _smoke_test_recognition(client: "Client") -> None:
+    """Requests what is said in noise; raises an InfraError if parts of the answer disagree."""
+    from serving.client import recognition
+
+    wanted = recognition.audio_format(client)
+    (found,) = recognition.recognize(client, [_noise(wanted.sample_rate)])
+    if not math.isfinite(found.log_probability) or found.log_probability > 1e-3:
+        raise InfraError(f"the text {found.text!r} has the ln p {found.log_probability}")
+    if len(found.times) != len(found.text) or list(found.times) != sorted(found.times):
+        raise InfraError(f"the text {found.text!r} has the times {found.times}")
+
+
+def _noise(sample_rate: int) -> bytes:
+    """Returns a WAV file of a second of noise."""
+    drawn = random.Random(0)
+    samples = array.array("h", (drawn.randrange(-(1 << 12), 1 << 12) for _ in range(sample_rate)))
+    if sys.byteorder == "big":
+        samples.byteswap()
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(samples.tobytes())
+    return content.getvalue()

@@ -1,6 +1,6 @@
 """TranslationTrainer: trains a model that translates, and exports the best of its checkpoints.
 
-checkpoints/        see `pipeline.training.translation_run`
+checkpoints/        see `pipeline.training.shuffled_checkpoints`
 logs/               events for TensorBoard
 Format-Serving/     the SavedModel; see `serving.graph.export_translator`
 """
@@ -8,32 +8,16 @@ Format-Serving/     the SavedModel; see `serving.graph.export_translator`
 import dataclasses
 from collections.abc import Sequence
 
-from model.errors import InputError
-from pipeline.settings import DEFAULTS, Settings
-from pipeline.stages import trainer, word_schema_gen
+from pipeline.settings import Settings
+from pipeline.stages import trainer, unused_settings, word_schema_gen
 from pipeline.stages.context import RunContext
 from pipeline.store.artifacts import Artifact, Outcome, Store
 from pipeline.store.manifest import CacheKey, Fingerprinted
-from pipeline.training.workers import expected_replicas, this_worker
+from pipeline.training.workers import expected_replicas
 
 NAME = "TranslationTrainer"
-OF_CHARACTERS = (
-    "layers",
-    "tied",
-    "cells",
-    "architecture",
-    "weight_dropout",
-    "contexts",
-    "tied_embeddings",
-    "layer_normalization",
-    "mogrifier_rounds",
-    "mogrifier_rank",
-)
+OF_CHARACTERS = ("layers", *unused_settings.OF_CHARACTERS)
 """Settings of the section [model] that a model that translates does not have."""
-OF_TEXTS = ("dtype", "remat_steps", "quantize", "xla")
-"""Settings of the section [training] that it does not have."""
-OF_TEXT_DATA = ("normalize", "lowercase", "character_unit", "separate_documents")
-"""Settings of the section [data] that it does not have."""
 
 
 def plan(
@@ -58,32 +42,7 @@ def check_options(context: RunContext) -> None:
     Raises:
       InputError: If one is set that has no effect on a translation.
     """
-    settings = context.settings
-    sections = (
-        (settings.model, DEFAULTS.model, OF_CHARACTERS),
-        (settings.training, DEFAULTS.training, OF_TEXTS),
-        (settings.data, DEFAULTS.data, OF_TEXT_DATA),
-    )
-    for section, defaults, names in sections:
-        for name in names:
-            if getattr(section, name) != getattr(defaults, name):
-                raise InputError(
-                    f"{name} is {getattr(section, name)!r}, which only the task language_model "
-                    "has; leave it out, or use --preset translation"
-                )
-    for name, is_on in (
-        ("baselines", settings.run.baselines),
-        ("dynamic_evaluation", settings.dynamic_evaluation.dynamic_evaluation),
-    ):
-        if is_on:
-            raise InputError(f"--{name} is for the task language_model; leave it out")
-    if this_worker().count > 1:
-        raise InputError(
-            "TF_CONFIG names several workers, and a translation is trained by one; unset it, or "
-            "use several GPUs of one machine"
-        )
-    if context.init_from:
-        raise InputError("--init_from is for the task language_model; leave it out")
+    unused_settings.require_defaults(context, OF_CHARACTERS)
 
 
 def _cache_key(

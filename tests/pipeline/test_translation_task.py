@@ -88,9 +88,9 @@ def test_single_stages_take_the_newest_inputs(finished):
 @pytest.mark.parametrize(
     "options,message",
     [
-        (["--tied", "all"], "tied is 'all', which only the task language_model has"),
-        (["--normalize"], "normalize is True, which only the task language_model has"),
-        (["--quantize"], "quantize is True, which only the task language_model has"),
+        (["--tied", "all"], "tied is 'all', which the task translation does not have"),
+        (["--normalize"], "normalize is True, which the task translation does not have"),
+        (["--quantize"], "quantize is True, which the task translation does not have"),
         (["--baselines"], "--baselines is for the task language_model; leave it out"),
         (["--dynamic_evaluation"], "--dynamic_evaluation is for the task language_model"),
         (["--max_words", "0"], "max_words is 0; it must be at least 1"),

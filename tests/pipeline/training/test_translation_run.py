@@ -13,7 +13,7 @@ from pipeline.preset_files import load_preset
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, pair_statistics_gen, trainer, word_schema_gen
 from pipeline.store.artifacts import Store
-from pipeline.training import translation_run
+from pipeline.training.shuffled_checkpoints import ShuffledCheckpoints
 from pipeline.training.translation_run import TranslationRun
 
 pytestmark = pytest.mark.slow  # each training is traced anew
@@ -55,7 +55,7 @@ def test_a_killed_training_ends_with_the_same_weights(inputs, tmp_path, monkeypa
     straight = run_of(tmp_path / "straight", inputs, **changes)
     straight.run()
     killed = run_of(tmp_path / "killed", inputs, **changes)
-    save = translation_run._Checkpoints.save
+    save = ShuffledCheckpoints.save
 
     def save_and_die(self, step, loss):
         save(self, step, loss)
@@ -63,7 +63,7 @@ def test_a_killed_training_ends_with_the_same_weights(inputs, tmp_path, monkeypa
             raise KilledError
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(translation_run._Checkpoints, "save", save_and_die)
+        patch.setattr(ShuffledCheckpoints, "save", save_and_die)
         killed.run()
     resumed = run_of(tmp_path / "killed", inputs, **changes)
     outcome = resumed.run()

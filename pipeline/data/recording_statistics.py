@@ -1,0 +1,306 @@
+"""The statistics of recordings: their durations, their transcripts, and the bands they sound in.
+
+Split-train/FeatureStats.pb     a DatasetFeatureStatisticsList of tensorflow-metadata: of
+                                `transcript` the number of occurrences of each character
+                                (`rank_histogram`), of `characters` the distribution of the number
+                                of characters of a transcript, of `milliseconds` that of the
+                                durations
+Split-train/bands.json          the mean and the standard deviation of each mel band over all
+                                frames, and the number of recordings by their durations in periods
+                                of half a second: [periods, recordings] each
+"""
+
+import functools
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from common import files
+from model.speech.ctc import frames_needed
+from model.speech.log_mel import LogMel, log_mel_spectrogram
+from model.speech.wav import WavLimits, decode_wavs
+from pipeline.data import runners
+from pipeline.data.counts import Histogram
+from pipeline.data.recordings import Recording, gathered, read_recordings
+from pipeline.data.records import damaged, split_directory
+from pipeline.data.statistics import INVALID, STATISTICS
+from pipeline.data.statistics_pipeline import add_numbers
+
+BANDS = "bands.json"
+SHOWN = 20
+"""Number of most frequent characters that viewers of statistics show."""
+
+PERIODS_PER_SECOND = 2
+"""Recordings of as many whole periods make batches together."""
+
+
+class RecordingCounts(NamedTuple):
+    """What was counted of some recordings.
+
+    Attributes:
+      characters: Number of occurrences of each character of the transcripts.
+      lengths: Number of transcripts by their number of characters.
+      milliseconds: Number of recordings by their duration in milliseconds.
+      periods: Number of recordings by their number of whole periods.
+      frames: Number of frames of the spectrograms.
+      sums: Sum of each band over the frames, float64 `[bands]`.
+      squares: Sum of the squares, likewise.
+      invalid: What is wrong with a recording; empty if nothing is.
+    """
+
+    characters: Counter[str]
+    lengths: Counter[int]
+    milliseconds: Counter[int]
+    periods: Counter[int]
+    frames: int
+    sums: np.ndarray
+    squares: np.ndarray
+    invalid: str = ""
+
+    @classmethod
+    def none(cls, bands: int) -> "RecordingCounts":
+        """Returns the counts of no recordings."""
+        return cls(
+            characters=Counter(),
+            lengths=Counter(),
+            milliseconds=Counter(),
+            periods=Counter(),
+            frames=0,
+            sums=np.zeros(bands),
+            squares=np.zeros(bands),
+        )
+
+    @classmethod
+    def sum(cls, bands: int, counts: Iterable["RecordingCounts"]) -> "RecordingCounts":
+        """Returns the counts of all."""
+        total = cls.none(bands)
+        for one in counts:
+            total.characters.update(one.characters)
+            total.lengths.update(one.lengths)
+            total.milliseconds.update(one.milliseconds)
+            total.periods.update(one.periods)
+            total = total._replace(
+                frames=total.frames + one.frames,
+                sums=total.sums + one.sums,
+                squares=total.squares + one.squares,
+                invalid=min(filter(None, (total.invalid, one.invalid)), default=""),
+            )
+        return total
+
+
+class RecordingStatistics(NamedTuple):
+    """The statistics of one split.
+
+    Attributes:
+      characters: Number of occurrences of each character of the transcripts, from the most frequent
+        to the least.
+      periods: Number of recordings by their number of whole periods.
+      mean: Mean of each band over all frames, float32 `[bands]`.
+      scale: Standard deviation of each band, likewise.
+      seconds: Duration of all recordings.
+    """
+
+    characters: dict[str, int]
+    periods: Mapping[int, int]
+    mean: np.ndarray
+    scale: np.ndarray
+    seconds: float
+
+    @property
+    def recordings(self) -> int:
+        """The number of recordings."""
+        return sum(self.periods.values())
+
+
+class CountRecordings(beam.DoFn):
+    """Counts the recordings of one shard."""
+
+    def __init__(self, stage: str, spectrogram: LogMel, limits: WavLimits):
+        """Creates the counters.
+
+        Args:
+          stage: Name of the stage, the namespace of the counters.
+          spectrogram: Settings of the spectrogram.
+          limits: What recordings are.
+        """
+        self._spectrogram = spectrogram
+        self._limits = limits
+        self._bytes = runners.Counter(stage, "bytes")
+        self._recordings = runners.Counter(stage, "recordings")
+
+    def process(self, shard: tuple[str, str]) -> Iterator[tuple[str, RecordingCounts]]:
+        """Yields the name of the split, with the counts."""
+        split, path = shard
+        counts = RecordingCounts.none(self._spectrogram.bands)
+        spectrogram_of = _spectrogram_function(self._spectrogram)
+        for part in gathered(read_recordings(path)):
+            waves = decode_wavs({one.source: one.audio for one in part}, self._limits)
+            for one, samples in zip(part, waves, strict=True):
+                counts = self._counted(counts, one, samples, spectrogram_of(samples).numpy())
+            self._bytes.inc(sum(len(one.audio) for one in part))
+            self._recordings.inc(len(part))
+        yield split, counts
+
+    def _counted(
+        self, counts: RecordingCounts, one: Recording, samples: np.ndarray, values: np.ndarray
+    ) -> RecordingCounts:
+        """Returns counts to which a recording is added.
+
+        Args:
+          counts: Counts, whose counters are changed in place.
+          one: The recording.
+          samples: Its samples.
+          values: Its spectrogram, `[frames, bands]`.
+        """
+        needed, problem = frames_needed(one.transcript), ""
+        if needed > len(values):
+            problem = (
+                f"{one.source} has {len(values)} frames, and the {len(one.transcript)} characters "
+                f"of its transcript need {needed}; correct the transcript, or use a smaller "
+                "--step_ms"
+            )
+        rate = self._limits.sample_rate
+        counts.characters.update(one.transcript)
+        counts.lengths[len(one.transcript)] += 1
+        counts.milliseconds[len(samples) * 1000 // rate] += 1
+        counts.periods[len(samples) * PERIODS_PER_SECOND // rate] += 1
+        return counts._replace(
+            frames=counts.frames + len(values),
+            sums=counts.sums + values.sum(axis=0, dtype=np.float64),
+            squares=counts.squares + np.square(values, dtype=np.float64).sum(axis=0),
+            invalid=counts.invalid or problem,
+        )
+
+
+@functools.cache
+def _spectrogram_function(settings: LogMel) -> Callable[[np.ndarray], tf.Tensor]:
+    """Returns the function that computes spectrograms, traced once for recordings of any length."""
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.float32)])
+    def spectrogram_of(samples: tf.Tensor) -> tf.Tensor:
+        return log_mel_spectrogram(samples, settings)
+
+    return spectrogram_of
+
+
+class JoinRecordingCounts(beam.CombineFn):
+    """Sums the counts of shards."""
+
+    def __init__(self, bands: int):
+        """Takes the number of mel bands."""
+        self._bands = bands
+
+    def create_accumulator(self) -> RecordingCounts:
+        """Returns the counts of no shard."""
+        return RecordingCounts.none(self._bands)
+
+    def add_input(self, accumulator: RecordingCounts, counts: RecordingCounts) -> RecordingCounts:
+        """Adds a shard."""
+        return self.merge_accumulators([accumulator, counts])
+
+    def merge_accumulators(self, accumulators: Iterable[RecordingCounts]) -> RecordingCounts:
+        """Sums the counts of several accumulators."""
+        return RecordingCounts.sum(self._bands, accumulators)
+
+    def extract_output(self, accumulator: RecordingCounts) -> RecordingCounts:
+        """Returns the counts of all shards."""
+        return accumulator
+
+
+class WriteRecordingStatistics(beam.DoFn):
+    """Writes the statistics of a split."""
+
+    def __init__(self, directory: str):
+        """Takes the directory of the statistics."""
+        self._directory = directory
+
+    def process(self, counts_of_split: tuple[str, RecordingCounts]) -> None:
+        """Writes the files, or `invalid.txt` in their place if a recording is invalid."""
+        split, counts = counts_of_split
+        folder = split_directory(self._directory, split)
+        if counts.invalid:
+            files.write_text(os.path.join(folder, INVALID), counts.invalid)
+            return
+        with files.open_file(os.path.join(folder, STATISTICS), "wb") as file:
+            file.write(to_proto(split, counts).SerializeToString(deterministic=True))
+        mean = counts.sums / counts.frames
+        variance = np.maximum(counts.squares / counts.frames - mean**2, 0)
+        content = {
+            "mean": mean.tolist(),
+            # A band without sound, as above the microphone's range, is only centred.
+            "scale": np.where(variance > 0, np.sqrt(variance), 1).tolist(),
+            "periods": sorted(counts.periods.items()),
+        }
+        files.write_text(os.path.join(folder, BANDS), json.dumps(content) + "\n")
+
+
+def to_proto(split: str, counts: RecordingCounts) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Returns the statistics of one split as a protocol buffer.
+
+    Args:
+      split: Name of the split.
+      counts: Counts of its recordings.
+    """
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    dataset = statistics.datasets.add(name=split, num_examples=counts.lengths.total())
+    feature = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
+    feature.path.step.append("transcript")
+    strings = feature.string_stats
+    strings.common_stats.num_non_missing = counts.lengths.total()
+    strings.common_stats.tot_num_values = counts.characters.total()
+    strings.unique = len(counts.characters)
+    ranked = sorted(counts.characters, key=lambda one: (-counts.characters[one], one))
+    for rank, character in enumerate(ranked):
+        strings.rank_histogram.buckets.add(
+            low_rank=rank,
+            high_rank=rank,
+            label=character,
+            sample_count=counts.characters[character],
+        )
+        if rank < SHOWN:
+            strings.top_values.add(value=character, frequency=counts.characters[character])
+    for name, counter in (("characters", counts.lengths), ("milliseconds", counts.milliseconds)):
+        values = np.array(sorted(counter), np.int64)
+        occurrences = np.array([counter[int(value)] for value in values], np.int64)
+        add_numbers(dataset.features.add(), name, Histogram(values, occurrences))
+    return statistics
+
+
+def read(directory: str, split: str) -> RecordingStatistics:
+    """Reads the statistics of one split.
+
+    Args:
+      directory: Directory of a RecordingStatisticsGen artifact.
+      split: Name of the split.
+
+    Raises:
+      InputError: If they are damaged.
+    """
+    folder = split_directory(directory, split)
+    path = os.path.join(folder, STATISTICS)
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    try:
+        with files.open_file(path, "rb") as file:
+            statistics.ParseFromString(file.read())
+        transcript, _, milliseconds = statistics.datasets[0].features
+        buckets = transcript.string_stats.rank_histogram.buckets
+        numbers = milliseconds.num_stats
+        path = os.path.join(folder, BANDS)
+        content = json.loads(files.read_text(path))
+        return RecordingStatistics(
+            characters={bucket.label: round(bucket.sample_count) for bucket in buckets},
+            periods={int(number): int(count) for number, count in content["periods"]},
+            mean=np.array(content["mean"], np.float32),
+            scale=np.array(content["scale"], np.float32),
+            seconds=numbers.mean * numbers.common_stats.num_non_missing / 1000,
+        )
+    except (DecodeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise damaged(path) from error

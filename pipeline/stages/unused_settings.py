@@ -1,0 +1,65 @@
+"""The settings that only language models have, which other tasks refuse."""
+
+from collections.abc import Sequence
+
+from model.errors import InputError
+from pipeline.settings import DEFAULTS
+from pipeline.stages.context import RunContext
+from pipeline.training.workers import this_worker
+
+OF_CHARACTERS = (
+    "tied",
+    "cells",
+    "architecture",
+    "weight_dropout",
+    "contexts",
+    "tied_embeddings",
+    "layer_normalization",
+    "mogrifier_rounds",
+    "mogrifier_rank",
+)
+"""Settings of the section [model] that no other task has."""
+
+OF_TEXTS = ("dtype", "remat_steps", "quantize", "xla")
+"""Those of the section [training]."""
+
+OF_TEXT_DATA = ("normalize", "lowercase", "character_unit", "separate_documents")
+"""Those of the section [data]."""
+
+
+def require_defaults(context: RunContext, of_model: Sequence[str]) -> None:
+    """Checks that nothing is set that has no effect on the task of a run.
+
+    Args:
+      context: Context of the run.
+      of_model: Settings of the section [model] that the task does not have.
+
+    Raises:
+      InputError: If something is; the message names it.
+    """
+    settings = context.settings
+    task = settings.run.task
+    sections = (
+        (settings.model, DEFAULTS.model, of_model),
+        (settings.training, DEFAULTS.training, OF_TEXTS),
+        (settings.data, DEFAULTS.data, OF_TEXT_DATA),
+    )
+    for section, defaults, names in sections:
+        for name in names:
+            if getattr(section, name) != getattr(defaults, name):
+                raise InputError(
+                    f"{name} is {getattr(section, name)!r}, which the task {task} does not have; "
+                    f"leave it out, or use --preset {task}"
+                )
+    for name, is_set in (
+        ("baselines", settings.run.baselines),
+        ("dynamic_evaluation", settings.dynamic_evaluation.dynamic_evaluation),
+        ("init_from", context.init_from),
+    ):
+        if is_set:
+            raise InputError(f"--{name} is for the task language_model; leave it out")
+    if this_worker().count > 1:
+        raise InputError(
+            f"TF_CONFIG names several workers, and the task {task} trains with one; unset it, or "
+            "use several GPUs of one machine"
+        )

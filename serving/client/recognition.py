@@ -1,0 +1,76 @@
+"""Requests for the signatures of a recognizer of speech."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from serving.client.client import Client
+from serving.limits import MAX_RECORDINGS
+from serving.protocol import predict_request, read_outputs, to_bytes_array
+
+
+class Recognized(NamedTuple):
+    """What is recognized in a recording.
+
+    Attributes:
+      text: The text.
+      times: Middle of the frame in which each character begins, in seconds.
+      log_probability: ln p of the text given the recording.
+    """
+
+    text: str
+    times: tuple[float, ...]
+    log_probability: float
+
+
+class AudioFormat(NamedTuple):
+    """What recordings must be.
+
+    Attributes:
+      sample_rate: Number of samples per second.
+      max_seconds: Largest duration, in seconds.
+    """
+
+    sample_rate: int
+    max_seconds: float
+
+
+def recognize(client: Client, recordings: Sequence[bytes]) -> list[Recognized]:
+    """Recognizes what is said in recordings, as many in each request as it may have.
+
+    Args:
+      client: Client of the model.
+      recordings: Contents of WAV files, of one channel of 16-bit PCM.
+
+    Raises:
+      ServerError: If the server answers with an error, as for a file that is no WAV file.
+    """
+    found = []
+    for first in range(0, len(recordings), MAX_RECORDINGS):
+        audio = to_bytes_array(recordings[first : first + MAX_RECORDINGS])
+        outputs = _call(client, "recognize", audio)
+        rows = (outputs[name] for name in ("text", "times", "log_probability"))
+        for text, times, log_probability in zip(*rows, strict=True):
+            said = tuple(float(time) for time in times if time >= 0)
+            found.append(Recognized(text.decode("utf-8"), said, float(log_probability)))
+    return found
+
+
+def audio_format(client: Client) -> AudioFormat:
+    """Returns what recordings must be.
+
+    Args:
+      client: Client of the model.
+
+    Raises:
+      ServerError: If the server answers with an error.
+    """
+    outputs = _call(client, "spectrogram", to_bytes_array([]))
+    return AudioFormat(int(outputs["sample_rate"]), float(outputs["max_seconds"]))
+
+
+def _call(client: Client, signature: str, audio: np.ndarray) -> dict[str, np.ndarray]:
+    address = client.address
+    request = predict_request(address.model_name, signature, {"audio": audio}, address.version)
+    return read_outputs(client.predict(request))
