@@ -49,11 +49,23 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
 
 
-def _register_layers() -> None:
-    """Lets Keras find the layers in saved models, if Keras is there to look for them."""
+_SAVED = (
+    "layers",
+    "language_model.character_model",
+    "sentences.sentence_model",
+    "translation.reencoder",
+    "words.character_embedding",
+    "words.word_model",
+)
+"""Modules of all classes that Keras may find in saved models."""
+
+
+def _register_classes() -> None:
+    """Lets Keras find the classes in saved models, if Keras is there to look for them."""
     keras: Any = sys.modules.get("keras")
     if hasattr(keras, "backend") and keras.backend.backend() == "tensorflow":
-        importlib.import_module(".layers", __name__)
+        for module in _SAVED:
+            importlib.import_module(f".{module}", __name__)
 
 
-_register_layers()
+_register_classes()

@@ -5,6 +5,7 @@ Importing this module does not import TensorFlow: the layers are imported when a
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,14 @@ Architecture = Literal["grid", "stacked", "residual_lstm", "highway_lstm", "rhn"
 """The names of the recurrent cores, those of `CORES`."""
 
 
-GRID_OPTIONS = ("layer_normalization", "mogrifier_rounds")
+GRID_OPTIONS = (
+    "tied",
+    "depth_priority",
+    "output_equation",
+    "input_memory",
+    "layer_normalization",
+    "mogrifier_rounds",
+)
 """Options that no other architecture has."""
 
 
@@ -116,13 +124,16 @@ class ModelConfig:
         require_integer("mogrifier_rounds", self.mogrifier_rounds, 0)
         require_integer("mogrifier_rank", self.mogrifier_rank, 1)
         for option in GRID_OPTIONS:
-            if getattr(self, option) and self.architecture != "grid":
+            default = getattr(type(self), option)
+            if getattr(self, option) != default and self.architecture != "grid":
                 raise InputError(
                     f"{option} is of grids, and the architecture is {self.architecture}; leave it "
                     "out, or use the architecture grid"
                 )
-        if self.init_scale < 0:
-            raise InputError(f"init_scale is {self.init_scale}; it must not be negative")
+        require_range("init_scale", self.init_scale, 0, math.inf)
+        for name in ("forget_bias", "transform_bias"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(f"{name} is {getattr(self, name)}; it must be finite")
 
     def _check_cells(self) -> None:
         """Refuses names of no cell, and options that contradict the cells.

@@ -9,6 +9,7 @@ from ..cells.cell import Cell
 from ..grid.mogrifier import MogrifierRound
 from ..grid.reference import DimensionWeights
 from .initialization import VariableInitializers
+from .per_layer import constraint_of_layers, regularizer_of_layers
 
 
 def with_forget_bias(cell: Cell, bias: tf.Tensor, forget_bias: float) -> tf.Tensor:
@@ -28,7 +29,10 @@ def with_forget_bias(cell: Cell, bias: tf.Tensor, forget_bias: float) -> tf.Tens
 
 
 def add_dimension(
-    layer: Any, dimension: int, initializers: VariableInitializers
+    layer: Any,
+    dimension: int,
+    initializers: VariableInitializers,
+    bias_initializers: VariableInitializers,
 ) -> DimensionWeights:
     """Creates the variables of the blocks along one dimension of a grid.
 
@@ -36,6 +40,7 @@ def add_dimension(
       layer: The layer that owns the variables, a `grid_layer.GridLayer`.
       dimension: The dimension.
       initializers: The initializers of its kernels and parameters, those of all dimensions.
+      bias_initializers: The initializers of its biases, likewise.
     """
     dimensions = layer.equations.dimensions
     is_depth = dimension == dimensions - 1
@@ -45,8 +50,8 @@ def add_dimension(
     width = cell.gates * layer.units
     name = "depth" if is_depth else f"dimension{dimension}"
     options = {
-        "regularizer": layer.recurrent_regularizer,
-        "constraint": layer.recurrent_constraint,
+        "regularizer": regularizer_of_layers(layer.recurrent_regularizer, copies),
+        "constraint": constraint_of_layers(layer.recurrent_constraint, copies),
     }
     kernel = layer.add_weight(
         autocast=False,
@@ -55,15 +60,16 @@ def add_dimension(
         initializer=initializers.of_layers(copies),
         **options,
     )
+    initial_bias = bias_initializers.of_layers(copies)
     bias = layer.add_weight(
         autocast=False,
         name=f"{name}_bias",
         shape=(copies, width),
         initializer=lambda shape, dtype: with_forget_bias(
-            cell, layer.bias_initializer(shape, dtype=dtype), layer.forget_bias
+            cell, initial_bias(shape, dtype=dtype), layer.forget_bias
         ),
-        regularizer=layer.bias_regularizer,
-        constraint=layer.bias_constraint,
+        regularizer=regularizer_of_layers(layer.bias_regularizer, copies),
+        constraint=constraint_of_layers(layer.bias_constraint, copies),
     )
     gain = None
     if layer.layer_normalization:

@@ -256,11 +256,12 @@ class GridLayer(SeededLayer):
         """Creates the variables of the blocks."""
         grid: list[DimensionWeights] = []
         initializers = VariableInitializers(self.recurrent_initializer)
+        of_biases = VariableInitializers(self.bias_initializer)
         for dimension, owner in enumerate(self._owners):
             if owner < dimension:
                 grid.append(grid[owner])
                 continue
-            weights = add_dimension(self, dimension, initializers)
+            weights = add_dimension(self, dimension, initializers, of_biases)
             grid.append(weights)
             # A tf.train.Checkpoint finds variables by attributes, and none in a list of tuples.
             named: dict[str, Any] = weights._asdict()

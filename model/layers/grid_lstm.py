@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..grid.reference import DimensionWeights, Sides
 from ..shapes import shape_of
 from .grid_layer import GridLayer
-from .grid_lstm_cell import GridLSTMCell
+from .grid_lstm_cell import GridLSTMCell, require_step_masks
 from .sequence import SequenceLayer
 
 
@@ -96,7 +96,12 @@ class GridLSTM(SequenceLayer, GridLayer):
 
     @property
     def cell(self) -> GridLSTMCell:
-        """A cell for `keras.layers.RNN` with the weights of this layer, once that is built."""
+        """A cell for `keras.layers.RNN` with the weights of this layer, once that is built.
+
+        Raises:
+          InputError: If masks of dropout are those of a sequence, which a cell does not see.
+        """
+        require_step_masks(self)
         own = {"unroll", "use_cudnn", "return_sequences", "return_state", "go_backwards"}
         own |= {"stateful", "zero_output_for_mask", "name"}
         config = {name: value for name, value in self.get_config().items() if name not in own}

@@ -5,8 +5,25 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ..errors import InputError
 from ..grid.reference import Sides
 from .grid_layer import GridLayer
+
+
+def require_step_masks(layer: GridLayer) -> None:
+    """Checks that the dropout masks of a layer, if it has any, are those of steps.
+
+    Args:
+      layer: The layer that is, or becomes, a cell.
+
+    Raises:
+      InputError: If they are those of a sequence.
+    """
+    if layer.dropout_masks == "sequence" and (layer.dropout or layer.recurrent_dropout):
+        raise InputError(
+            "dropout_masks is 'sequence', and a cell sees one step at a time; use 'step', or the "
+            "layer GridLSTM"
+        )
 
 
 @keras.saving.register_keras_serializable(package="grid_lstm")
@@ -14,7 +31,9 @@ class GridLSTMCell(GridLayer):
     """One time step of all layers of a 2-D Grid LSTM, for `keras.layers.RNN`.
 
     `GridLSTM` computes the same with the same weights, many times faster. States are hidden and
-    memory, `[batch, layers, units]` each; the memory is `memory_width` wide.
+    memory, `[batch, layers, units]` each; the memory is `memory_width` wide. As of any cell of
+    Keras, both are in the compute dtype: with mixed precision the memory is rounded at each step,
+    unlike that of `GridLSTM`.
 
     >>> layer = keras.layers.RNN(GridLSTMCell(4, layers=2))
     >>> layer(np.zeros([3, 5, 7], "float32")).shape
@@ -24,10 +43,14 @@ class GridLSTMCell(GridLayer):
       units: The width of each hidden and memory vector.
       layers: The number of blocks along depth. Default 1.
       **kwargs: Arguments of `grid_layer.GridLayer`.
+
+    Raises:
+      InputError: If masks of dropout are to be those of a sequence, which a cell does not see.
     """
 
     def __init__(self, units: int, layers: int = 1, **kwargs: Any):
         super().__init__(units, layers, **kwargs)
+        require_step_masks(self)
         self._set_dimensions(2)
         self.state_size = [(self.layers, self.units), (self.layers, self.memory_width)]
         self.output_size = self.units

@@ -69,6 +69,8 @@ def _another(initializer: Initializer, number: int) -> Initializer:
     """Returns an initializer of the same distribution, whose number is added to the seed."""
     if number == 0 or not isinstance(initializer, keras.initializers.Initializer):
         return initializer
+    if isinstance(getattr(initializer, "seed", None), keras.random.SeedGenerator):
+        return initializer  # which draws other numbers at each call
     config = initializer.get_config()
     if isinstance(config.get("seed"), int):
         config["seed"] += number

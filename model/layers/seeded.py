@@ -44,6 +44,11 @@ class SeededLayer(keras.layers.Layer):
         self.seed = None if seed is None else int(seed)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
+    @property
+    def masks_per_window(self) -> bool:
+        """Whether all steps of a call have the same masks."""
+        return self.dropout_masks == "sequence"
+
     def _next_seed(self, training: bool) -> tf.Tensor | None:
         """Returns a new seed, `[2]`, int32, or None where nothing is dropped."""
         if not training or not (self.dropout or self.recurrent_dropout):

@@ -12,6 +12,33 @@ from ..shapes import shape_of
 from .seeded import SeededLayer
 
 
+class _CarriedStates:
+    """The states of a stateful layer, which as in Keras's layers are none of its weights.
+
+    Keras takes each variable that an attribute of a layer holds for a weight, but does not look
+    into objects of other classes.
+
+    Attributes:
+      states: The variables; None before they are created.
+    """
+
+    def __init__(self) -> None:
+        self.states: list[keras.Variable] | None = None
+
+    def create(self, batch: int, sizes: Sequence[tuple[int, ...]], dtype: str) -> None:
+        """Creates the variables, of zeros.
+
+        Args:
+          batch: The number of batch rows.
+          sizes: The shapes of hidden and memory of one row.
+          dtype: The dtype of the variables.
+        """
+        self.states = [
+            keras.Variable(tf.zeros([batch, *size]), dtype=dtype, trainable=False, name=name)
+            for name, size in zip(("hidden", "memory"), sizes, strict=True)
+        ]
+
+
 class SequenceLayer(SeededLayer):
     """Runs a recurrent core over batch-major sequences: masks, states, direction and dropout.
 
@@ -60,7 +87,7 @@ class SequenceLayer(SeededLayer):
         self.stateful = stateful
         self.zero_output_for_mask = zero_output_for_mask
         self.supports_masking = True
-        self.states: list | None = None
+        self._carried = _CarriedStates()
 
     @property
     def state_size(self) -> list[tuple[int, int]]:
@@ -95,13 +122,14 @@ class SequenceLayer(SeededLayer):
                 "Input(batch_shape=(32, None, 8))"
             )
         super().build(input_shape)
-        if self.stateful:
-            self.states = [
-                self.add_weight(
-                    name=name, shape=(input_shape[0], *size), initializer="zeros", trainable=False
-                )
-                for name, size in zip(("hidden", "memory"), self.state_size, strict=True)
-            ]
+        batch = input_shape[0]
+        if self.stateful and batch is not None:
+            self._carried.create(batch, self.state_size, self.variable_dtype)
+
+    @property
+    def states(self) -> list | None:
+        """The states of a stateful layer once it is built; otherwise None."""
+        return self._carried.states
 
     def call(
         self,

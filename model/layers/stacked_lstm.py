@@ -92,6 +92,11 @@ class StackedLSTM(SequenceLayer):
         connection: Connection = "plain",
         **kwargs: Any,
     ):
+        if kwargs.pop("recurrent_dropout", 0.0):
+            raise InputError(
+                "recurrent_dropout is not of a StackedLSTM; use dropout, which is that of the "
+                "inputs and between the layers, or GridLSTM"
+            )
         super().__init__(
             return_sequences=return_sequences,
             return_state=return_state,

@@ -48,6 +48,12 @@ class SentenceModelConfig:
                 f"contexts of the encoder is {', '.join(self.encoder.contexts)}, which only the "
                 "decoder has; leave it out"
             )
+        for name in ("weight_dropout", "tied_embeddings"):
+            if self.encoder is not None and getattr(self.encoder, name):
+                raise InputError(
+                    f"{name} of the encoder is {getattr(self.encoder, name)}, which only the "
+                    "decoder has; leave it out"
+                )
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "SentenceModelConfig":

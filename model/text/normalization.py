@@ -3,6 +3,9 @@
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+_NUL = "\U0010ffff"
+"""A code point that stands for NUL: it is no character, and no text has it."""
+
 
 class TextNormalization(tf.Module):
     """Lower-cases text, then composes it to Unicode's normal form C.
@@ -24,7 +27,10 @@ class TextNormalization(tf.Module):
     def __call__(self, text: tf.Tensor) -> tf.Tensor:
         """Normalises texts `[batch]`, UTF-8."""
         if self._lowercase:
+            # The kernel reads C strings: it would drop what follows a NUL.
+            text = tf.strings.regex_replace(text, "\\x00", _NUL)
             text = tf.strings.lower(text, encoding="utf-8")
+            text = tf.strings.regex_replace(text, _NUL, "\0")
         if self._normalize:
             text = tf_text.normalize_utf8(text, "NFC")
         return text

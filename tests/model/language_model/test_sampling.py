@@ -235,19 +235,22 @@ def test_mogrified_grids_refuse_integers():
         freeze(model, "int8")
 
 
-@pytest.mark.parametrize("architecture", ["grid", "stacked"])
 @pytest.mark.parametrize("tied", ["none", "depth", "all"])
 @pytest.mark.parametrize("depth_priority", [True, False])
 @PRECISIONS
-def test_steps_equal_the_whole_sequence(architecture, tied, depth_priority, precision, bound):
-    config = ModelConfig(architecture=architecture, tied=tied, depth_priority=depth_priority)
+def test_steps_equal_the_whole_sequence(tied, depth_priority, precision, bound):
+    config = ModelConfig(tied=tied, depth_priority=depth_priority)
     assert_steps_equal_the_whole_sequence(config, precision, bound)
 
 
-@pytest.mark.parametrize("architecture", ["grid", "stacked"])
 @PRECISIONS
-def test_the_product_table_is_made_for_small_vocabularies_only(architecture, precision, bound):
-    config = ModelConfig(architecture=architecture, tied="all")
+def test_steps_of_a_stacked_net_equal_the_whole_sequence(precision, bound):
+    assert_steps_equal_the_whole_sequence(ModelConfig("stacked"), precision, bound)
+
+
+@pytest.mark.parametrize("config", [ModelConfig(tied="all"), ModelConfig("stacked")])
+@PRECISIONS
+def test_the_product_table_is_made_for_small_vocabularies_only(config, precision, bound):
     for vocabulary, kept in ((11, 1), (500, 0)):
         net = assert_steps_equal_the_whole_sequence(config, precision, bound, vocabulary)
         assert len(net.packed.table) == kept
@@ -262,11 +265,11 @@ def test_nets_whose_vectors_are_not_bounded_refuse_integers(model):
 
 
 @needs_integer_products
-@pytest.mark.parametrize("architecture", ["grid", "stacked"])
-def test_a_quantized_net_scores_as_it_samples(architecture):
-    model = CharacterModel(
-        ModelConfig(architecture=architecture, layers=2, units=20, tied="all"), 3
-    )
+@pytest.mark.parametrize(
+    "config", [ModelConfig(units=20, tied="all"), ModelConfig("stacked", units=20)]
+)
+def test_a_quantized_net_scores_as_it_samples(config):
+    model = CharacterModel(config, 3)
     model = freeze(model, "int8")
     ids = tf.constant([[0, 1, 2, 0], [2, 1, PADDING, PADDING], [PADDING] * 4])
     step = tf.function(model.decode_step())

@@ -1,8 +1,12 @@
 """Models that Keras saves as a whole, and loads."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
+from conftest import PROJECT
 from seeds import generator
 
 from model.language_model.character_model import CharacterModel
@@ -43,3 +47,21 @@ def test_a_saved_sentence_model_computes_the_same(tmp_path, encoder):
     assert loaded.config == model.config
     latent = None if encoder is None else generator().normal(size=(3, 4)).astype(np.float32)
     np.testing.assert_array_equal(loaded(ids, latent), model(ids, latent))
+
+
+def test_models_load_in_a_process_that_has_imported_nothing_but_the_package(tmp_path):
+    models = {
+        "characters": CharacterModel(CONFIGS[2], 5),
+        "sentences": SentenceModel(SentenceModelConfig(CONFIGS[2]), 5),
+    }
+    for name, model in models.items():
+        model.save(tmp_path / f"{name}.keras")
+    code = (
+        "import sys, keras, model\n"
+        "for path in sys.argv[1:]: print(type(keras.saving.load_model(path)).__name__)"
+    )
+    paths = [str(tmp_path / f"{name}.keras") for name in models]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *paths], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["CharacterModel", "SentenceModel"], done.stderr

@@ -369,7 +369,8 @@ def test_a_stacked_lstm_keeps_its_state_between_batches():
     whole = StackedLSTM(4, 2)
     whole.build(x.shape)
     layer.build(x.shape)
-    whole.set_weights([np.asarray(one) for one in layer.trainable_variables])
+    whole.set_weights(layer.get_weights())
+    assert whole.count_params() == layer.count_params()
     layer(x[:, :2])
     assert error(layer(x[:, 2:]), whole(x)) < 1e-5
     layer.reset_state()
@@ -389,6 +390,11 @@ def with_plan(layer):
         (lambda: GridLSTM(4, dropout=1.0), "dropout is 1.0"),
         (lambda: GridLSTM(4, recurrent_dropout=-0.1), "recurrent_dropout is -0.1"),
         (lambda: GridLSTM(4, dropout_masks="row"), "dropout_masks is 'row'"),
+        (
+            lambda: GridLSTM(4, dropout_masks="sequence", recurrent_dropout=0.1).cell,
+            "dropout_masks is 'sequence', and a cell sees one step at a time",
+        ),
+        (lambda: StackedLSTM(4, recurrent_dropout=0.5), "recurrent_dropout is not of a Stacked"),
         (lambda: StackedLSTM(0), "units is 0"),
         (lambda: StackedLSTM(4, dropout=1.0), "dropout is 1.0"),
         (lambda: StackedLSTM(4, dropout_masks="row"), "dropout_masks is 'row'"),
@@ -420,3 +426,54 @@ def test_mistakes_are_named(call, said):
     with pytest.raises(ValueError) as caught:
         call()
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_constraints_and_regularizers_are_of_each_layer(layers):
+    """Keras's norms are over the inputs of one kernel, its axis 0, and not over the layers."""
+    layer = GridLSTM(
+        4,
+        layers,
+        recurrent_constraint=keras.constraints.UnitNorm(axis=0),
+        bias_constraint=keras.constraints.MaxNorm(0.5),
+        recurrent_regularizer=keras.regularizers.OrthogonalRegularizer(0.1, mode="columns"),
+    )
+    layer.build((None, 5, 3))
+    constrained = [
+        one
+        for one in layer.trainable_variables
+        if one.constraint and len(one.shape) > 1  # those of the blocks
+    ]
+    assert len(constrained) == 4
+    for one in constrained:
+        one.assign(generator().normal(size=one.shape))
+    expected = sum(
+        float(keras.regularizers.OrthogonalRegularizer(0.1, mode="columns")(tf.constant(kernel)))
+        for one in layer.trainable_variables
+        if one.regularizer
+        for kernel in one.numpy()
+    )
+    assert float(tf.add_n(layer.losses)) == pytest.approx(expected, rel=1e-5)
+    for one in constrained:
+        value = one.constraint(one).numpy()
+        norms = np.linalg.norm(value, axis=1)
+        if one.path.endswith("kernel"):
+            np.testing.assert_allclose(norms, 1, rtol=1e-5)
+        else:
+            assert norms.max() < 0.5 + 1e-5
+
+
+def test_a_generator_of_seeds_draws_other_numbers_for_each_weight():
+    drawn = keras.initializers.GlorotUniform(seed=keras.random.SeedGenerator(1))
+    layer = GridLSTM(4, 2, recurrent_initializer=drawn, bias_initializer="random_normal")
+    layer.build((None, 5, 3))
+    for kind in ("kernel", "bias"):
+        parts = [
+            part[..., :4]  # without the forget gate, whose biases are equal
+            for name in ("dimension0", "depth")
+            for one in layer.trainable_variables
+            if one.path.endswith(f"{name}_{kind}")
+            for part in one.numpy()
+        ]
+        assert len(parts) == 4
+        assert len({part.tobytes() for part in parts}) == 4
