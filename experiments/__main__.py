@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from experiments.framework.experiment import Experiment
 
 ALL = "all"
+PROBING = "cells"
+"""Name of the experiment that probes exports."""
 SCALES = get_args(Scale)
 DEFAULT_ROOT = "runs/experiments"
 
@@ -104,6 +106,17 @@ def _require_data_sets(experiments: list["Experiment"], scale: Scale, data: str 
     )
 
 
+def _require_saved_models(paths: tuple[str, ...], names: list[str]) -> None:
+    """Checks that exports that are named exist, and that an experiment probes them."""
+    from model.errors import InputError
+
+    if paths and PROBING not in names:
+        raise InputError(f"--saved_model is for the experiment {PROBING}; leave it out")
+    for path in paths:
+        if not os.path.exists(os.path.join(path, "saved_model.pb")):
+            raise InputError(f"{path} is no SavedModel; give the directory of a version")
+
+
 @commands.command("list", example="python -m experiments list --json")
 @_root_option
 @json_option
@@ -151,6 +164,7 @@ def run(
     chosen = _all() if ALL in names else chosen
     inputs = Inputs(text=resolve_mixture([corpus]), saved_models=saved_model, data=data)
     _require_data_sets(chosen, scale, data)
+    _require_saved_models(saved_model, [one.name for one in chosen])
     store = Store(os.path.join(root, "artifacts"))
     with store.writing(), measuring.Workers(jobs) as workers:
         for experiment in chosen:

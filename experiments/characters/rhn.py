@@ -53,7 +53,8 @@ def summarize(tables: Tables) -> Summary:
                 curves, "grid", "rhn", name_of=lambda row: row["model"]
             )
             in_time = (
-                f"; at equal time, {seconds:,.0f} s, {difference(ours, theirs)}"
+                f"; at equal time, {seconds:,.0f} s, when the learning rate of the slower has not "
+                f"fallen yet, {difference(ours, theirs)}"
                 if not (math.isnan(ours) or math.isnan(theirs))
                 else ""
             )

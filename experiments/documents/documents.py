@@ -22,7 +22,7 @@ from pipeline.settings import DataConfig
 from pipeline.stages import example_gen
 from pipeline.store.artifacts import Artifact, Store
 
-DATA = DataConfig(train_fraction=0.9)
+DATA = DataConfig(train_fraction=0.9, split_by="document")
 """How a corpus is split: half of the files that are not trained on are the validation part."""
 
 

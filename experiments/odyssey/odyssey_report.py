@@ -96,7 +96,7 @@ def _table_row(
         task,
         VARIANTS[variant],
         f"{len(losses)} of {len(trials)}",
-        f"{min(losses):.4f}",
+        f"{losses[0]:.4f}",
         f"{mean(losses):.4f}",
         p_value,
     )

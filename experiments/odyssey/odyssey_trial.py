@@ -179,19 +179,21 @@ def build(data: SequenceData, variant: str, settings: Settings) -> keras.Model:
       settings: Settings of the trial.
     """
     features = data.train.inputs.shape[-1]
-    layer = (
-        # Two layers of two dimensions and half the units have as many weights as one layer.
-        GridLSTM(settings.units // 2, 2, return_sequences=True)
-        if variant == GRID
-        else StackedLSTM(settings.units, cell=variant, return_sequences=True)
-    )
+    units = settings.units
+    if variant == GRID:
+        # Two layers of two dimensions and half the units have as many weights as one layer. The
+        # projection of the inputs is the net's: its halves enter as hidden and memory vector.
+        units = 2 * (units // 2)
+        layer = GridLSTM(units // 2, 2, project_inputs=False, return_sequences=True)
+    else:
+        layer = StackedLSTM(units, cell=variant, return_sequences=True)
     if data.reads_ahead:
         layer = keras.layers.Bidirectional(layer)
     model = keras.Sequential(
         [
             keras.Input((sequence_data.STEPS, features)),
             keras.layers.GaussianNoise(settings.input_noise),
-            keras.layers.Dense(settings.units),
+            keras.layers.Dense(units),
             layer,
             keras.layers.Dense(data.outputs),
         ]

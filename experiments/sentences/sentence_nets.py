@@ -1,4 +1,7 @@
-"""Language models of sentences, with and without a latent vector, of as many parameters each."""
+"""Language models of sentences, with and without a latent vector, whose decoders are of one size.
+
+A net with a latent vector has an encoder besides, of about the size of its decoder.
+"""
 
 import functools
 from typing import Literal, NamedTuple

@@ -147,5 +147,5 @@ def summarize(tables: Tables) -> Summary:
         for (model, layers), values in errors.items()
     ]
     header = ("model", "layers", "parameters", "test error", "over seeds", "seconds")
-    sentence = f"Test errors at the best depth: {'; '.join(best_errors)}."
+    sentence = f"Test errors at the depth where each is lowest: {'; '.join(best_errors)}."
     return Summary(sentences=[sentence], header=header, rows=rows)

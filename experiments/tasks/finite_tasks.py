@@ -210,10 +210,11 @@ SHORTEST = 20
 @functools.cache
 def _lines_of(projects: tuple[str, ...], length: int, count: int) -> tuple[Examples, Examples]:
     """Returns the lines to train on and to test on."""
+    # Lines are told apart by what a net sees of them.
     owners: dict[bytes, set[str]] = {}
     for project in projects:
         for line in _lines(project):
-            owners.setdefault(line, set()).add(project)
+            owners.setdefault(line[:length], set()).add(project)
     rows: tuple[list, list] = ([], [])
     labels: tuple[list, list] = ([], [])
     counts = dict.fromkeys(projects, 0)
@@ -223,7 +224,7 @@ def _lines_of(projects: tuple[str, ...], length: int, count: int) -> tuple[Examp
             continue
         counts[project] += 1
         held_out = _digest(line)[-1] < 26  # of 256; lines are sorted by the first bytes
-        rows[held_out].append(list(line[:length].rjust(length)))
+        rows[held_out].append(list(line.rjust(length)))
         labels[held_out].append(projects.index(project))
     train, test = (
         Examples(np.array(row, np.uint8), np.array(label, np.int32))

@@ -17,6 +17,8 @@ def test_all_cores_have_as_many_parameters(experiment):
     for point in experiment.EXPERIMENT.points("small", Inputs(text=None)):
         config: ModelConfig = point.measure.keywords["settings"].model
         parameters = CharacterModel(config, core_comparison.VOCABULARY).count_params()
+        if config.architecture == "highway_lstm":  # its first layer has no memory below it
+            parameters -= 2 * config.units**2 + 3 * config.units
         assert parameters == pytest.approx(comparison.parameters, rel=0.04), point.labels
         assert config.units == point.labels["units"]
 

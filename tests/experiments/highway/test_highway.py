@@ -177,7 +177,7 @@ def test_the_summary_compares_with_the_goals():
     text = " ".join(found.sentences)
     assert "With 10 and 50 layers, plain nets end at 1.5 and 20 times the training loss" in text
     assert "highway net of 50 layers ends at 1.5 times the training loss of that of 10" in text
-    assert "lowest test error of a highway net is 2.00%, with 10 layers" in text
+    assert "of the lowest training loss has a test error of 2.00%, with 10 layers" in text
     assert "closing layer 3 alone raises the test error most, from 3.00% to 20.00%" in text
     assert "first 15 blocks gives 4.00% in the median, one of the others 3.00%" in text
     assert "have 82% of the relative change and 31% of the deviation" in text
