@@ -62,9 +62,18 @@ def main(command: click.Command, resumes: bool = True) -> NoReturn:
         _fail(_file_problem(error.strerror or str(error), error.filename))
     except Exception as error:
         problem = _filesystem_problem(error)
-        if problem is None:
+        if problem is not None:
+            _fail(_file_problem(problem))
+        if type(error).__name__ not in _LOSSES:
             raise
-        _fail(_file_problem(problem))
+        _fail(
+            f"a file is damaged or was removed ({str(error).splitlines()[0]}); see `python -m "
+            "pipeline verify`, and run again"
+        )
+
+
+_LOSSES = ("DataLossError", "NotFoundError")
+"""Names of TensorFlow's errors for records and checkpoints that cannot be read."""
 
 
 class _TerminatedError(BaseException):

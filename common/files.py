@@ -11,9 +11,10 @@ import contextlib
 import glob as local_glob
 import io
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
 from common.quiet_tensorflow import import_tensorflow
@@ -109,9 +110,17 @@ def fixed_part(pattern: str) -> str:
     return "/".join(parts[:count]) or ("/" if pattern.startswith("/") else "")
 
 
-def walk(top: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yields directories, from the top down, with the names of their directories and files."""
-    return os.walk(top) if is_local(top) else _remote("walk", top)
+def walk(
+    top: str, on_error: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yields directories, from the top down, with the names of their directories and files.
+
+    Args:
+      top: Path of the first directory.
+      on_error: Function that is called with the error of a directory on this machine that cannot
+        be read. Default: it is passed over.
+    """
+    return os.walk(top, onerror=on_error) if is_local(top) else _remote("walk", top)
 
 
 def stat(path: str) -> Stat:
@@ -161,6 +170,21 @@ def copy(source: str, destination: str) -> None:
         shutil.copyfile(source, destination)
     else:
         _remote("copy", source, destination, overwrite=True)
+
+
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp$")
+
+
+def is_unfinished(path: str) -> bool:
+    """Returns whether a file has the name of one that `replacing` has not finished.
+
+    >>> is_unfinished("draft.tmp")
+    False
+
+    Args:
+      path: Path of the file.
+    """
+    return bool(_UNFINISHED.search(path))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The settings of a run: a typed record per section of a preset; see `preset_files`."""
 
 import dataclasses
+import math
 from typing import Literal, NamedTuple
 
 from model.config import CharacterUnit, Execution, require_one_of, require_range
@@ -16,6 +17,10 @@ CORPUS_HELP = (
 SplitBy = Literal["position", "document", "hash"]
 Task = Literal["language_model", "translation", "recognition"]
 MixUntil = Literal["first_exhausted", "all_exhausted"]
+MAX_SHARDS = 100_000
+MAX_SEED = 2**32 - 1
+"""Largest seed that NumPy, and so Keras, accepts."""
+MAX_EVAL_BATCH_SIZE = 1 << 16
 MAX_BASELINE_CHARACTERS = 100_000_000
 """Characters of a split that take some 10 GB of memory when n-grams are counted."""
 
@@ -92,8 +97,7 @@ class RunConfig:
                 f"there are {len(self.corpus)} corpora, and recordings are read of one; put them "
                 "into one directory or archive, with one file of transcripts"
             )
-        if self.eval_batch_size < 1:
-            raise InputError(f"eval_batch_size is {self.eval_batch_size}; it must be at least 1")
+        require_range("eval_batch_size", self.eval_batch_size, 1, MAX_EVAL_BATCH_SIZE + 1)
         if self.max_bytes < 1:
             raise InputError(f"max_bytes is {self.max_bytes}; it must be at least 1")
         if not 1 <= self.baseline_characters <= MAX_BASELINE_CHARACTERS:
@@ -151,9 +155,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not 0 < self.train_fraction < 1:
             raise InputError(f"train_fraction is {self.train_fraction}; it must be between 0 and 1")
-        if self.shards < 0:
+        if not 0 <= self.shards <= MAX_SHARDS:
             raise InputError(
-                f"shards is {self.shards}; it must be at least 1, or 0 to choose by size"
+                f"shards is {self.shards}; it must be from 1 to {MAX_SHARDS:,}, or 0 to choose by "
+                "size"
             )
 
 
@@ -240,8 +245,10 @@ class TrainingConfig:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and value < 0:
-                raise InputError(f"{field.name} is {value}; it must not be negative")
+            if isinstance(value, int | float) and not 0 <= value < math.inf:
+                raise InputError(f"{field.name} is {value}; it must be finite, and not negative")
+        require_range("seed", self.seed, 0, MAX_SEED + 1)
+        require_range("sample_length", self.sample_length, 0, MAX_LENGTH + 1)
         if self.remat_steps and self.window % self.remat_steps:
             raise InputError(
                 f"remat_steps is {self.remat_steps}; it must divide the window of {self.window}"

@@ -9,7 +9,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from common import files
 from model.errors import InputError
@@ -214,10 +214,10 @@ class _Search:
     def _walk(self, top: str) -> Iterator[tuple[str, list[str], list[str]]]:
         """Yields directories, from the top down; each once, even if links lead back to it."""
         if not (self._rules.follow_links and files.is_local(top)):
-            yield from files.walk(top)
+            yield from files.walk(top, _raise)
             return
         visited = set()
-        for folder, folders, names in os.walk(top, followlinks=True):
+        for folder, folders, names in os.walk(top, onerror=_raise, followlinks=True):
             if (real := os.path.realpath(folder)) in visited:
                 folders.clear()
                 continue
@@ -281,6 +281,10 @@ class _Search:
         if known.path != path:
             self._skip(max(known, source).path, "read under another name")
         self.sources[real] = min(known, source)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _folders_between(base: str, path: str) -> list[str]:

@@ -16,6 +16,9 @@ BLOCK = 1 << 20
 SECONDS_TO_CONNECT = 30
 SECONDS_WITHOUT_DATA = 60
 
+_NO_HEAD = (405, 501)
+"""Statuses of servers that answer no request for headers alone."""
+
 
 class DownloadError(InputError):
     """A download failed; the message ends in the remedy for a corpus.
@@ -35,7 +38,9 @@ def is_url(text: str) -> bool:
 
 
 def version_of(url: str) -> str:
-    """Returns the version of the content of a URL, by its header; empty if it has none.
+    """Returns the version of the content of a URL, by its headers; empty if it has none.
+
+    That is its entity tag, or else the time of its last change, or else its size.
 
     Raises:
       InputError: If there is no such address.
@@ -44,10 +49,14 @@ def version_of(url: str) -> str:
 
     try:
         response = requests.head(url, allow_redirects=True, timeout=SECONDS_TO_CONNECT)
+        if response.status_code in _NO_HEAD:
+            with requests.get(url, stream=True, timeout=SECONDS_TO_CONNECT) as response:
+                response.raise_for_status()
         response.raise_for_status()
     except (requests.RequestException, ValueError) as error:
         raise InputError(f"{redacted(url)} is unreachable ({_reason(error)}); check it") from error
-    return response.headers.get("ETag") or response.headers.get("Last-Modified", "")
+    headers = (response.headers.get(name) for name in ("ETag", "Last-Modified", "Content-Length"))
+    return next(filter(None, headers), "")
 
 
 def redacted(url: str) -> str:

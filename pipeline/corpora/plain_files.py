@@ -1,5 +1,7 @@
 """The plain files of a corpus: those of a download, and those that packed files hold."""
 
+import os
+import uuid
 from collections.abc import Iterator
 
 from common import files
@@ -18,18 +20,20 @@ UNPACKED = "unpacked"
 def plain_sources(mixture: Mixture, scratch: str, skipped: list[Skipped]) -> Iterator[list[Source]]:
     """Yields the texts of each corpus as plain files, without those that are empty.
 
+    Their names are those in the corpus, without the prefix that tells corpora of a mixture apart.
+
     Args:
       mixture: Corpora.
       scratch: Directory of downloaded and unpacked files, made if necessary.
       skipped: List that files which are not read are added to.
     """
-    for corpus, prefix in zip(mixture.corpora, mixture.prefixes, strict=True):
+    for corpus in mixture.corpora:
         skipped += corpus.skipped
         plain = plain_files(corpus, scratch, skipped)
         if mixture.translations:
             translations = plain_files(mixture.translations, scratch, skipped)
             plain = parallel.joined(plain, translations, scratch)
-        yield [source._replace(name=prefix + source.name) for source in plain if source.size]
+        yield [source for source in plain if source.size]
 
 
 def plain_files(corpus: Corpus, scratch: str, skipped: list[Skipped]) -> list[Source]:
@@ -42,9 +46,11 @@ def plain_files(corpus: Corpus, scratch: str, skipped: list[Skipped]) -> list[So
     """
     sources = list(corpus.sources)
     if corpus.url:
-        files.makedirs(scratch)
+        # Another corpus may have a file of the same name.
+        folder = os.path.join(scratch, uuid.uuid4().hex)
+        files.makedirs(folder)
         with progress_bar(f"Downloading {redacted(corpus.url)}", unit="bytes") as progress:
-            fetched = download(corpus.url, scratch, corpus.rules.max_bytes, progress)
+            fetched = download(corpus.url, folder, corpus.rules.max_bytes, progress)
         sources = [discovery.typed(fetched, redacted(corpus.url), corpus.rules)]
     plain = []
     for source in sources:

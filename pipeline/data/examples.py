@@ -14,7 +14,7 @@ class ExamplesProperties(Properties):
 
     Attributes:
       corpus: Name of the corpus, which a model of it has by default.
-      sources: Number of files of the corpus.
+      sources: Number of files of the corpus, once they are unpacked.
       bytes: Bytes of text in both splits.
       train_shards: Number of shards of the training split.
       train_bytes: Bytes of text in the training split.

@@ -23,6 +23,8 @@ BLOCK = 1 << 16  # bytes of text per record
 MIXED = 1 << 20  # bytes of one corpus before the next one's turn
 SMALL_SHARD, LARGE_SHARD = 1 << 23, 1 << 27  # bytes
 USUAL_SHARDS = 64
+MAX_REPETITIONS = 10_000
+"""Largest number of times that a corpus of a mixture is read."""
 EMPTY_LINE = b"\n\n"
 """What ends a document for contexts that know of documents."""
 
@@ -130,7 +132,7 @@ def whole(source: Source) -> Segment:
 
 
 def split(
-    sources: Sequence[Source], by: SplitBy, train_fraction: float
+    sources: Sequence[Source], by: SplitBy, train_fraction: float, prefix: str = ""
 ) -> tuple[list[Segment], list[Segment]]:
     """Returns the segments of the training split, and of the eval split.
 
@@ -140,19 +142,21 @@ def split(
         that their names select, so that they stay in their split when others come and go.
       train_fraction: Share of the bytes that are trained on; by hash the expected share of the
         files.
+      prefix: Beginning of the names of the files in the records. Default: none.
 
     Raises:
       InputError: If whole files cannot fill both splits.
     """
-    segments = [whole(source) for source in sources]
+    segments = [whole(source)._replace(source=prefix + source.name) for source in sources]
     if by == "position":
         total = sum(source.size for source in sources)
         train, evaluation = _cut(segments, [0, int(total * train_fraction), total])
         return train, evaluation
     if by == "hash":
         train, evaluation = list[Segment](), list[Segment]()
-        for segment in segments:
-            trained = unit_hash(segment.source) < train_fraction
+        for source, segment in zip(sources, segments, strict=True):
+            # Without the prefix, which depends on the other corpora of a mixture.
+            trained = unit_hash(source.name) < train_fraction
             (train if trained else evaluation).append(segment)
     else:
         ends = list(itertools.accumulate(segment.length for segment in segments))
@@ -190,7 +194,12 @@ def mix(
       weights: Share of each corpus, in any unit.
       until: End of the text: with the first corpus that ends, or with the last, where those that
         end earlier begin again.
+
+    Raises:
+      InputError: If a corpus would be repeated without end, or very often.
     """
+    if until == "all_exhausted":
+        _require_few_repetitions(corpora, weights)
     turns = [list(_turns(segments)) for segments in corpora]
     taken, position = [0] * len(corpora), [0] * len(corpora)
     mixed: list[Segment] = []
@@ -206,6 +215,19 @@ def mix(
         mixed.extend(turn)
         taken[chosen] += sum(segment.length for segment in turn)
         position[chosen] += 1
+
+
+def _require_few_repetitions(corpora: Sequence[list[Segment]], weights: Sequence[float]) -> None:
+    """Checks that the longest corpus, for its weight, leaves the others to few repetitions."""
+    lengths = [sum(segment.length for segment in segments) for segments in corpora]
+    rounds = max(length / weight for length, weight in zip(lengths, weights, strict=True))
+    for number, (length, weight) in enumerate(zip(lengths, weights, strict=True), 1):
+        if rounds * weight > MAX_REPETITIONS * length:
+            raise InputError(
+                f"corpus {number} of the mixture has {length:,} bytes in a split, and would be "
+                f"repeated more than {MAX_REPETITIONS:,} times until the others end; give it a "
+                "smaller weight, or use --mix_until first_exhausted"
+            )
 
 
 def _turns(segments: list[Segment]) -> Iterator[list[Segment]]:

@@ -120,7 +120,8 @@ class WritePairStatistics(beam.DoFn):
         split, (counts, invalid) = counts_of_split
         folder = split_directory(self._directory, split)
         if invalid:
-            files.write_text(os.path.join(folder, INVALID), invalid)
+            shown = invalid.encode("utf-8", "backslashreplace").decode()
+            files.write_text(os.path.join(folder, INVALID), shown)
             return
         with files.open_file(os.path.join(folder, STATISTICS), "wb") as file:
             file.write(to_proto(split, counts).SerializeToString(deterministic=True))

@@ -227,7 +227,8 @@ class WriteRecordingStatistics(beam.DoFn):
         split, counts = counts_of_split
         folder = split_directory(self._directory, split)
         if counts.invalid:
-            files.write_text(os.path.join(folder, INVALID), counts.invalid)
+            shown = counts.invalid.encode("utf-8", "backslashreplace").decode()
+            files.write_text(os.path.join(folder, INVALID), shown)
             return
         with files.open_file(os.path.join(folder, STATISTICS), "wb") as file:
             file.write(to_proto(split, counts).SerializeToString(deterministic=True))

@@ -232,9 +232,14 @@ def shard_name(index: int, count: int) -> str:
     return f"{SHARD_PREFIX}{index:05d}-of-{count:05d}"
 
 
+def _number_of(name: str) -> int:
+    """Returns the number of a shard, by which shards are in order also beyond five digits."""
+    return int(name.removeprefix(SHARD_PREFIX).partition("-")[0])
+
+
 def index_text(shards: list[Shard]) -> str:
     """Returns the content of an index file."""
-    in_order = sorted(shards, key=lambda shard: shard.name)
+    in_order = sorted(shards, key=lambda shard: _number_of(shard.name))
     return json.dumps([shard._asdict() for shard in in_order], indent=1) + "\n"
 
 

@@ -116,7 +116,7 @@ class WriteStatistics(beam.DoFn):
         split, counts = counts_of_split
         name, content = STATISTICS, to_proto(split, counts, self._unit).SerializeToString()
         if counts.edges.invalid:
-            name, content = INVALID, counts.edges.invalid.encode()
+            name, content = INVALID, counts.edges.invalid.encode("utf-8", "backslashreplace")
         path = os.path.join(split_directory(self._directory, split), name)
         with files.open_file(path, "wb") as file:
             file.write(content)

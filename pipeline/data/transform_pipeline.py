@@ -17,6 +17,9 @@ from pipeline.data.sharding import ShardWriter
 
 BLANK = re.compile(rb"[\x00-\x20]")
 
+LONGEST_PIECE = 1 << 24
+"""Largest number of bytes that are transformed at once."""
+
 
 class TransformShard(beam.DoFn):
     """Transforms the pieces of text that begin in one shard, and writes them as a shard."""
@@ -87,6 +90,7 @@ def pieces_of_shard(
     for record in records:
         if pending is not None and _follows(record, pending):
             record = pending._replace(text=pending.text + record.text)
+            _require_short(record)
         elif pending is not None:
             yield pending
         cut = max(record.text.rfind(b" "), record.text.rfind(b"\n"), 0)
@@ -120,6 +124,7 @@ def _to_first_blank(records: Iterable[Record], pending: Record) -> Iterator[byte
       records: Records, in order.
       pending: Record before them, where the piece begins.
     """
+    length = len(pending.text)
     for record in records:
         if not _follows(record, pending):
             return
@@ -128,6 +133,25 @@ def _to_first_blank(records: Iterable[Record], pending: Record) -> Iterator[byte
         if blank:
             return
         pending = record
+        length += len(record.text)
+        _require_short(pending, length)
+
+
+def _require_short(record: Record, length: int = 0) -> None:
+    """Checks that a piece without a blank has not become too long to transform as one.
+
+    Args:
+      record: Record that the piece ends in.
+      length: Length of the piece. Default: that of the record.
+
+    Raises:
+      InputError: If it has.
+    """
+    if max(length, len(record.text)) > LONGEST_PIECE:
+        raise InputError(
+            f"{record.source} has no blank in {LONGEST_PIECE:,} bytes up to byte {record.end:,}; "
+            "leave out --normalize and --lowercase, or break its lines"
+        )
 
 
 def _follows(record: Record, before: Record) -> bool:

@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 from common.files import write_text
 from common.progress import progress_bar
+from model.config import CharacterUnit
 from model.errors import InputError
 from pipeline.data import statistics as split_statistics
+from pipeline.data.records import read_index
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing, manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
-from pipeline.store.lineage import Pushed, pushed_before
+from pipeline.store.lineage import Pushed, pushed_before, require_trained_by
 from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
 
@@ -27,6 +29,8 @@ NAME = "Evaluator"
 TRAINED_BY = "Trainer"
 METRICS = "metrics.json"
 WINDOW = 100
+CODES: Mapping[CharacterUnit, int] = {"bytes": 1 << 8, "unicode": 0x110000}
+"""Number of characters that each unit of text can have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +63,9 @@ class Metrics(NamedTuple):
       characters: Number of characters that count.
       unknown_characters: Number of characters that the model's vocabulary lacks, which do not
         count.
+      bits_per_byte: Bits of the whole text per byte of it, by which models of other units and
+        vocabularies are compared. A character that is unknown costs as much as one out of all that
+        its unit can have.
     """
 
     nats_per_character: float
@@ -67,6 +74,7 @@ class Metrics(NamedTuple):
     accuracy: float
     characters: int
     unknown_characters: int
+    bits_per_byte: float
 
 
 def plan(
@@ -89,6 +97,15 @@ def execute(
         pushed_before(context.base_path, model, TRAINED_BY),
         context.settings.run.eval_batch_size,
     )
+
+
+def check_options(context: RunContext) -> None:
+    """Checks that versions of the model, if there are any, are of the same task.
+
+    Raises:
+      InputError: If they are not.
+    """
+    require_trained_by(context.base_path, TRAINED_BY)
 
 
 def _cache_key(
@@ -130,6 +147,9 @@ def run(
 
     Returns:
       The artifact with `metrics.json` and the blessing.
+
+    Raises:
+      InputError: If the model knows no character of the eval split.
     """
     if streams < 1:
         raise InputError(f"eval_batch_size is {streams}; it must be at least 1")
@@ -201,12 +221,11 @@ def objections(
             f"{bits:.4f} bits per character are no better than the {entropy:.4f} of the "
             "characters' frequencies alone; train longer"
         )
-    if baseline and against and against.unknown_characters <= metrics.unknown_characters:
-        if bits > against.bits_per_character:
-            return (
-                f"{bits:.4f} bits per character are worse than the "
-                f"{against.bits_per_character:.4f} of version {baseline.version}, pushed last"
-            )
+    if baseline and against and metrics.bits_per_byte > against.bits_per_byte:
+        return (
+            f"{metrics.bits_per_byte:.4f} bits per byte are worse than the "
+            f"{against.bits_per_byte:.4f} of version {baseline.version}, pushed last"
+        )
     return ""
 
 
@@ -224,7 +243,8 @@ def evaluate(saved_model: str, examples: str, streams: int) -> Metrics:
     from serving.graph.export import read_text_vocabulary
 
     loaded = tf.saved_model.load(saved_model)
-    split = StreamedSplit.open(examples, "eval", read_text_vocabulary(saved_model))
+    vocabulary = read_text_vocabulary(saved_model)
+    split = StreamedSplit.open(examples, "eval", vocabulary)
     windows, count = split.evaluation_windows(streams, WINDOW)
     state = loaded.initial_state(tf.constant(streams))
     totals = [0.0, 0.0, 0.0]
@@ -234,12 +254,21 @@ def evaluate(saved_model: str, examples: str, streams: int) -> Metrics:
             totals = [total + float(part) for total, part in zip(totals, sums, strict=True)]
             progress((number + 1) * streams * WINDOW, count * streams * WINDOW)
     nats, hits, characters = totals
-    mean = nats / max(characters, 1.0)
+    if not characters:
+        raise InputError(
+            "the eval split has no character that the model knows; train on a longer corpus, or "
+            "with another --split_by"
+        )
+    unknown = split.total - int(characters)
+    size = sum(shard.bytes for shard in read_index(examples, "eval"))
+    nats_of_text = nats + unknown * math.log(CODES[vocabulary.unit])
+    mean = nats / characters
     return Metrics(
         nats_per_character=mean,
         bits_per_character=mean / math.log(2),
         perplexity=math.exp(min(mean, 700.0)),
-        accuracy=hits / max(characters, 1.0),
+        accuracy=hits / characters,
         characters=int(characters),
-        unknown_characters=split.total - int(characters),
+        unknown_characters=unknown,
+        bits_per_byte=nats_of_text / math.log(2) / size,
     )

@@ -100,9 +100,10 @@ def run(
     def write(directory: str) -> Outcome:
         scratch = os.path.join(directory, UNPACKED)
         skipped: list[Skipped] = []
+        texts = list(plain_sources(mixture, scratch, skipped))
         parts = [
-            layout.split(plain, data.split_by, data.train_fraction)
-            for plain in plain_sources(mixture, scratch, skipped)
+            layout.split(plain, data.split_by, data.train_fraction, prefix)
+            for plain, prefix in zip(texts, mixture.prefixes, strict=True)
         ]
         plans = []
         for number, split in enumerate(SPLITS):
@@ -125,6 +126,6 @@ def run(
         if files.exists(scratch):
             files.rmtree(scratch)
         note = discovery.describe(skipped)
-        return examples.outcome(directory, mixture.name, len(sources), note)
+        return examples.outcome(directory, mixture.name, sum(map(len, texts)), note)
 
     return store.produce(_cache_key(mixture, data, cut_between), write)

@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import json
 import os
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,6 +66,24 @@ def execute(
         context.base_path,
         context.settings.serving.batching,
     )
+
+
+def check_options(context: RunContext) -> None:
+    """Checks that the serving directory can be written, before any stage runs.
+
+    Raises:
+      InputError: If it cannot.
+    """
+    folder = context.served_from
+    try:
+        files.makedirs(folder)
+        probe = os.path.join(folder, f".probe-{uuid.uuid4().hex}")
+        write_text(probe, "")
+        files.remove(probe)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error_text(error)}); choose --serving_dir"
+        ) from error
 
 
 def _cache_key(

@@ -17,7 +17,7 @@ from pipeline.data.recordings import Recording, first_recordings
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing, manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
-from pipeline.store.lineage import Pushed, pushed_before
+from pipeline.store.lineage import Pushed, pushed_before, require_trained_by
 from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
 from serving.limits import MAX_RECORDINGS
@@ -75,6 +75,15 @@ def execute(context: RunContext, model: Artifact, examples: Artifact) -> Artifac
         pushed_before(context.base_path, model, TRAINED_BY),
         context.settings.recognition.evaluated_recordings,
     )
+
+
+def check_options(context: RunContext) -> None:
+    """Checks that versions of the model, if there are any, are of the same task.
+
+    Raises:
+      InputError: If they are not.
+    """
+    require_trained_by(context.base_path, TRAINED_BY)
 
 
 def _cache_key(

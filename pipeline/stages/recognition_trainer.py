@@ -38,9 +38,10 @@ def check_options(context: RunContext) -> None:
     """Checks the settings before any stage runs.
 
     Raises:
-      InputError: If one is set that has no effect on a recognizer.
+      InputError: If there is no such device, or a setting has no effect on a recognizer.
     """
     unused_settings.require_defaults(context, unused_settings.OF_CHARACTERS)
+    trainer.require_devices(context.devices)
 
 
 def _cache_key(

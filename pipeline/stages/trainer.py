@@ -64,7 +64,7 @@ def check_options(context: RunContext) -> None:
     Raises:
       InputError: If there is no such device or checkpoint, or it does not fit.
     """
-    _require_devices(context.devices)
+    require_devices(context.devices)
     _require_divisible(context.settings, expected_replicas(context.devices))
     if context.init_from:
         from pipeline.training.initial_weights import InitialWeights
@@ -184,7 +184,7 @@ def make_strategy(devices: Sequence[str]) -> "tf.distribute.Strategy":
         if devices:
             raise InputError("--devices is for one machine; leave it out, or unset TF_CONFIG")
         return tf.distribute.MultiWorkerMirroredStrategy()
-    _require_devices(devices)
+    require_devices(devices)
     # Every strategy counts the keys of its collective operations from the same number, and the
     # runtime at times takes those of a second strategy for the first one's, with "Shape mismatch in
     # the collective instance" (TensorFlow issue 62790). TensorFlow's own tests do this, too.
@@ -192,8 +192,15 @@ def make_strategy(devices: Sequence[str]) -> "tf.distribute.Strategy":
     return tf.distribute.MirroredStrategy(list(devices) or None)
 
 
-def _require_devices(devices: Sequence[str]) -> None:
-    """Checks that this machine has all devices."""
+def require_devices(devices: Sequence[str]) -> None:
+    """Checks that this machine has all devices, and that none is named twice.
+
+    Args:
+      devices: TensorFlow's names of the devices.
+
+    Raises:
+      InputError: If it has not, or one is.
+    """
     if not devices:
         return
     import tensorflow as tf
@@ -201,9 +208,12 @@ def _require_devices(devices: Sequence[str]) -> None:
     known = [
         device.name.lower().split("device:")[-1] for device in tf.config.list_logical_devices()
     ]
-    for device in devices:
-        if device.lower().lstrip("/") not in known:
+    named = [device.lower().lstrip("/") for device in devices]
+    for device, name in zip(devices, named, strict=True):
+        if name not in known:
             raise InputError(f"there is no device {device}; there are {', '.join(known)}")
+        if named.count(name) > 1:
+            raise InputError(f"--devices names {device} twice; name each device once")
 
 
 def _require_divisible(settings: Settings, replicas: int) -> None:

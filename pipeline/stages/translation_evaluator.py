@@ -12,14 +12,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from common.files import write_text
+from common.files import read_text, write_text
 from common.progress import progress_bar
+from model.errors import InputError
 from pipeline.data.sentence_pairs import SentencePair
 from pipeline.stages import word_schema_gen
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing, manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
-from pipeline.store.lineage import Pushed, pushed_before
+from pipeline.store.lineage import Pushed, pushed_before, require_trained_by
 from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
 
@@ -88,6 +89,15 @@ def execute(
     )
 
 
+def check_options(context: RunContext) -> None:
+    """Checks that versions of the model, if there are any, are of the same task.
+
+    Raises:
+      InputError: If they are not.
+    """
+    require_trained_by(context.base_path, TRAINED_BY)
+
+
 def _cache_key(
     model: Fingerprinted,
     examples: Fingerprinted,
@@ -130,19 +140,31 @@ def run(
 
     Returns:
       The artifact with the metrics, the translations and the blessing.
+
+    Raises:
+      InputError: If no pair is short enough for the models that are compared.
     """
     from pipeline.data import pair_statistics
     from pipeline.data.pair_batches import PairedSplit, Vocabularies
 
     def write(directory: str) -> Outcome:
         vocabularies = Vocabularies(*word_schema_gen.read_vocabularies(schema.path))
-        most = model.manifest.parameters["translation"]["max_words"]
+        saved_model = saved_models(model)["float32"]
+        most = min(map(longest, [saved_model, *([baseline.path] if baseline else [])]))
         pairs = PairedSplit(examples.path, "eval", vocabularies, most).sentences(count)
-        metrics = evaluate(saved_models(model)["float32"], pairs)
-        against = evaluate(baseline.path, pairs) if baseline else None
+        if not pairs:
+            raise InputError(
+                f"no pair of the eval split has at most {most} words, which is what the models "
+                "that are compared can translate; give the new one another --model_name"
+            )
+        metrics = evaluate(saved_model, pairs)
+        against, same_words = None, True
+        if baseline:
+            against = evaluate(baseline.path, pairs)
+            same_words = target_words(saved_model) == target_words(baseline.path)
         words = pair_statistics.read(statistics.path, "train")
         unigram = _unigram_perplexity(words.words[1], words.pairs, vocabularies.target.words, pairs)
-        objection = objections(metrics, against, unigram, baseline)
+        objection = objections(metrics, against, unigram, baseline, same_words)
         properties = Properties(
             bleu=metrics.bleu,
             perplexity=metrics.perplexity,
@@ -171,7 +193,11 @@ def run(
 
 
 def objections(
-    metrics: Metrics, against: Metrics | None, unigram: float, baseline: Pushed | None
+    metrics: Metrics,
+    against: Metrics | None,
+    unigram: float,
+    baseline: Pushed | None,
+    same_words: bool = True,
 ) -> str:
     """Returns the reason why a model is not blessed; empty if it is.
 
@@ -180,18 +206,56 @@ def objections(
       against: Metrics of the version pushed last; None if there is none.
       unigram: Perplexity of the words by their frequencies.
       baseline: Version pushed last; None if there is none.
+      same_words: Whether both know the same words. Perplexities of other words do not compare, as
+        all that are unknown count as one; translations do. Default True.
     """
     if not metrics.perplexity < unigram:
         return (
             f"the perplexity of {metrics.perplexity:.2f} is no better than the {unigram:.2f} of "
             "the words' frequencies alone; train longer"
         )
-    if baseline and against and metrics.perplexity > against.perplexity:
+    if baseline and against and not same_words and metrics.bleu < against.bleu:
+        return (
+            f"the BLEU of {metrics.bleu:.2f} is lower than the {against.bleu:.2f} of version "
+            f"{baseline.version}, pushed last"
+        )
+    if baseline and against and same_words and metrics.perplexity > against.perplexity:
         return (
             f"the perplexity of {metrics.perplexity:.2f} is worse than the "
             f"{against.perplexity:.2f} of version {baseline.version}, pushed last"
         )
     return ""
+
+
+def longest(saved_model: str) -> int:
+    """Returns the largest number of words of a sentence that a SavedModel translates.
+
+    Args:
+      saved_model: Directory of the SavedModel.
+
+    Raises:
+      InputError: If the model does not say, as those of earlier versions.
+    """
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(saved_model)
+    if not hasattr(loaded, "longest"):
+        raise InputError(
+            f"{saved_model} does not say how long its sentences may be, as an earlier version of "
+            "this software wrote it; give the new model another --model_name"
+        )
+    return int(loaded.longest())
+
+
+def target_words(saved_model: str) -> str:
+    """Returns the words of the translations of a SavedModel, as they are among its assets.
+
+    Args:
+      saved_model: Directory of the SavedModel.
+    """
+    from serving.graph.export_translator import TARGET_VOCABULARY
+
+    return read_text(os.path.join(saved_model, "assets", TARGET_VOCABULARY))
 
 
 def evaluate(saved_model: str, pairs: Sequence[SentencePair]) -> Metrics:

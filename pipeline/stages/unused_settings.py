@@ -3,24 +3,35 @@
 from collections.abc import Sequence
 
 from model.errors import InputError
+from model.language_model.config import GRID_OPTIONS
 from pipeline.settings import DEFAULTS
 from pipeline.stages.context import RunContext
 from pipeline.training.workers import this_worker
 
 OF_CHARACTERS = (
-    "tied",
+    *GRID_OPTIONS,
     "cells",
     "architecture",
+    "forget_bias",
+    "transform_bias",
+    "init_scale",
     "weight_dropout",
     "contexts",
     "tied_embeddings",
-    "layer_normalization",
-    "mogrifier_rounds",
     "mogrifier_rank",
 )
 """Settings of the section [model] that no other task has."""
 
-OF_TEXTS = ("dtype", "remat_steps", "quantize", "xla")
+OF_TEXTS = (
+    "window",
+    "validation_characters",
+    "dtype",
+    "remat_steps",
+    "quantize",
+    "xla",
+    "sample_length",
+    "profile_steps",
+)
 """Those of the section [training]."""
 
 OF_TEXT_DATA = ("normalize", "lowercase", "character_unit", "separate_documents")

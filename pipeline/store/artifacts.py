@@ -168,7 +168,7 @@ class Store:
         stack.callback(lock.release)
         # What was killed while it wrote a small file has left it under another name.
         for pattern in ("*/*.tmp", f"{PARTIAL}/*.tmp"):
-            for leftover in files.glob_in(self.root, pattern):
+            for leftover in filter(files.is_unfinished, files.glob_in(self.root, pattern)):
                 files.remove(leftover)
 
     def all(self, stage: str) -> list[Artifact]:
@@ -180,6 +180,13 @@ class Store:
         """Returns the directories of the complete artifacts of a stage, or of all stages."""
         manifests = files.glob_in(self.root, f"{stage}/*/{MANIFEST}")
         return sorted(map(os.path.dirname, manifests))
+
+    def paths_apart(self) -> list[str]:
+        """Returns those of the roots of other corpora, which lie in directories of this one."""
+        manifests = files.glob_in(self.root, f"*/*/*/{MANIFEST}")
+        return sorted(
+            os.path.dirname(path) for path in manifests if not path.startswith(self._partial + "/")
+        )
 
     def unfinished_checkpoints(self) -> list[str]:
         """Returns the checkpoints of interrupted trainings, as paths without suffixes."""
@@ -266,7 +273,9 @@ class Store:
             write(partial)
             return self._wait_for_chief(final)
         if not resumable:
-            for leftover in files.glob_in(self._partial, f"{key.stage}-*"):
+            # Without a lock, another run may be writing what looks like a leftover.
+            mine = f"{key.stage}-*" if files.is_local(self.root) else os.path.basename(partial)
+            for leftover in files.glob_in(self._partial, mine):
                 files.rmtree(leftover)
         files.makedirs(partial)
         started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
@@ -276,6 +285,12 @@ class Store:
             if not resumable or not files.below(partial):
                 files.rmtree(partial)
             raise
+        present = set(files.below(partial))
+        if lost := min(outcome.checksums.keys() - present, default=""):
+            raise InputError(
+                f"{os.path.join(partial, lost)} was removed while the stage ran; run it again, "
+                "with nothing else that writes the same root"
+            )
         # A resumed attempt may find the manifest of one that was killed before it was published.
         for leftover in files.glob_in(partial, f"{MANIFEST}*"):
             files.remove(leftover)

@@ -12,6 +12,8 @@ from pipeline.store.manifest import Fingerprinted
 from serving.base_path import version_paths
 
 LINEAGE = "lineage.json"
+FORMAT = 1
+"""Format of the lineage of a version; one of a later format is left alone."""
 
 
 class Pushed(NamedTuple):
@@ -68,7 +70,7 @@ def write(path: str, lineage: Mapping[str, Any]) -> None:
         for name in files.below(path)
         if name != LINEAGE
     }
-    content = json.dumps({**lineage, "checksums": written}, indent=1)
+    content = json.dumps({"format": FORMAT, **lineage, "checksums": written}, indent=1)
     files.write_text(os.path.join(path, LINEAGE), content + "\n")
 
 
@@ -103,7 +105,8 @@ def _read(path: str, version: int) -> Pushed | None:
 def damage(path: str, version: int) -> dict[str, str]:
     """Returns what is wrong with each damaged file of a version, by its path.
 
-    A version that no Pusher has put there is taken as it is.
+    A version that no Pusher has put there, or one of a later version of this software, is taken as
+    it is.
 
     Args:
       path: Directory of the version.
@@ -113,7 +116,35 @@ def damage(path: str, version: int) -> dict[str, str]:
     if not files.exists(lineage):
         return {}
     pushed = _read(path, version)
-    return pushed.damage() if pushed else {lineage: "is damaged"}
+    if pushed:
+        return pushed.damage()
+    return {} if _is_of_later_format(lineage) else {lineage: "is damaged"}
+
+
+def _is_of_later_format(path: str) -> bool:
+    """Returns whether a file is the lineage of a version that later software has pushed."""
+    try:
+        return int(json.loads(files.read_text(path))["format"]) > FORMAT
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def require_trained_by(base_path: str, trained_by: str) -> None:
+    """Checks that all versions of a model are of one task.
+
+    Args:
+      base_path: Directory of the model's versions.
+      trained_by: Name of the stage that trains models of the task.
+
+    Raises:
+      InputError: If there are models of another task.
+    """
+    for pushed in pushed_versions(base_path):
+        if pushed.trained_by != trained_by:
+            raise InputError(
+                f"{pushed.path} was trained by {pushed.trained_by}, and the new model by "
+                f"{trained_by}; give the new one another --model_name"
+            )
 
 
 def pushed_before(base_path: str, model: Fingerprinted, trained_by: str) -> Pushed | None:
@@ -129,16 +160,10 @@ def pushed_before(base_path: str, model: Fingerprinted, trained_by: str) -> Push
     Raises:
       InputError: If there are models of another task.
     """
-    versions = pushed_versions(base_path)
-    for pushed in versions:
-        if pushed.trained_by != trained_by:
-            raise InputError(
-                f"{pushed.path} was trained by {pushed.trained_by}, and the new model by "
-                f"{trained_by}; give the new one another --model_name"
-            )
+    require_trained_by(base_path, trained_by)
     others = (
         pushed
-        for pushed in reversed(versions)
+        for pushed in reversed(pushed_versions(base_path))
         if pushed.fingerprint != model.fingerprint and pushed.variant == "float32"
     )
     return next((pushed for pushed in others if not pushed.damage()), None)

@@ -37,7 +37,7 @@ def verify(
     Raises:
       InputError: If there are any, and they were not removed.
     """
-    artifacts = store.paths()
+    artifacts = store.paths() + store.paths_apart()
     versions = _versions(serving_dir)
     checkpoints = store.unfinished_checkpoints()
     checks: dict[str, Callable[[], dict[str, str]]] = {

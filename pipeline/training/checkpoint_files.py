@@ -13,6 +13,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from common import checksums, files
+from model.errors import InputError
 
 
 def save(manager: tf.train.CheckpointManager, step: int) -> None:
@@ -48,6 +49,25 @@ def newest_whole(folder: str, warn: Callable[[str], None] = lambda _: None) -> s
             return path
         warn(f"{told}; falling back to the checkpoint before it")
     return None
+
+
+def best_whole(folder: str) -> str:
+    """Returns the best checkpoint of a training, or the same one among the latest.
+
+    Args:
+      folder: Folder with `best` and `latest`.
+
+    Raises:
+      InputError: If there is none, or it is damaged in both places.
+    """
+    newest = newest_first(os.path.join(folder, "best"))
+    if not newest:
+        raise InputError(f"{folder} has no checkpoint; remove it to train again")
+    same = os.path.join(folder, "latest", os.path.basename(newest[0]))
+    for path in (newest[0], same):
+        if files.exists(f"{path}.index") and not damage(path):
+            return path
+    raise InputError(f"{damage(newest[0])}; remove {folder} to train again")
 
 
 def damage(path: str) -> str:

@@ -17,9 +17,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from common import files
 from common.files import write_text
-from model.errors import InputError
 from model.language_model.config import ModelConfig
 from model.language_model.forward import CharacterState, batch_axis
 from model.text.code_points import TextVocabulary
@@ -98,17 +96,11 @@ class Checkpoints:
         Raises:
           InputError: If it is damaged.
         """
-        best, *_ = checkpoint_files.newest_first(os.path.join(self._written, "best"))
-        # The best one is often among the latest as well.
-        latest = os.path.join(self._written, "latest", os.path.basename(best))
-        for path in (best, latest):
-            if files.exists(f"{path}.index") and not checkpoint_files.damage(path):
-                self._checkpoint.restore(path).expect_partial()
-                if path == latest and self._learner.averages:
-                    self._learner.averages.exchange()
-                return
-        told = checkpoint_files.damage(best)
-        raise InputError(f"{told}; remove {os.path.dirname(self._written)} to train again")
+        path = checkpoint_files.best_whole(self._written)
+        self._checkpoint.restore(path).expect_partial()
+        # The latest checkpoints hold the weights of the training, the best one their averages.
+        if os.path.basename(os.path.dirname(path)) == "latest" and self._learner.averages:
+            self._learner.averages.exchange()
 
     def save(self, state: CharacterState, step: int, validation_loss: float) -> None:
         """Writes the latest checkpoint and, if the loss is the lowest so far, the best one.

@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import files
+from common import checksums, files
 from common.files import read_text
 from model.errors import InputError
 from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
 from model.text.code_points import TextVocabulary
 from pipeline.store.manifest import fingerprint_of
+from pipeline.training import checkpoint_files
 from pipeline.training.checkpoints import ARCHITECTURE
 
 LATEST = "latest"
@@ -37,7 +38,7 @@ class InitialWeights:
             pointer `latest` beside the artifacts.
 
         Raises:
-          InputError: If there is no checkpoint.
+          InputError: If there is no checkpoint, or it is damaged.
         """
         self.path = path
         directory = _followed(path).rstrip("/")
@@ -54,16 +55,22 @@ class InitialWeights:
                 f"there is no checkpoint in {path}; give the directory of a Trainer artifact"
             )
         self._checkpoint = found[0]
-        architecture = json.loads(read_text(os.path.join(directory, ARCHITECTURE)))
-        self._config = architecture["model"]
-        vocabulary = architecture["vocabulary"]
-        self._vocabulary = TextVocabulary.of(vocabulary["unit"], vocabulary["code_points"])
+        if told := checkpoint_files.damage(self._checkpoint):
+            raise InputError(f"{told}; give another checkpoint")
+        description = os.path.join(directory, ARCHITECTURE)
+        try:
+            architecture = json.loads(read_text(description))
+            self._config = architecture["model"]
+            vocabulary = architecture["vocabulary"]
+            self._vocabulary = TextVocabulary.of(vocabulary["unit"], vocabulary["code_points"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{description} is damaged; give another checkpoint") from error
 
     @property
     def fingerprint(self) -> str:
-        """A fingerprint that changes with the checkpoint."""
-        stat = files.stat(self._checkpoint + ".index")
-        return fingerprint_of([self._checkpoint, *stat])
+        """A fingerprint that changes with the weights, wherever they lie."""
+        # The index has checksums of all tensors.
+        return fingerprint_of(checksums.of_file(f"{self._checkpoint}.index"))
 
     @property
     def architecture(self) -> ModelConfig:

@@ -11,7 +11,6 @@ import keras
 import tensorflow as tf
 
 from common.progress import print_warning
-from model.errors import InputError
 from pipeline.training import checkpoint_files
 from pipeline.training.weight_updates import WeightUpdates
 
@@ -72,10 +71,11 @@ class ShuffledCheckpoints:
         Raises:
           InputError: If it is damaged.
         """
-        best, *_ = checkpoint_files.newest_first(os.path.join(self._folder, "best"))
-        if told := checkpoint_files.damage(best):
-            raise InputError(f"{told}; remove {self._folder} to train again")
-        self._checkpoint.restore(best).expect_partial()
+        path = checkpoint_files.best_whole(self._folder)
+        self._checkpoint.restore(path).expect_partial()
+        # The latest checkpoints hold the weights of the training, the best one their averages.
+        if os.path.basename(os.path.dirname(path)) == "latest" and self._updates.averages:
+            self._updates.averages.exchange()
 
     def save(self, step: int, loss: float) -> None:
         """Writes the latest checkpoint and, if the loss is the lowest so far, the best one.

@@ -10,7 +10,6 @@ as streams instead, whose windows continue each other; see `pipeline.training.tr
 
 import abc
 import dataclasses
-import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -21,10 +20,10 @@ import tensorflow as tf
 
 from common import files
 from common.progress import progress_bar
-from model.errors import InputError
 from pipeline.settings import TrainingConfig
 from pipeline.store.artifacts import Outcome
 from pipeline.store.manifest import Properties
+from pipeline.training.explosions import require_finite
 from pipeline.training.exports import directory_name
 from pipeline.training.shuffled_checkpoints import ShuffledCheckpoints
 from pipeline.training.weight_updates import WeightUpdates
@@ -220,11 +219,7 @@ class ShuffledRun(abc.ABC):
         """Logs the steps since the last report; returns their mean loss."""
         losses, norms = zip(*results, strict=True)
         loss, norm = float(np.mean(losses)), float(norms[-1])
-        if not math.isfinite(norm) or not math.isfinite(loss):
-            raise InputError(
-                f"the loss exploded to {loss:.3g} nats (gradient norm {norm:.3g}) at step {done}; "
-                "try a lower --learning_rate, or --clip_norm 1"
-            )
+        require_finite(loss, done, norm)
         with log.as_default(step=done):
             tf.summary.scalar(f"loss/nats_per_{self.UNIT}", loss)
             tf.summary.scalar("norm/gradient", norm)
@@ -235,7 +230,7 @@ class ShuffledRun(abc.ABC):
     def _validate(self, log: tf.summary.SummaryWriter, done: int) -> float:
         """Logs and returns the loss of the eval split, in nats per unit."""
         with self._updates.evaluated(), log.as_default(step=done):
-            loss = self.nats_per_unit()
+            loss = require_finite(self.nats_per_unit(), done)
             tf.summary.scalar(f"loss/nats_per_{self.UNIT}", loss)
             self.log_examples()
         log.flush()

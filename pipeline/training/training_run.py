@@ -13,7 +13,6 @@ from common import files
 from common.progress import print_warning, progress_bar
 from model.config import Precision
 from model.decoding.packed_kernels import has_integer_products
-from model.errors import InputError
 from model.language_model import sampling
 from model.language_model.forward import CharacterState
 from model.text.code_points import NormalizedTextVocabulary, TextVocabulary
@@ -25,6 +24,7 @@ from pipeline.store.artifacts import Artifact, Outcome
 from pipeline.store.manifest import Properties
 from pipeline.training import model_card
 from pipeline.training.checkpoints import Checkpoints, write_architecture
+from pipeline.training.explosions import explosion, require_finite
 from pipeline.training.exports import Variant, directory_name
 from pipeline.training.initial_weights import InitialWeights
 from pipeline.training.learner import Learner, StepResult
@@ -215,10 +215,7 @@ class TrainingRun:
         # A random guess costs ln(vocabulary); far above that the model learns nothing.
         limit = 4 * math.log(self._vocabulary.size + 1) + 4
         if not math.isfinite(norm) or not loss < limit:
-            raise InputError(
-                f"the loss exploded to {loss:.3g} nats (gradient norm {norm:.3g}) at step {done}; "
-                "try a lower --learning_rate, or --clip_norm 1"
-            )
+            raise explosion(loss, done, norm)
         values = {
             LOSS: loss,
             "rate/learning_rate": float(self._learner.learning_rate()),
@@ -232,7 +229,7 @@ class TrainingRun:
 
     def _validate(self, done: int) -> float:
         with self._learner.evaluated():
-            loss = self._learner.validate(self._validation)
+            loss = require_finite(self._learner.validate(self._validation), done)
             self._log.validation(done, loss, self._sample())
         return loss
 

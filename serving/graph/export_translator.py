@@ -114,6 +114,11 @@ class ServedTranslator(tf.Module):
         losses, _ = word_losses(self._logits(source, targets_before(ended)), ended)
         return {"log_probabilities": -tf.reduce_sum(losses, axis=1), "words": words + 1}
 
+    @tf.function(autograph=False, input_signature=[])
+    def longest(self) -> tf.Tensor:
+        """Returns the largest number of words of a sentence, for those that load the SavedModel."""
+        return tf.constant(self._max_words)
+
     def _checks(self, name: str, ids: tf.Tensor) -> list[Check]:
         """Returns the checks of an input and of the ids of its words."""
         words = tf.math.count_nonzero(ids != PADDING, axis=1, dtype=tf.int32)

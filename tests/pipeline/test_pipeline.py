@@ -131,6 +131,7 @@ def require_payloads(root):
         ("--prompt=" + "a" * 10_001, "prompt asks for 10,001 characters"),
         ("--model_name=a/b", "must be the name of a directory"),
         ("--devices=gpu:7", "there is no device gpu:7"),
+        ("--devices=cpu:0,CPU:0", "--devices names cpu:0 twice; name each device once"),
         ("--init_from=nowhere", "there is no checkpoint in nowhere"),
         ("--max_bytes=0", "must be at least 1"),
     ],

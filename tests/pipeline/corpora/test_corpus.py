@@ -70,6 +70,9 @@ def web_server(tmp_path_factory):
     """Serves a folder; `/broken/...` breaks off in the middle."""
     folder = tmp_path_factory.mktemp("web")
     pack(folder / "text.txt.gz".replace(".txt", ""))
+    for language, lines in (("en", "one\ntwo\n"), ("fr", "un\ndeux\n")):
+        (folder / language).mkdir()
+        (folder / language / "words.txt").write_text(lines * 30)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments):
@@ -104,6 +107,16 @@ def test_a_corpus_is_downloaded(private_store, web_server):
     resolved = corpus.resolve(f"{web_server}/text.gz")
     assert resolved.name == "text"
     assert content(example_gen.run(private_store, resolved)) == TEXT
+
+
+def test_files_of_one_name_do_not_take_each_others_place(private_store, web_server):
+    urls = [f"{web_server}/{language}/words.txt" for language in ("en", "fr")]
+    pairs = corpus.resolve_mixture(urls[:1], translations=urls[1])
+    assert set(content(example_gen.run(private_store, pairs)).split(b"\n")) == {
+        b"one\tun", b"two\tdeux", b""
+    }  # fmt: skip
+    both = content(example_gen.run(private_store, corpus.resolve_mixture(urls)))
+    assert {b"one", b"deux"} <= set(both.split())
 
 
 def test_a_url_without_a_file_is_refused(web_server):

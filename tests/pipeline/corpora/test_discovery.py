@@ -1,5 +1,6 @@
 """Which files of a directory, a glob or an archive are read, and what is said of the others."""
 
+import errno
 import gzip
 import io
 import os
@@ -216,6 +217,22 @@ def test_links_stay_within_the_directory(tmp_path):
         assert names(followed) == ["a.txt", "b.txt", "more/a.txt"]
     with pytest.raises(InputError, match="which does not exist"):
         corpus.resolve(str(folder / "gone.txt"))
+
+
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch, follow_links):
+    (tmp_path / "texts" / "closed").mkdir(parents=True)
+    (tmp_path / "texts" / "a.txt").write_text("text")
+    scandir = os.scandir
+
+    def refusing(path):  # whoever runs the tests may be allowed to read everything
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(InputError, match=r"closed cannot be read: Permission denied; check"):
+        corpus.resolve(str(tmp_path / "texts"), Rules(follow_links=follow_links))
 
 
 def test_pipes_and_devices_are_refused_as_what_they_are(tmp_path):

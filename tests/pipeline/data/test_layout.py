@@ -1,6 +1,7 @@
 """Splits, mixtures and shards: no text is lost or doubled, and the options are followed."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pipeline.corpora import corpus
 from pipeline.corpora.corpus import Source, resolve_mixture
 from pipeline.data import layout
 from pipeline.data.layout import Segment
+from pipeline.data.records import Shard, index_text
 from pipeline.settings import DataConfig
 from pipeline.stages import example_gen
 from pipeline.store.artifacts import Store
@@ -83,6 +85,43 @@ def test_splitting_by_hash_is_stable_when_files_are_added(tmp_path):
         }
     assert sorted([*many[0], *many[1]]) == sorted(map(layout.whole, sources))
     assert 0.7 < len(many[0]) / 400 < 0.9
+
+
+def test_splitting_by_hash_does_not_depend_on_the_mixture(private_store, tmp_path):
+    texts = write_folder(tmp_path / "texts", [2_000] * 20, "a")
+    others = write_folder(tmp_path / "others", [2_000] * 20, "b")
+    data = DataConfig(split_by="hash", train_fraction=0.5)
+    alone = example_gen.run(private_store, resolve_mixture([str(texts)]), data)
+    mixed = example_gen.run(private_store, resolve_mixture([str(others), str(texts)]), data)
+    trained, of_mixture = (
+        {record.source for record in records_of(artifact, "train")} for artifact in (alone, mixed)
+    )
+    prefix = "1-texts/"
+    found = {one.removeprefix(prefix) for one in of_mixture if one.startswith(prefix)}
+    assert found and found <= trained  # the mixture ends with its shorter part
+
+
+@pytest.mark.parametrize(
+    "lengths,weights",
+    [([0, 100], [1, 1]), ([10, 10_000_000], [1, 1]), ([100, 100], [1.0, 1e-9])],
+)
+def test_a_mixture_that_would_not_end_is_refused(lengths, weights):
+    corpora = [
+        [layout.whole(Source(f"{n}.txt", "", length))] if length else []
+        for n, length in enumerate(lengths)
+    ]
+    with pytest.raises(InputError, match="repeated more than 10,000 times until the others end"):
+        layout.mix(corpora, weights, "all_exhausted")
+    layout.mix(corpora, weights, "first_exhausted")
+
+
+def test_shards_are_in_order_beyond_five_digits():
+    shard = Shard("", 1, 1, 1, 0, None, None, "")
+    names = [f"data_tfrecord-{n:05d}-of-100002" for n in (100_001, 9_999, 10_000, 100_000, 0)]
+    listed = json.loads(index_text([shard._replace(name=name) for name in names]))
+    assert [int(one["name"].split("-")[1]) for one in listed] == [
+        0, 9_999, 10_000, 100_000, 100_001
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("by", ["document", "hash"])

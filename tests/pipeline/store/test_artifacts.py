@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 
 import pytest
 from conftest import PROJECT
@@ -73,12 +74,18 @@ def test_a_root_is_a_name_and_no_pattern(tmp_path, name):
 def test_what_a_killed_run_has_left_is_removed(tmp_path):
     with (store := Store(str(tmp_path))).writing():
         store.produce(KEY, write)
-    leftovers = [tmp_path / "Stage" / "latest.12ab.tmp", tmp_path / PARTIAL / "probe.34cd.tmp"]
-    for leftover in leftovers:
-        leftover.touch()
+    leftovers = [
+        tmp_path / folder / f"{name}.{uuid.uuid4().hex}.tmp"
+        for folder, name in (("Stage", "latest"), (PARTIAL, "probe"))
+    ]
+    (tmp_path / "notes").mkdir()
+    others = [tmp_path / "notes" / "draft.tmp", tmp_path / "Stage" / "mine.12ab.tmp"]
+    for path in (*leftovers, *others):
+        path.touch()
     with store.writing():
         pass
     assert not any(leftover.exists() for leftover in leftovers)
+    assert all(other.exists() for other in others)
 
 
 LOCKING = """

@@ -33,6 +33,17 @@ def test_the_baseline_is_the_last_good_version_of_another_model(tmp_path):
     assert lineage.pushed_before(str(tmp_path), Trained("new"), "Trainer").version == 1
 
 
+def test_a_version_of_later_software_is_left_alone(tmp_path):
+    push(tmp_path, 1, "one")
+    path = tmp_path / "1" / lineage.LINEAGE
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "format": lineage.FORMAT + 1, "model": None}))
+    renamed = {name: content[name] for name in content if name != "model"}
+    for changed, is_left in ((lineage.FORMAT + 1, True), (lineage.FORMAT, False)):
+        path.write_text(json.dumps({**renamed, "format": changed}))
+        assert (not lineage.damage(str(tmp_path / "1"), 1)) == is_left
+
+
 def test_models_of_another_task_are_no_baseline(tmp_path):
     push(tmp_path, 1, "one", trained_by="TranslationTrainer")
     assert json.loads((tmp_path / "1" / lineage.LINEAGE).read_text())["trained_by"]
