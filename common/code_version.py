@@ -49,6 +49,8 @@ def imports_of(path: pathlib.Path) -> frozenset[str]:
 def source_digest(module: str) -> str:
     """Computes the SHA-256 over the code of a module and of all that it imports of this project.
 
+    JSON files that such a module reads from its own directory count, too.
+
     Comments, docstrings and formatting do not count. An artifact is reused only while this digest
     is unchanged, so a change of the code never leaves a stale artifact behind, and a change of a
     comment never repeats a training.
@@ -70,7 +72,17 @@ def source_digest(module: str) -> str:
     digest = hashlib.sha256()
     for name in sorted(seen):
         digest.update(name.encode() + b"\0" + _dump(module_path(name)) + b"\0")
+        for path in _data_files(name):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _data_files(module: str) -> list[pathlib.Path]:
+    """Returns the JSON files beside a module whose names it has, as the plans of execution."""
+    path = module_path(module)
+    assert path is not None
+    text = path.read_text(encoding="utf-8")
+    return [file for file in sorted(path.parent.glob("*.json")) if f'"{file.name}"' in text]
 
 
 def _packages_with_code(module: str) -> list[str]:

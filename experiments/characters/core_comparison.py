@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.characters import language_models
+from experiments.characters.parameter_counts import parameters_of
 from experiments.framework import plots
 from experiments.framework.experiment import (
     Experiment,
@@ -25,7 +26,6 @@ from experiments.framework.experiment import (
 )
 from experiments.framework.scale import Scale
 from experiments.framework.widths import nearest_width
-from model.language_model.character_model import CharacterModel
 from model.language_model.config import Architecture
 from pipeline.preset_files import load_preset
 from pipeline.settings import Settings
@@ -42,13 +42,6 @@ NAMES: dict[Architecture, str] = {
     "grid": "grid LSTM",
 }
 """The names of the architectures in tables and plots."""
-
-VOCABULARY = 170
-"""Number of characters of the models whose parameters are counted: that of the default corpus.
-
-Embedding and output count, as they are a large part of a small and shallow model. On a corpus of
-other characters wide models gain or lose more parameters than narrow ones; tables show them.
-"""
 
 _LOOKS: dict[str, dict[str, Any]] = {
     "stacked": {"marker": "s", "linestyle": "--"},
@@ -88,7 +81,7 @@ class Comparison(NamedTuple):
 
     Attributes:
       layers: Depths of each architecture.
-      parameters: Number of parameters of a model over `VOCABULARY` characters.
+      parameters: Number of parameters of a model; see `parameter_counts`.
       seeds: Number of trainings of each model.
       training: Settings of the training that differ from the preset.
     """
@@ -112,12 +105,9 @@ def width_of(architecture: Architecture, layers: int, parameters: int) -> int:
 
 
 def _parameters(architecture: Architecture, layers: int, units: int) -> int:
-    """Returns the number of parameters of a model that have an effect."""
+    """Returns the number of parameters of a model."""
     preset = load_preset(PRESET, {"architecture": architecture, "layers": layers, "units": units})
-    unused = 0
-    if architecture == "highway_lstm":  # the first layer has no memory below that its gate lets in
-        unused = 2 * units**2 + 3 * units
-    return CharacterModel(preset.model, VOCABULARY).count_params() - unused
+    return parameters_of(preset.model)
 
 
 def settings(

@@ -1,12 +1,12 @@
 """Stacked LSTMs against grids: character models by depth, with and without dropout."""
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from experiments.characters import language_models
+from experiments.characters.parameter_counts import parameters_of
 from experiments.characters.stacked_vs_grid_report import (
     MAIN,
     PRESETS,
@@ -20,6 +20,7 @@ from experiments.characters.stacked_vs_grid_report import (
 )
 from experiments.framework.experiment import Experiment, Inputs, Plot, Point
 from experiments.framework.scale import Scale
+from experiments.framework.widths import nearest_width
 from pipeline.preset_files import load_preset
 from pipeline.settings import DataConfig, Settings
 from pipeline.store.artifacts import Store
@@ -162,8 +163,9 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
         for layers in size.layers:
             for dropout, architecture in itertools.product(size.dropout, PRESETS):
                 points.append(point(MAIN, architecture, layers, size.units, dropout, seed))
-            wide = widened(size.units, layers)
-            points.append(point(WIDE, "stacked", layers, wide, min(size.dropout), seed))
+            wide = widened(size, layers)
+            for dropout in size.dropout:
+                points.append(point(WIDE, "stacked", layers, wide, dropout, seed))
     steps = {"steps": size.sweep_steps, "validate_every": size.sweep_steps // 2}
     for layers, seeds in size.sweep.items():
         for architecture, seed in itertools.product(PRESETS, inputs.seeds(seeds)):
@@ -171,17 +173,18 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
     return points
 
 
-def widened(units: int, layers: int) -> int:
-    """Returns the width of a stacked net with as many weights as a grid that is tied along depth.
-
-    A grid has 8 units^2 weights along time per layer and as many along depth in all; a stacked net
-    has 8 units^2 per layer.
+def widened(size: Size, layers: int) -> int:
+    """Returns the width of a stacked net with as many parameters as a grid of as many layers.
 
     Args:
-      units: Width of the grid.
+      size: Scale of the comparison.
       layers: Number of layers of both.
     """
-    return round(units * math.sqrt((layers + 1) / layers))
+
+    def parameters(architecture: str, units: int) -> int:
+        return parameters_of(settings(size, architecture, layers, units, 0.0, seed=0).model)
+
+    return nearest_width(parameters("grid", size.units), partial(parameters, "stacked"))
 
 
 EXPERIMENT = Experiment(

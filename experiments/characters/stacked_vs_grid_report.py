@@ -49,7 +49,9 @@ def summarize(tables: Tables) -> Summary:
     wide = means(select(tables["models"], WIDE), "loss")
     grid = min((m for m in losses if m.startswith("grid")), key=lambda m: losses[m])
     stacked = min((m for m in losses if m.startswith("stacked")), key=lambda m: losses[m])
-    widest = min(wide, key=lambda m: wide[m])
+    depth = next(row["layers"] for row in tables["models"] if model_name(row) == grid)
+    of_depth = {model_name(row) for row in select(tables["models"], WIDE, layers=depth)}
+    widest = min(of_depth, key=lambda m: wide[m])
     deepest = max(row["layers"] for row in select(tables["models"], MAIN))
     plain = select(tables["models"], MAIN, layers=deepest, dropout=0.0)
     deep = {
@@ -62,7 +64,7 @@ def summarize(tables: Tables) -> Summary:
         f"The best grid, {grid}, ends at {losses[grid]:.4f} nats per character, "
         f"{difference(losses[grid], losses[stacked])} than the best stacked model, {stacked} "
         f"({losses[stacked]:.4f}), after the same updates on the same text;",
-        f"against the best stacked model with its parameters, {widest}, that is "
+        f"against the best stacked model of its depth and parameters, {widest}, that is "
         f"{difference(losses[grid], wide[widest])};",
         f"at equal time, {seconds:,.0f} s, {difference(ours, theirs)}.",
         f"With {deepest} layers and no dropout the grid ends at {deep['grid']:.4f}, "
@@ -129,7 +131,10 @@ def draw_curves(tables: Tables) -> Figure:
 def _style(label: str) -> dict[str, Any]:
     """Returns a colour and a marker per architecture, and a line per kind of net."""
     architecture = label.split()[0]
-    line = "--" if "widened" in label else ":" if "dropout" in label else "-"
+    is_wide, drops = "widened" in label, "dropout" in label
+    line = {(False, False): "-", (False, True): ":", (True, False): "--", (True, True): "-."}[
+        is_wide, drops
+    ]
     marker, face = MARKERS[architecture]
     return {
         "color": plots.COLORS[architecture],

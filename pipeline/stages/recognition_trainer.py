@@ -102,7 +102,11 @@ def run(
     strategy = trainer.make_strategy(devices)
 
     def write(directory: str) -> Outcome:
-        return RecognitionRun(directory, examples, labels, train, settings, strategy).run()
+        with trainer.as_worker(directory) as write_dir:
+            training = RecognitionRun(
+                directory, write_dir, examples, labels, train, settings, strategy
+            )
+            return training.run()
 
     key = _cache_key(examples, schema, statistics, settings, strategy.num_replicas_in_sync)
     return store.produce(key, write, resumable=True)

@@ -10,7 +10,7 @@ Format-Serving-xla/                 the SavedModel compiled by XLA, if `xla` is 
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from model.contexts import registry
@@ -133,8 +133,6 @@ def run(
       InputError: If the text is too short for the batch, `init_from` does not fit, or the loss
         explodes.
     """
-    import tensorflow as tf
-
     from pipeline.training.initial_weights import InitialWeights
     from pipeline.training.training_run import TrainingRun
 
@@ -150,21 +148,37 @@ def run(
     _require_divisible(settings, replicas)
 
     def write(directory: str) -> Outcome:
-        with contextlib.ExitStack() as stack:
-            write_dir = directory
-            if not this_worker().is_chief:
-                write_dir = stack.enter_context(tempfile.TemporaryDirectory())
+        with as_worker(directory) as write_dir:
             training = TrainingRun(directory, write_dir, examples, vocabulary, settings, strategy)
-            try:
-                return training.run(initial, key.fingerprint)
-            except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
-                raise InputError(
-                    "another worker of this training was lost; start all of them again, and it "
-                    "resumes from its last checkpoint"
-                ) from error
+            return training.run(initial, key.fingerprint)
 
     key = _cache_key(examples, schema, settings, init_from, replicas)
     return store.produce(key, write, resumable=True)
+
+
+@contextlib.contextmanager
+def as_worker(directory: str) -> Iterator[str]:
+    """Yields the directory that this worker of a training writes to.
+
+    Args:
+      directory: Directory of the artifact, which the chief alone writes.
+
+    Raises:
+      InputError: If another worker is lost.
+    """
+    import tensorflow as tf
+
+    with contextlib.ExitStack() as stack:
+        write_dir = directory
+        if not this_worker().is_chief:
+            write_dir = stack.enter_context(tempfile.TemporaryDirectory())
+        try:
+            yield write_dir
+        except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
+            raise InputError(
+                "another worker of this training was lost; start all of them again, and it resumes "
+                "from its last checkpoint"
+            ) from error
 
 
 def make_strategy(devices: Sequence[str]) -> "tf.distribute.Strategy":

@@ -106,10 +106,11 @@ def run(
     strategy = trainer.make_strategy(devices)
 
     def write(directory: str) -> Outcome:
-        training = TranslationRun(
-            directory, examples, vocabularies, lengths["train"], settings, strategy
-        )
-        return training.run()
+        with trainer.as_worker(directory) as write_dir:
+            training = TranslationRun(
+                directory, write_dir, examples, vocabularies, lengths["train"], settings, strategy
+            )
+            return training.run()
 
     key = _cache_key(examples, schema, statistics, settings, strategy.num_replicas_in_sync)
     return store.produce(key, write, resumable=True)

@@ -6,7 +6,6 @@ from model.errors import InputError
 from model.language_model.config import GRID_OPTIONS
 from pipeline.settings import DEFAULTS
 from pipeline.stages.context import RunContext
-from pipeline.training.workers import this_worker
 
 OF_CHARACTERS = (
     *GRID_OPTIONS,
@@ -69,8 +68,3 @@ def require_defaults(context: RunContext, of_model: Sequence[str]) -> None:
     ):
         if is_set:
             raise InputError(f"--{name} is for the task language_model; leave it out")
-    if this_worker().count > 1:
-        raise InputError(
-            f"TF_CONFIG names several workers, and the task {task} trains with one; unset it, or "
-            "use several GPUs of one machine"
-        )

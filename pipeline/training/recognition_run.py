@@ -39,6 +39,7 @@ class RecognitionRun(ShuffledRun):
     def __init__(
         self,
         directory: str,
+        write_dir: str,
         examples: Artifact,
         labels: str,
         statistics: RecordingStatistics,
@@ -49,6 +50,7 @@ class RecognitionRun(ShuffledRun):
 
         Args:
           directory: Directory in which an earlier attempt may have left a checkpoint.
+          write_dir: Directory that this worker writes to; for the chief the same.
           examples: Artifact of ExampleGen, of recordings.
           labels: Characters of the labels, in the order of the outputs of the net.
           statistics: Statistics of the training split.
@@ -64,7 +66,7 @@ class RecognitionRun(ShuffledRun):
         )
         config = settings.training
         steps = steps_per_epoch(statistics.periods, config.batch_size)
-        super().__init__(directory, config, steps, BATCH, strategy)
+        super().__init__(directory, write_dir, config, steps, BATCH, strategy)
         shown = {one.source: one for one in first_recordings(examples.path, "eval", SHOWN)}
         audio = {source: one.audio for source, one in shown.items()}
         waves = decode_wavs(audio, limits_of(settings.recognition))

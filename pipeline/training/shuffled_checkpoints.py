@@ -25,16 +25,18 @@ class ShuffledCheckpoints:
       last: Number of steps done at the end of the training.
     """
 
-    def __init__(self, directory: str, model: keras.Model, updates: WeightUpdates):
+    def __init__(self, directory: str, write_dir: str, model: keras.Model, updates: WeightUpdates):
         """Begins without a checkpoint, at step 0.
 
         Args:
-          directory: Directory of the artifact.
+          directory: Directory in which an earlier attempt may have left a checkpoint.
+          write_dir: Directory that this worker writes to; for the chief the same.
           model: Model whose variables are saved.
           updates: Optimizer of its weights, and their averages.
         """
         self._updates = updates
-        self._folder = os.path.join(directory, "checkpoints")
+        self._read_from = os.path.join(directory, "checkpoints")
+        self._folder = os.path.join(write_dir, "checkpoints")
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best_loss = tf.Variable(math.inf, dtype=tf.float64, trainable=False)
         self.validations_since_best = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -59,7 +61,8 @@ class ShuffledCheckpoints:
 
     def restore(self) -> int:
         """Restores the latest checkpoint that is whole; returns the number of steps done."""
-        path = checkpoint_files.newest_whole(os.path.join(self._folder, "latest"), print_warning)
+        latest = os.path.join(self._read_from, "latest")
+        path = checkpoint_files.newest_whole(latest, print_warning)
         if path is not None:
             self._checkpoint.restore(path).assert_existing_objects_matched()
         self.last = int(self.step)

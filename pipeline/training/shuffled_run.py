@@ -27,6 +27,7 @@ from pipeline.training.explosions import require_finite
 from pipeline.training.exports import directory_name
 from pipeline.training.shuffled_checkpoints import ShuffledCheckpoints
 from pipeline.training.weight_updates import WeightUpdates
+from pipeline.training.workers import this_worker
 
 STEPS_PER_LOG = 10
 
@@ -51,10 +52,11 @@ class ShuffledProperties(Properties):
 
 
 class ShuffledRun(abc.ABC):
-    """A training on the replicas of one worker, in passes over examples in another order each.
+    """A training in passes over examples in another order each.
 
     A batch is a tuple of tensors whose rows are examples; its loss is the sum of those of its
-    examples divided by their number of units, words or characters.
+    examples divided by their number of units, words or characters. Every worker reads all batches,
+    and each replica takes rows of its own.
 
     Attributes:
       UNIT: What a loss is given per, as in "word".
@@ -66,6 +68,7 @@ class ShuffledRun(abc.ABC):
     def __init__(
         self,
         directory: str,
+        write_dir: str,
         config: TrainingConfig,
         epoch_steps: int,
         signature: Sequence[tf.TensorSpec],
@@ -75,12 +78,13 @@ class ShuffledRun(abc.ABC):
 
         Args:
           directory: Directory in which an earlier attempt may have left a checkpoint.
+          write_dir: Directory that this worker writes to; for the chief the same.
           config: Configuration of the training.
           epoch_steps: Number of batches of a pass over the training split.
           signature: Shapes and dtypes of a batch.
           strategy: Strategy that places the replicas on devices.
         """
-        self._directory = directory
+        self._directory = write_dir
         self._config = config
         self._strategy = strategy
         self._epoch_steps = epoch_steps
@@ -93,7 +97,7 @@ class ShuffledRun(abc.ABC):
         self._updates = WeightUpdates(
             strategy, self.model.trainable_variables, config, epoch_steps, self._steps
         )
-        self._checkpoints = ShuffledCheckpoints(directory, self.model, self._updates)
+        self._checkpoints = ShuffledCheckpoints(directory, write_dir, self.model, self._updates)
 
     @abc.abstractmethod
     def make_model(self) -> keras.Model:
@@ -135,6 +139,9 @@ class ShuffledRun(abc.ABC):
     def run(self) -> Outcome:
         """Trains, restores the best checkpoint and exports it.
 
+        Returns:
+          The outcome. Workers other than the chief export nothing; theirs is of no use.
+
         Raises:
           InputError: If the loss explodes.
         """
@@ -161,6 +168,8 @@ class ShuffledRun(abc.ABC):
                     validation = self._validate(logs["validation"], done)
                     note = f", validation {validation:.3f}"
                     self._checkpoints.save(done, validation)
+        if not this_worker().is_chief:
+            return Outcome(Properties(), "")
         self._checkpoints.restore_best()
         return self._export()
 

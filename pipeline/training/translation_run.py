@@ -29,6 +29,7 @@ class TranslationRun(ShuffledRun):
     def __init__(
         self,
         directory: str,
+        write_dir: str,
         examples: Artifact,
         vocabularies: Vocabularies,
         lengths: Lengths,
@@ -39,6 +40,7 @@ class TranslationRun(ShuffledRun):
 
         Args:
           directory: Directory in which an earlier attempt may have left a checkpoint.
+          write_dir: Directory that this worker writes to; for the chief the same.
           examples: Artifact of ExampleGen, of records of whole lines.
           vocabularies: Vocabularies of the model.
           lengths: Number of pairs of the training split by the numbers of words of both sides.
@@ -53,7 +55,7 @@ class TranslationRun(ShuffledRun):
         )
         config = settings.training
         steps = steps_per_epoch(lengths, config.batch_size, most)
-        super().__init__(directory, config, steps, [IDS, IDS], strategy)
+        super().__init__(directory, write_dir, config, steps, [IDS, IDS], strategy)
 
     def make_model(self) -> Reencoder:
         """Returns a model with random weights, as wide as the section `[model]` says."""

@@ -6,6 +6,7 @@ import pytest
 
 from experiments.characters import core_comparison, depth, rhn
 from experiments.characters.equal_time import lowest_losses
+from experiments.characters.parameter_counts import VOCABULARY, parameters_of
 from experiments.framework.experiment import Inputs, difference
 from model.language_model.character_model import CharacterModel
 from model.language_model.config import ModelConfig
@@ -16,9 +17,10 @@ def test_all_cores_have_as_many_parameters(experiment):
     comparison = experiment.SCALES["small"]
     for point in experiment.EXPERIMENT.points("small", Inputs(text=None)):
         config: ModelConfig = point.measure.keywords["settings"].model
-        parameters = CharacterModel(config, core_comparison.VOCABULARY).count_params()
+        parameters = CharacterModel(config, VOCABULARY).count_params()
         if config.architecture == "highway_lstm":  # its first layer has no memory below it
             parameters -= 2 * config.units**2 + 3 * config.units
+        assert parameters == parameters_of(config)
         assert parameters == pytest.approx(comparison.parameters, rel=0.04), point.labels
         assert config.units == point.labels["units"]
 

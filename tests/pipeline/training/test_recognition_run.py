@@ -50,7 +50,9 @@ def run_of(folder, inputs, devices=(), **changes):
         **changes,
     }
     settings = load_preset("recognition", options)
-    return RecognitionRun(str(folder), *inputs, settings, trainer.make_strategy(devices))
+    return RecognitionRun(
+        str(folder), str(folder), *inputs, settings, trainer.make_strategy(devices)
+    )
 
 
 class KilledError(Exception):

@@ -42,7 +42,9 @@ def run_of(folder, inputs, devices=(), **changes):
         "translation",
         {"units": 6, "batch_size": 16, "steps": 24, "validate_every": 8, "seed": 3, **changes},
     )
-    return TranslationRun(str(folder), *inputs, settings, trainer.make_strategy(devices))
+    return TranslationRun(
+        str(folder), str(folder), *inputs, settings, trainer.make_strategy(devices)
+    )
 
 
 class KilledError(Exception):

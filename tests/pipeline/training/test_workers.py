@@ -15,6 +15,8 @@ import pytest
 import tensorflow as tf
 from commands import run_module
 from conftest import PROJECT, words
+from parallel_texts import pairs, tsv
+from seeds import generator
 from servers import PATIENCE
 
 from pipeline.stages import trainer
@@ -48,7 +50,7 @@ def by_two(prepared, tmp_path_factory):
 
 
 @contextlib.contextmanager
-def two_workers(root):
+def two_workers(root, arguments=("trainer", *OPTIONS)):
     """Starts both workers and yields their processes, the chief first."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
@@ -60,7 +62,7 @@ def two_workers(root):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", "pipeline", "trainer", "--root", str(root), *OPTIONS],
+                [sys.executable, "-m", "pipeline", *arguments, "--root", str(root)],
                 cwd=PROJECT, env={**os.environ, "TF_CONFIG": json.dumps(task)},
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             )
@@ -73,12 +75,13 @@ def two_workers(root):
             process.communicate()
 
 
-def train_by_two(root):
-    with two_workers(root) as processes:
+def train_by_two(root, *arguments):
+    with two_workers(root, *arguments) as processes:
         for process in processes:
             _, errors = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, errors
-    return Store(str(root)).latest(trainer.NAME)
+    stage = "".join(part.capitalize() for part in arguments[0][0].split("_")) if arguments else ""
+    return Store(str(root)).latest(stage or trainer.NAME)
 
 
 def weights(artifact):
@@ -97,6 +100,31 @@ def test_two_workers_train_like_one_with_the_whole_batch(prepared, by_two):
         assert by_two.manifest.properties[name] == by_one.manifest.properties[name]
     for ours, theirs in zip(weights(by_two), weights(by_one), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_two_workers_train_a_translation_like_one(tmp_path):
+    """Each takes rows of its own of batches that both read."""
+    (tmp_path / "pairs.tsv").write_text(tsv(pairs(generator(), 200)))
+    root = tmp_path / "root"
+    preset = ("--preset", "translation", "--least_count", "1")
+    command = ("example_gen", "--corpus", str(tmp_path / "pairs.tsv"), "--train_fraction", "0.8")
+    for arguments in (
+        (*command, *preset), ("pair_statistics_gen",), ("word_schema_gen", *preset)
+    ):  # fmt: skip
+        finished = run_module("pipeline", *arguments, "--root", root)
+        assert finished.returncode == 0, finished.stderr
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    options = ("--units", "6", "--batch_size", "15", "--steps", "12", "--dropout", "0")
+    train = ("translation_trainer", *preset, *options, "--learning_rate", "0.001")
+    one = run_module("pipeline", *train, "--root", root)
+    assert one.returncode == 0, one.stderr
+    by_one = Store(str(root)).latest("TranslationTrainer")
+    by_two = train_by_two(other, train)
+    assert by_two.manifest.parameters["replicas"] == 2
+    for ours, theirs in zip(weights(by_two), weights(by_one), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4)
 
 
 def lose(root, victim, checkpoint):
