@@ -215,8 +215,14 @@ def under_hostile_load(
         "honest_requests": found.requests,
         "failed_honest_requests": found.failures,
         "hostile_acts": dict(hostility.sent),
-        "status_p99_ms": round(1e3 * float(np.quantile(hostility.status_seconds, 0.99)), 1),
+        **{
+            f"status_p{percent}_ms": round(
+                1e3 * float(np.percentile(hostility.status_seconds, percent, method="higher")), 1
+            )
+            for percent in (50, 95, 99)
+        },
         "status_calls": len(hostility.status_seconds),
+        "failed_status_calls": int(np.isinf(hostility.status_seconds).sum()),
         "memory_mib": [round(max(settled), 1), round(max(last), 1)],
         "memory_growth": max(last) / max(settled) - 1,
         "restarts": int(server.process.poll() is not None),

@@ -91,10 +91,11 @@ class SignatureInProcess:
             if row.name not in inputs:
                 dtype = object if row.dtype == "string" else row.dtype
                 inputs[row.name] = np.array([row.default], dtype)
+        pieces = characters // self._piece
         start = time.perf_counter()
-        for _ in range(characters // self._piece):
+        for _ in range(pieces):
             inputs["state"] = self._servable.run("generate", inputs)["state"]
-        return batch * characters / (time.perf_counter() - start)
+        return batch * pieces * self._piece / (time.perf_counter() - start)
 
 
 class FunctionInProcess:

@@ -46,7 +46,7 @@ def summarize(tables: Tables) -> Summary:
         sentences.append(
             f"The {name} is best with {best} layers, {bits(of_depths[best]):.3f} bits per "
             f"character, and stays within 10% of that up to {deepest_trained(tables, architecture)}"
-            f" layers (of {max(of_depths)} tried)."
+            f" layers ({', '.join(map(str, of_depths))} were tried)."
         )
     deepest = max(row["layers"] for row in tables["models"])
     ranked = sorted(last, key=lambda architecture: last[architecture])

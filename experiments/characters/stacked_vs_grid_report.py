@@ -105,9 +105,10 @@ def _sweep_sentence(tables: Tables) -> str:
         }
         best = min(losses.values())
         deepest = max(layers for layers, loss in losses.items() if loss < 1.1 * best)
+        tried = ", ".join(map(str, sorted(losses)))
         parts.append(
-            f"{architecture} nets of {units} units train up to "
-            f"{deepest} layers (of {max(losses)} tried) to within 10% of their best, {best:.3f}"
+            f"{architecture} nets of {units} units train up to {deepest} layers ({tried} were "
+            f"tried) to within 10% of their best, {best:.3f}"
         )
     return "In the sweep over depths " + "; ".join(parts) + "."
 

@@ -84,7 +84,7 @@ STAGES = (
         payload="TFRecords, graph",
         optional=lambda settings: settings.data.transforms,
         tensorflow=True,
-        example="--normalize NFC",
+        example="--normalize",
         note="Beam",
     ),
     Stage(

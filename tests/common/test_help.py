@@ -62,6 +62,7 @@ def parse(command, arguments, parent=None):
         command.parse_args(arguments)
         return
     with command.make_context(command.name, arguments, parent=parent) as context:
+        assert all(one.startswith("--") for one in context.params.get("beam_options", ()))
         if isinstance(command, click.Group):
             words = [*context._protected_args, *context.args]
             _, chosen, rest = command.resolve_command(context, words)

@@ -67,13 +67,19 @@ def test_every_name_of_a_registry_is_in_the_index():
     from experiments.catalog import EXPERIMENTS
     from model.cells.registry import MEMORY_CELLS, PLAIN_CELLS
     from model.contexts.registry import CONTEXTS
-    from pipeline.stages.graph import STAGES
-    from pipeline.stages.infra_validator import SIGNATURES
+    from pipeline.stages import infra_validator
+    from pipeline.stages.graph import all_stages
 
     index = (DOCS / "index.md").read_text()
-    stages = [stage.name for stage in STAGES]
-    for name in (*MEMORY_CELLS, *PLAIN_CELLS, *CONTEXTS, *stages, *SIGNATURES, *EXPERIMENTS):
-        assert re.search(rf"[\[`]{re.escape(name)}[\]`]", index), f"{name} is not in the index"
+    stages = [stage.name for stage in all_stages()]
+    signatures = (
+        infra_validator.SIGNATURES
+        | infra_validator.TRANSLATION_SIGNATURES
+        | infra_validator.RECOGNITION_SIGNATURES
+    )
+    for name in (*MEMORY_CELLS, *PLAIN_CELLS, *CONTEXTS, *stages, *signatures, *EXPERIMENTS):
+        pattern = rf"(?<![A-Za-z_]){re.escape(name)}(?![A-Za-z_])"
+        assert re.search(pattern, index), f"{name} is not in the index"
 
 
 @pytest.mark.slow

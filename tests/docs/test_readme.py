@@ -66,8 +66,22 @@ SERVERS = {
 
 
 def lines_of(block):
-    """Returns the commands of a block, each of which may be continued over several lines."""
-    return [line for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+    """Returns the commands of a block as they are, each of which may take several lines."""
+    commands, command = [], ""
+    for line in block.splitlines():
+        command += line
+        try:
+            is_whole = not line.endswith("\\") and (shlex.split(command, comments=True) or True)
+        except ValueError:  # a quotation is open
+            is_whole = False
+        if not is_whole:
+            command += "\n"
+        elif command.strip():
+            commands.append(command)
+            command = ""
+        else:
+            command = ""
+    return commands
 
 
 def pages():
@@ -126,7 +140,14 @@ def environment(command):
     path = f"{sys.prefix}/bin:{os.environ['PATH']}"
     # The variables of a make that runs these tests would win over those of the commands.
     inherited = {name: value for name, value in os.environ.items() if "MAKE" not in name}
-    return {**inherited, "ARGS": "" if command in SERVERS else short, "PATH": path}
+    # curl ends well where the server refuses a request, unless it is told otherwise.
+    curl = str(PROJECT / "tests" / "docs" / "curl")
+    return {
+        **inherited,
+        "ARGS": "" if command in SERVERS else short,
+        "PATH": path,
+        "CURL_HOME": curl,
+    }
 
 
 def shortened(command):
