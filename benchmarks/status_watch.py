@@ -30,7 +30,12 @@ def watch(address: str, model: str) -> None:
     from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
     done = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        done.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = model
     seconds = []

@@ -108,7 +108,7 @@ def _open_client(
                     "one of the two"
                 )
         require_versions(model_base_path)
-        with running_server(model_name, model_base_path) as client:
+        with running_server(model_name, model_base_path, timeout=timeout) as client:
             yield client
         return
     credentials = None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import model_pb2, predict_pb2
 
 from common.errors import UserError
 from serving.generate_inputs import DEFAULTS, GENERATE_INPUTS, SAMPLING_INPUTS, GenerateInput
@@ -96,6 +96,28 @@ class Score(NamedTuple):
     log_probabilities: np.ndarray
 
 
+def set_model(spec: model_pb2.ModelSpec, name: str, version: int | str | None) -> None:
+    """Names a model in a request.
+
+    Args:
+      spec: Field of the request.
+      name: Name of the model.
+      version: Number or label of the version; None for the newest.
+
+    Raises:
+      UserError: If there can be no version of that number.
+    """
+    spec.name = name
+    if isinstance(version, str):
+        spec.version_label = version
+    elif version is not None:
+        if not 0 <= version <= MAX_VERSION:
+            raise UserError(
+                f"{version} is no version of a model; give a number from 0 to {MAX_VERSION}"
+            )
+        spec.version.value = version
+
+
 def predict_request(
     model_name: str,
     signature: str,
@@ -114,16 +136,8 @@ def predict_request(
       UserError: If there can be no version of that number.
     """
     request = predict_pb2.PredictRequest()
-    request.model_spec.name = model_name
+    set_model(request.model_spec, model_name, version)
     request.model_spec.signature_name = signature
-    if isinstance(version, str):
-        request.model_spec.version_label = version
-    elif version is not None:
-        if not 0 <= version <= MAX_VERSION:
-            raise UserError(
-                f"{version} is no version of a model; give a number from 0 to {MAX_VERSION}"
-            )
-        request.model_spec.version.value = version
     for name, array in inputs.items():
         fill_proto(request.inputs[name], np.asarray(array))
     return request

@@ -28,14 +28,20 @@ from serving.protocol import (
     predict_request,
     read_outputs,
     read_texts,
+    set_model,
     to_bytes_array,
 )
+
+DEFAULT_TIMEOUT = 60.0
+"""Default of the seconds that a request may take."""
 
 PIECE_LENGTH = 16
 """Default number of characters of each piece of a stream but the first."""
 
-# gRPC itself retries where a server goes away. A server that has answered before is waited for.
+# gRPC itself retries where a server goes away, and takes turns where a name stands for several. A
+# server that has answered before is waited for.
 _SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
             "name": [{}],
@@ -47,7 +53,7 @@ _SERVICE_CONFIG = {
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
         }
-    ]
+    ],
 }
 
 
@@ -81,7 +87,7 @@ class Address(NamedTuple):
 
     server: str
     model_name: str
-    timeout: float = 60.0
+    timeout: float = DEFAULT_TIMEOUT
     credentials: grpc.ChannelCredentials | None = None
     version: int | str | None = None
     max_rows: int = MAX_ROWS
@@ -229,9 +235,9 @@ class Client:
         return np.concatenate(parts) if parts else np.zeros([0, 0], np.float32)
 
     def metadata(self) -> get_model_metadata_pb2.SignatureDefMap:
-        """Returns the signatures of the model."""
+        """Returns the signatures of the version that the address names, or of the newest."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        request.model_spec.name = self.address.model_name
+        set_model(request.model_spec, self.address.model_name, self.address.version)
         response = self._call(self._prediction.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)

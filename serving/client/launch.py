@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from serving import tensorflow_model_server
-from serving.client.client import Address, Client, ServerError
+from serving.client.client import DEFAULT_TIMEOUT, Address, Client, ServerError
 
 STARTUP_TIMEOUT = 300.0
 """Seconds that a server may take to load its model."""
@@ -25,7 +25,9 @@ EMBEDDED = (sys.executable, "-m", "serving", "serve")
 
 
 @contextlib.contextmanager
-def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
+def running_server(
+    model_name: str, model_base_path: str, timeout: float = DEFAULT_TIMEOUT
+) -> Iterator[Client]:
     """Serves the newest version under a base path while the context lasts.
 
     It runs `tensorflow_model_server` where that is on the PATH, and else this project's own server.
@@ -44,6 +46,7 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
     Args:
       model_name: Name under which the model is served.
       model_base_path: Directory with a directory per version.
+      timeout: Seconds that a request may take. Default 60.
 
     Yields:
       A client of the model.
@@ -56,13 +59,18 @@ def running_server(model_name: str, model_base_path: str) -> Iterator[Client]:
     # TensorFlow Serving runs what XLA compiles only where it is told to.
     flags = ["--xla_cpu_compilation_enabled"] if found else []
     command = [found] if found else EMBEDDED
-    with server_process(command, model_name, base_path, *flags) as (client, _):
+    with server_process(command, model_name, base_path, *flags, timeout=timeout) as (client, _):
         yield client
 
 
 @contextlib.contextmanager
 def server_process(
-    command: Sequence[str], model_name: str, model_base_path: str, *flags: str, port: int = 0
+    command: Sequence[str],
+    model_name: str,
+    model_base_path: str,
+    *flags: str,
+    port: int = 0,
+    timeout: float = DEFAULT_TIMEOUT,
 ) -> Iterator[tuple[Client, subprocess.Popen]]:
     """Runs a model server while the context lasts.
 
@@ -76,6 +84,7 @@ def server_process(
       *flags: Further flags.
       port: Port for gRPC; 0, the default, for a UNIX socket, or for any free port where the server
         is another one.
+      timeout: Seconds that a request of the client may take. Default 60.
 
     Yields:
       A client of the model, once it is available, and the process.
@@ -106,7 +115,7 @@ def server_process(
             stderr=subprocess.STDOUT,
         )
         try:
-            with Client(Address(address, model_name)) as client:
+            with Client(Address(address, model_name, timeout)) as client:
                 _wait(process, client, log)
                 yield client, process
         finally:

@@ -47,8 +47,9 @@ def recognize(client: Client, recordings: Sequence[bytes]) -> list[Recognized]:
       ServerError: If the server answers with an error, as for a file that is no WAV file.
     """
     found = []
-    for first in range(0, len(recordings), MAX_RECORDINGS):
-        audio = to_bytes_array(recordings[first : first + MAX_RECORDINGS])
+    size = min(MAX_RECORDINGS, client.address.max_rows)
+    for first in range(0, len(recordings), size):
+        audio = to_bytes_array(recordings[first : first + size])
         outputs = _call(client, "recognize", audio)
         rows = (outputs[name] for name in ("text", "times", "log_probability"))
         for text, times, log_probability in zip(*rows, strict=True):

@@ -30,7 +30,8 @@ class Stream:
 
     The first piece is one character, so that it comes soon; the others have `piece_length`. The
     server keeps nothing between requests. A stream stays with the version that answered first;
-    where that has been unloaded, another version reads the text so far.
+    where that has been unloaded, another version reads the text so far, and draws the numbers of
+    the seed from the first one on.
 
     Attributes:
       request: Next request to send; None at the end of the stream.
@@ -56,12 +57,18 @@ class Stream:
           params: Parameters of sampling.
           version: Number or label of the version to begin with; None for the newest.
           prefix: Beginning of the prompt that has been read; None for none.
+
+        Raises:
+          ValueError: If a piece would have no character.
         """
+        if piece_length < 1:
+            raise ValueError(f"piece_length is {piece_length}; it must be at least 1")
         self._model_name = model_name
         self._params = params
         self._piece_length = piece_length
         self._remaining = length
         self._next_length = 1
+        self._is_unicode = False
         (self._text,) = to_bytes_array([prompt])
         self._unread = self._text
         self._state: tensor_pb2.TensorProto | None = None
@@ -86,6 +93,7 @@ class Stream:
         """Returns the piece in the answer to `request`, and moves `request` on to the next one."""
         (piece,) = read_texts(response)
         self._text += piece.text
+        self._is_unicode |= len(piece.text) != len(piece.log_probabilities)
         self._unread = b""
         self._state = response.outputs["state"]
         self._version = response.model_spec.version.value
@@ -108,7 +116,9 @@ class Stream:
             return False
         self._version, self._state = self._requested_version, None
         self._unread = self._text
-        if len(self._text) > MAX_LENGTH:  # cut, but not within a code point
+        if self._is_unicode:
+            self._unread = self._text.decode("utf-8", "replace")[-MAX_LENGTH:].encode()
+        elif len(self._text) > MAX_LENGTH:  # cut, but not within a code point
             self._unread = self._text[-MAX_LENGTH:].lstrip(_CONTINUATION_BYTES)
         self.request = self._next_request()
         return True

@@ -183,12 +183,14 @@ class _Answer:
         self._send = send
         self._path = path
         self.status = 500
-        self._has_begun = False
+        self._has_begun = self._is_stream = False
         self.is_complete = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._has_begun = True
+            types = [value for name, value in message.get("headers", []) if name == b"content-type"]
+            self._is_stream = any(value.startswith(b"text/event-stream") for value in types)
             self.status = message["status"]
             extra = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
             message = {**message, "headers": [*message.get("headers", []), *extra]}
@@ -197,11 +199,16 @@ class _Answer:
         await self._send(message)
 
     async def fail(self, error: ApiError) -> None:
-        """Answers with an error, unless another answer has begun, which ends where it is."""
+        """Answers with an error.
+
+        An answer that has begun ends where it is; a stream of events ends with one that says why.
+        """
+        body = json.dumps(error.body(self._path)).encode()
         if self._has_begun:
             self.status = error.status
+            if self._is_stream and not self.is_complete:
+                await self({"type": "http.response.body", "body": b"data: " + body + b"\n\n"})
             return
-        body = json.dumps(error.body(self._path)).encode()
         headers = {"content-type": "application/json", "content-length": str(len(body))}
         pairs = [(k.lower().encode(), v.encode()) for k, v in (headers | error.headers).items()]
         await self({"type": "http.response.start", "status": error.status, "headers": pairs})

@@ -1,7 +1,7 @@
 """The HTTP application of the gateway, and its OpenAPI document."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -33,7 +33,10 @@ a byte or a Unicode code point, and its id is the value of the byte or the code 
 
 
 def build(
-    options: GatewayOptions, credentials: grpc.ChannelCredentials | None, metrics: Metrics
+    options: GatewayOptions,
+    credentials: grpc.ChannelCredentials | None,
+    metrics: Metrics,
+    names: Callable[[], Sequence[str]] | None = None,
 ) -> FastAPI:
     """Returns the application.
 
@@ -41,6 +44,7 @@ def build(
       options: Options of the gateway.
       credentials: Credentials for TLS to the model server; None for none.
       metrics: Metrics of the gateway.
+      names: Function that returns the names of the models. Default: those of the options.
     """
     address = Address(
         server=options.backend,
@@ -53,10 +57,11 @@ def build(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         backend = Backend(address, options.max_backend_calls, metrics)
-        models = Models(backend, options.model_names)
+        models = Models(backend, names or (lambda: options.model_names))
         cache = PrefixCache(backend, options.cache_bytes, metrics)
         generator = Generator(backend, models, cache, metrics)
-        completions = Completions(models, generator, PromptScorer(backend))
+        scorer = PromptScorer(backend, options.max_rows)
+        completions = Completions(models, generator, scorer)
         try:
             yield {"backend": backend, "models": models, "completions": completions}
         finally:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from model.errors import InputError
@@ -51,7 +51,8 @@ class GatewayBeside:
             port=flags["gateway_port"],
             max_backend_calls=max(1, min(32, flags["grpc_max_threads"] // 2)),
             allowed_hosts=flags["rest_api_allowed_hosts"],
-            allowed_origins=flags["rest_api_allowed_origins"],
+            allowed_origins=flags["rest_api_allowed_origins"]
+            or ("*" if flags["rest_api_enable_cors_support"] else ""),
             enable_cors_support=flags["rest_api_enable_cors_support"],
             # So many leave the server the file descriptors that it counts on.
             max_connections=min(GatewayOptions().max_connections, max_descriptors() // 16 or 1),
@@ -59,15 +60,15 @@ class GatewayBeside:
         return cls(options)
 
     @contextlib.contextmanager
-    def __call__(self, address: str, model_names: Sequence[str]) -> Iterator[None]:
+    def __call__(self, address: str, names: Callable[[], Sequence[str]]) -> Iterator[None]:
         """Answers while the context lasts, and then until the requests that run have ended.
 
         Args:
           address: Address of the server's gRPC.
-          model_names: Names of its models.
+          names: Function that returns the names of its models, which a new configuration changes.
         """
-        options = self._options._replace(backend=address, model_names=tuple(model_names))
-        server = run.build(options, flags="--rest_api_")
+        options = self._options._replace(backend=address)
+        server = run.build(options, flags="--rest_api_", names=names)
         thread = threading.Thread(
             target=lambda: asyncio.run(server.serve(self._sockets)), daemon=True
         )

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from serving.gateway.bounded_model import BoundedModel, at_most
 from serving.gateway.characters import encode
 from serving.gateway.options import MAX_CHOICES, MAX_NAME, MAX_STOP_BYTES, MAX_STOPS
 from serving.limits import MAX_ALTERNATIVES, MAX_LENGTH
@@ -92,25 +93,21 @@ _STOP_SCHEMA = {
 }
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(BoundedModel):
     """Options of a stream.
 
     Attributes:
       include_usage: Whether the last event says how many tokens there were.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid")
-
     include_usage: bool | None = None
     include_obfuscation: bool | None = Field(default=None, description="Ignored.")
 
 
-class CompletionRequest(BaseModel):
+class CompletionRequest(BoundedModel):
     """A request to continue prompts, as the OpenAI API has it."""
 
     model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
         json_schema_extra={
             "examples": [{"model": "stdlib", "prompt": "def ", "max_tokens": 100, "seed": 1}]
         },
@@ -119,7 +116,7 @@ class CompletionRequest(BaseModel):
     model: str = Field(max_length=MAX_NAME, description="Name of the model.")
     prompt: Annotated[
         list[bytes | list[int]], PlainValidator(_prompts), WithJsonSchema(_PROMPT_SCHEMA)
-    ] = [b""]
+    ] = Field(default=[b""])
     max_tokens: int = Field(
         default=16, ge=0, le=MAX_LENGTH, description="Number of characters to add."
     )
@@ -144,7 +141,9 @@ class CompletionRequest(BaseModel):
         description="Number of likeliest characters to draw from, 0 for all; the OpenAI API has "
         "no such field.",
     )
-    stop: Annotated[list[bytes], PlainValidator(_stops), WithJsonSchema(_STOP_SCHEMA)] = []
+    stop: Annotated[list[bytes], PlainValidator(_stops), WithJsonSchema(_STOP_SCHEMA)] = Field(
+        default=[]
+    )
     seed: int | None = Field(
         default=None,
         ge=-(2**63),
@@ -167,8 +166,8 @@ class CompletionRequest(BaseModel):
     best_of: int | None = Field(default=None, description="Only the value of `n`.")
     frequency_penalty: float | None = Field(default=None, description="Only 0.")
     presence_penalty: float | None = Field(default=None, description="Only 0.")
-    logit_bias: dict[str, float] | None = Field(
-        default=None, max_length=0, description="Only empty."
+    logit_bias: Annotated[dict[str, float] | None, at_most(0)] = Field(
+        default=None, description="Only empty."
     )
     suffix: str | None = Field(default=None, max_length=0, description="Only empty.")
     user: str | None = Field(default=None, max_length=1000, description="Ignored.")

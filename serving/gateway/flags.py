@@ -36,6 +36,8 @@ _FLAGS = (
           click.IntRange(1, 100_000)),
     _flag("max_backend_calls", "Calls that the model server computes at once; more wait.",
           click.IntRange(1, 10_000)),
+    _flag("max_rows", "Rows of a call, the --max_batch_size that models were pushed with.",
+          click.IntRange(16, 1024)),
     _flag("cache_bytes", "Memory of the states of prompts' beginnings; 0 for none.",
           click.IntRange(0, _MAX_BYTES)),
     _flag("grace_seconds", "Seconds that requests have to end when the gateway is stopped.",

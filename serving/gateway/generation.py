@@ -87,6 +87,7 @@ class Generator:
                     self._models.forget(job.model.name)
                 elif prefix and not has_begun and _is_stale(error):
                     self._cache.forget(job.model)
+                    self._models.forget(job.model.name)
                     prefix = None
                     stream = _stream(job, prefix)
                 else:
@@ -104,6 +105,7 @@ class Generator:
         except ApiError as error:
             if _is_stale(error):
                 self._cache.forget(job.model)
+                self._models.forget(job.model.name)
             elif error.grpc_code == "NOT_FOUND":
                 self._models.forget(job.model.name)
             else:

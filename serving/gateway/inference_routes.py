@@ -147,16 +147,13 @@ async def infer_version(
 async def _infer(
     request: Request, name: str, version: int | None, body: InferenceRequest
 ) -> Response:
-    unknown = sorted(set(body.parameters) - {_NAME})
-    signature = body.parameters.get(_NAME, _DEFAULT_SIGNATURE)
-    if unknown or not isinstance(signature, str) or len(signature) > MAX_NAME:
-        raise invalid(f"the only parameter of a request is {_NAME}, a string; leave out others")
     inputs = {tensor.name: to_array(tensor) for tensor in body.inputs}
     if len(inputs) < len(body.inputs):
         raise invalid("two inputs have the same name; give each once")
-    message = predict_request(name, signature, inputs, version)
+    message = predict_request(name, body.parameters.signature_name, inputs, version)
     message.output_filter.extend(output.name for output in body.outputs)
     response = await request.state.backend.predict(message)
+    check_size(response.outputs)
     # A thread, as a large answer takes a while.
     return Response(await asyncio.to_thread(_render, body.id, response), media_type=_JSON)
 
@@ -166,7 +163,6 @@ _JSON = "application/json"
 
 def _render(request_id: str, response: predict_pb2.PredictResponse) -> bytes:
     outputs = read_outputs(response)
-    check_size(outputs)
     answer = {
         "model_name": response.model_spec.name,
         "model_version": str(response.model_spec.version.value),

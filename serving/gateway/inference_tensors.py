@@ -8,13 +8,14 @@ import binascii
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
-from tensorflow.core.framework import tensor_shape_pb2, types_pb2
+from pydantic import ConfigDict, Field
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from serving.gateway.bounded_model import MAX_FIELDS, BoundedModel, at_most
 from serving.gateway.errors import ApiError, invalid
 from serving.gateway.options import MAX_ANSWER_VALUES, MAX_NAME
 from serving.limits import MAX_ELEMENTS
@@ -41,35 +42,40 @@ _MAX_RANK = 8
 _BASE64 = "base64"
 
 
-class RequestInput(BaseModel):
+Parameters = Annotated[dict[str, Any], at_most(MAX_FIELDS)]
+
+
+class RequestParameters(BoundedModel):
+    """The parameters of a request."""
+
+    signature_name: str = Field(
+        default="serving_default", max_length=MAX_NAME, description="Name of the signature."
+    )
+
+
+class RequestInput(BoundedModel):
     """A tensor of a request."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
-
     name: str = Field(max_length=MAX_NAME)
-    shape: list[int] = Field(max_length=_MAX_RANK, description="Sizes of the dimensions.")
+    shape: Annotated[list[int], at_most(_MAX_RANK)] = Field(description="Sizes of the dimensions.")
     datatype: str = Field(max_length=20, description=f"One of {', '.join(_DATATYPES)}.")
-    parameters: dict[str, Any] = Field(
+    parameters: Parameters = Field(
         default={}, description='`{"content_type": "base64"}` for bytes that are no text.'
     )
     data: list[Any] = Field(description="The elements row by row, flat or nested.")
 
 
-class RequestOutput(BaseModel):
+class RequestOutput(BoundedModel):
     """An output that is wanted."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
-
     name: str = Field(max_length=MAX_NAME)
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = Field(default={})
 
 
-class InferenceRequest(BaseModel):
+class InferenceRequest(BoundedModel):
     """A request to call a signature."""
 
     model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {
@@ -88,11 +94,9 @@ class InferenceRequest(BaseModel):
     )
 
     id: str = Field(default="", max_length=MAX_NAME)
-    parameters: dict[str, Any] = Field(
-        default={}, description="`signature_name`, by default serving_default."
-    )
-    inputs: list[RequestInput] = Field(min_length=1, max_length=100)
-    outputs: list[RequestOutput] = Field(default=[], max_length=100)
+    parameters: RequestParameters = RequestParameters()
+    inputs: Annotated[list[RequestInput], at_most(100)] = Field(min_length=1)
+    outputs: Annotated[list[RequestOutput], at_most(100)] = Field(default=[])
 
 
 def to_array(tensor: RequestInput) -> np.ndarray:
@@ -163,9 +167,15 @@ def _problem(tensor: RequestInput, what: str) -> ApiError:
     return invalid(f"input {tensor.name} {what}; fix its shape, datatype and data", tensor.name)
 
 
-def check_size(outputs: Mapping[str, np.ndarray]) -> None:
-    """Raises an `ApiError` if outputs have more elements than an answer in JSON may have."""
-    elements = sum(array.size for array in outputs.values())
+def check_size(outputs: Mapping[str, tensor_pb2.TensorProto]) -> None:
+    """Raises an `ApiError` if outputs have more elements than an answer in JSON may have.
+
+    Args:
+      outputs: The outputs as they came, of which no array is made yet.
+    """
+    elements = sum(
+        math.prod(dim.size for dim in tensor.tensor_shape.dim) for tensor in outputs.values()
+    )
     if elements > MAX_ANSWER_VALUES:
         raise invalid(
             f"the answer has {elements} elements, over the limit of {MAX_ANSWER_VALUES}; ask for "

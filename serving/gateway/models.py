@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from model.config import CharacterUnit
@@ -36,20 +36,31 @@ class _Known(NamedTuple):
     seen: float  # of the monotonic clock
 
 
+class _Failed(NamedTuple):
+    error: ApiError
+    seen: float  # of the monotonic clock
+
+
 class Models:
     """The models that clients may use, as the server has them from second to second."""
 
-    def __init__(self, backend: Backend, names: Sequence[str]):
+    def __init__(self, backend: Backend, names: Callable[[], Sequence[str]]):
         """Knows nothing of the models yet.
 
         Args:
           backend: The model server.
-          names: Names of the models.
+          names: Function that returns the names of the models, which may change.
         """
         self._backend = backend
-        self.names = tuple(dict.fromkeys(names))
+        self._names = names
         self._known: dict[str, _Known] = {}
-        self._locks = {name: asyncio.Lock() for name in self.names}
+        self._failed: dict[str, _Failed] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the models."""
+        return tuple(dict.fromkeys(self._names()))
 
     async def get(self, name: str) -> ServedModel:
         """Returns a model with the version that answers now.
@@ -62,21 +73,28 @@ class Models:
             characters.
         """
         self.require(name)
-        async with self._locks[name]:
+        async with self._locks.setdefault(name, asyncio.Lock()):
             known = self._known.get(name)
             if known and time.monotonic() - known.seen < _FRESH_SECONDS:
                 return known.model
-            version = await self.newest_version(name)
+            failed = self._failed.get(name)
+            if failed and time.monotonic() - failed.seen < _FRESH_SECONDS:
+                raise failed.error  # all that waited for the same answer have it
+            try:
+                version = await self.newest_version(name)
+            except ApiError as error:
+                self._failed[name] = _Failed(error, time.monotonic())
+                raise
             if known and known.model.version == version:
                 model = known.model
             else:
-                model = ServedModel(name, version, await self._unit(name))
+                model = ServedModel(name, version, await self._unit(name, version))
             self._known[name] = _Known(model, time.monotonic())
             return model
 
     def require(self, name: str) -> None:
         """Raises an `ApiError` unless clients may use a model of that name."""
-        if name not in self._locks:
+        if name not in self.names:
             raise ApiError(
                 404,
                 f"there is no model {name[:100]!r}; use one of {', '.join(self.names)}",
@@ -95,12 +113,12 @@ class Models:
             raise ApiError(503, f"no version of {name} is available; ask again later", "model")
         return versions[-1]
 
-    async def _unit(self, name: str) -> CharacterUnit:
+    async def _unit(self, name: str, version: int) -> CharacterUnit:
         """Finds out what a character is, from how a model reads one beyond ASCII.
 
         Where its vocabulary lacks the character, its message names a byte or a code point.
         """
-        request = predict_request(name, "score", {"text": to_bytes_array([_PROBE])})
+        request = predict_request(name, "score", {"text": to_bytes_array([_PROBE])}, version)
         try:
             outputs = read_outputs(await self._backend.predict(request))
             unit = unit_of_answer(_PROBE, outputs["log_probabilities"].shape[1])

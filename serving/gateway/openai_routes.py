@@ -3,12 +3,13 @@
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from serving.gateway.bounded_model import BoundedModel, at_most
 from serving.gateway.characters import encode, from_tokens, to_tokens
 from serving.gateway.completion_request import CompletionRequest
 from serving.gateway.errors import ApiError, invalid
@@ -122,23 +123,19 @@ async def retrieve_model(model: str, models: ModelsOfGateway) -> dict[str, Any]:
     return _model_card(model)
 
 
-class TokenizeRequest(BaseModel):
+class TokenizeRequest(BoundedModel):
     """A text whose tokens are asked for."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     model: str | None = Field(default=None, max_length=MAX_NAME)
     prompt: str = Field(max_length=MAX_LENGTH)
     add_special_tokens: bool = Field(default=True, description="Ignored: there are none.")
 
 
-class DetokenizeRequest(BaseModel):
+class DetokenizeRequest(BoundedModel):
     """Tokens whose text is asked for."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
-
     model: str | None = Field(default=None, max_length=MAX_NAME)
-    tokens: list[int] = Field(max_length=MAX_LENGTH)
+    tokens: Annotated[list[int], at_most(MAX_LENGTH)]
 
 
 @router.post("/tokenize", summary="Turn a text into tokens.", responses=_ERRORS)

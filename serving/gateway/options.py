@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from serving.limits import DEFAULT_REST_REQUEST_BYTES
+from serving.limits import DEFAULT_REST_REQUEST_BYTES, MAX_ROWS
 
 MAX_CHOICES = 64
 """Largest number of texts of a request: its prompts times `n`."""
@@ -50,6 +50,8 @@ class GatewayOptions(NamedTuple):
       max_requests: Number of requests that are answered at once; more are refused.
       max_connections: Number of open connections; more are closed at once.
       max_backend_calls: Number of calls that the model server computes at once; more wait.
+      max_rows: Largest number of rows of a call, the `--max_batch_size` that models were pushed
+        with.
       cache_bytes: Memory of the states of prompts' beginnings; 0 for none.
       grace_seconds: Seconds that requests have to end after SIGTERM or SIGINT.
       allowed_hosts: Names by which clients may call the gateway, separated by commas; "*" for any;
@@ -72,6 +74,7 @@ class GatewayOptions(NamedTuple):
     max_requests: int = 256
     max_connections: int = 1000
     max_backend_calls: int = 32
+    max_rows: int = MAX_ROWS
     cache_bytes: int = 256 << 20
     grace_seconds: float = 30.0
     allowed_hosts: str = ""

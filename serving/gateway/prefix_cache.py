@@ -71,7 +71,8 @@ class PrefixCache:
     async def read(self, model: ServedModel, prompt: bytes) -> ReadPrefix | None:
         """Reads all whole blocks of a prompt that no state is known of.
 
-        Prompts with a common beginning wait for each other, so that one of them reads it.
+        Of prompts with a common beginning one reads it, block by block, and the others wait for
+        each of its blocks.
 
         Args:
           model: Model that reads.
@@ -86,31 +87,38 @@ class PrefixCache:
         borders = list(_borders(model, prompt)) if self._max_bytes else []
         if not borders:
             return None
-        lock = self._reading.setdefault(borders[0].key, asyncio.Lock())
-        async with lock:
-            return await self._read(model, prompt, borders)
-
-    async def _read(self, model: ServedModel, prompt: bytes, borders: list[_Border]) -> ReadPrefix:
-        """Reads from the last border whose state is known, and stores the states of the others."""
         known = next((border for border in reversed(borders) if border.key in self._states), None)
         state = self._states[known.key] if known else None
-        cached, position = (known.characters, known.position) if known else (0, 0)
-        self._metrics.looked_up(cached, borders[-1].characters - cached)
+        position = known.position if known else 0
+        read = 0
         for border in borders:
-            if border.characters <= cached:
+            if border.position <= position:
                 continue
-            block = prompt[position : border.position]
-            request = generate_request(model.name, [block], 0, version=model.version)
-            if state is not None:
-                request.inputs["state"].CopyFrom(state)
-            response = await self._backend.predict(request, wait_for_ready=state is not None)
-            state, position = response.outputs["state"], border.position
-            self._store(border.key, state)
+            # Who needs the same block waits for it, and for no other.
+            async with self._reading.setdefault(border.key, asyncio.Lock()):
+                found = self._states.get(border.key)
+                if found is None:
+                    block = prompt[position : border.position]
+                    found = await self._read(model, block, state)
+                    self._store(border.key, found)
+                    read += len(split(block, model.unit))
+            state, position = found, border.position
+        self._metrics.looked_up(borders[-1].characters - read, read)
         for border in reversed(borders):  # a longer beginning is dropped before a shorter one
             if border.key in self._states:
                 self._states.move_to_end(border.key)
         assert state is not None
         return ReadPrefix(prompt[:position], state, model.version)
+
+    async def _read(
+        self, model: ServedModel, block: bytes, state: tensor_pb2.TensorProto | None
+    ) -> tensor_pb2.TensorProto:
+        """Returns the state after a block of a prompt, from that before it."""
+        request = generate_request(model.name, [block], 0, version=model.version)
+        if state is not None:
+            request.inputs["state"].CopyFrom(state)
+        response = await self._backend.predict(request, wait_for_ready=state is not None)
+        return response.outputs["state"]
 
     def forget(self, model: ServedModel) -> None:
         """Drops all states of a version, as the server has another one under its number."""
@@ -136,7 +144,7 @@ def _borders(model: ServedModel, prompt: bytes) -> Iterator[_Border]:
     """Yields the ends of a prompt's blocks; the hash of each includes that of the one before."""
     characters = split(prompt, model.unit)
     begin = position = 0
-    digest = b""
+    digest = bytes(hashlib.sha256().digest_size)  # of any length, a block could stand for two
     for end in range(BLOCK, len(characters) + 1):
         if end - begin < BLOCK or (end < len(characters) and characters[end][0] not in _MAY_BEGIN):
             continue

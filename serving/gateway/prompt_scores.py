@@ -9,10 +9,9 @@ import numpy as np
 from serving.client.client import read_scores
 from serving.gateway.backend import Backend
 from serving.gateway.characters import split
-from serving.gateway.errors import invalid
+from serving.gateway.errors import ApiError, invalid
 from serving.gateway.models import ServedModel
 from serving.gateway.stops import Token
-from serving.limits import MAX_ROWS
 from serving.protocol import (
     SamplingParams,
     generate_request,
@@ -27,9 +26,10 @@ _BLOCK = 16  # characters, each of which is a row of a request with those of the
 class PromptScorer:
     """Scores prompts on a model server."""
 
-    def __init__(self, backend: Backend):
-        """Takes a model server."""
+    def __init__(self, backend: Backend, max_rows: int):
+        """Takes a model server, and the largest number of rows of a request."""
         self._backend = backend
+        self._max_rows = max_rows
 
     async def tokens(self, model: ServedModel, prompt: bytes, count: int) -> list[Token]:
         """Returns the characters of a prompt with their log-probabilities.
@@ -86,9 +86,14 @@ class PromptScorer:
             )
             (text,) = read_texts(await self._backend.predict(request))
             states.append(text.state[None])
-        groups = list(_groups(list(zip(blocks, states, strict=True)), MAX_ROWS // _BLOCK))
-        answers = await asyncio.gather(*(self._likeliest(model, one, count) for one in groups))
-        return list(itertools.chain.from_iterable(answers))
+        size = max(1, self._max_rows // _BLOCK)
+        groups = list(_groups(list(zip(blocks, states, strict=True)), size))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                answers = [tasks.create_task(self._likeliest(model, one, count)) for one in groups]
+        except* ApiError as errors:  # the others are cancelled
+            raise errors.exceptions[0] from None
+        return list(itertools.chain.from_iterable(one.result() for one in answers))
 
     async def _likeliest(
         self,

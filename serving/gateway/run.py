@@ -5,7 +5,7 @@ import contextlib
 import pathlib
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -62,12 +62,15 @@ def take_port(options: GatewayOptions, flag: str = "--port") -> list[socket.sock
     return listening.bind(listening.addresses_of(options.host), options.port, flag)
 
 
-def build(options: GatewayOptions, flags: str = "--") -> "Server":
+def build(
+    options: GatewayOptions, flags: str = "--", names: Callable[[], Sequence[str]] | None = None
+) -> "Server":
     """Returns a gateway that does not run yet.
 
     Args:
       options: Options of the gateway.
       flags: Beginning of the names of the flags that allow hosts and origins, for messages.
+      names: Function that returns the names of the models. Default: those of the options.
 
     Raises:
       InputError: If the file of the authority cannot be read.
@@ -76,7 +79,7 @@ def build(options: GatewayOptions, flags: str = "--") -> "Server":
     checks = Checks.at(addresses, options.host, options.allowed_hosts, options.allowed_origins)
     metrics = Metrics()
     admitted: ASGIApp = Admission(
-        application.build(options, _credentials(options.backend_ca_file), metrics),
+        application.build(options, _credentials(options.backend_ca_file), metrics, names),
         options,
         checks._replace(flags=flags),
         metrics,

@@ -61,12 +61,9 @@ export class GatewayModel {
   }
 
   async size(version) {
-    const path = version ? `${this.path}/versions/${version}` : this.path;
-    const { outputs } = await ask(`${path}?signature_name=embed`);
-    const product = outputs.find(({ name }) => name === "embedding").shape[1];
-    const inputs = [strings("text", [""]), integers("unit", [0])];
-    const layers = (await this.infer(version, "inspect", inputs, "saturation"))[0].length;
-    return { layers, units: product / layers };
+    const inputs = [strings("text", [""]), integers("unit", [-1])];
+    const [[layers]] = await this.infer(version, "inspect", inputs, "memories");
+    return { layers: layers.length, units: layers[0].length };
   }
 }
 

@@ -19,6 +19,15 @@ export function attempt(action) {
   return report(action);
 }
 
+let newest = new AbortController(); // of the action whose outcome the page is to show
+
+// Returns the signal of a new action, which ends those before it.
+export function replaceAction() {
+  newest.abort();
+  newest = new AbortController();
+  return newest.signal;
+}
+
 // Lists the models of the server, for pages that need nothing else of the form.
 export function listModels() {
   return attempt(async () => {

@@ -71,14 +71,11 @@ export class RestModel {
     return outputs.memories[0].map((layers) => layers.map(([value]) => value));
   }
 
-  // Returns the numbers of layers and units. The metadata have only the product of both, and an
-  // inspection of no text has the layers, whatever the vocabulary holds.
+  // Returns the numbers of layers and units: an inspection of no text has both, whatever the
+  // vocabulary holds.
   async size(version) {
-    const { metadata } = await ask(`${this.pathOf(version)}/metadata`);
-    const { embed } = metadata.signature_def.signature_def;
-    const product = Number(embed.outputs.embedding.tensor_shape.dim[1].size);
-    const { saturation } = await this.predict(version, "inspect", { text: [""], unit: [0] });
-    const layers = saturation[0].length;
-    return { layers, units: product / layers };
+    const { memories } = await this.predict(version, "inspect", { text: [""], unit: [-1] });
+    const [[layers]] = memories;
+    return { layers: layers.length, units: layers[0].length };
   }
 }

@@ -2,21 +2,14 @@
 
 import { toBase64 } from "./ask.js";
 import { decode, encodeWav, Recording } from "./audio.js";
-import { attempt, chosenModel, field, listModels } from "./page.js";
+import { attempt, chosenModel, field, listModels, replaceAction } from "./page.js";
 
 const SECONDS = 20; // of the longest recording
 const QUIET = -2; // standard deviations that are white, and
 const LOUD = 3; // that are black
 
 let recording = null; // while one is made
-let newest = new AbortController(); // of the action whose outcome the page is to show
-
-// Returns the signal of a new action, which ends those before it.
-function replaceAction() {
-  newest.abort();
-  newest = new AbortController();
-  return newest.signal;
-}
+let isAsking = false; // whether the browser asks if the page may record
 
 // Returns a function that calls signatures of the chosen model, and what its recordings must be.
 async function openRecognizer(signal) {
@@ -26,8 +19,7 @@ async function openRecognizer(signal) {
   return { call, rate: sample_rate, seconds: max_seconds };
 }
 
-async function recognize(blob, { call, rate, seconds }, signal) {
-  const samples = await decode(blob, rate, seconds);
+async function recognize(samples, { call, rate }, signal) {
   const wav = encodeWav(samples, rate);
   const audio = [toBase64(wav)];
   const [{ spectrogram }, { text, times }] = await Promise.all([
@@ -72,31 +64,45 @@ function draw(frames) {
 async function record() {
   const signal = replaceAction();
   let sound, recognizer;
-  field.record.disabled = true; // while the browser asks whether the page may record
+  showAsking(true);
   try {
     recognizer = await openRecognizer(signal);
-    recording = await Recording.begin(Math.min(SECONDS, recognizer.seconds));
+    const begun = await Recording.begin(Math.min(SECONDS, recognizer.seconds));
+    showAsking(false);
+    if (signal.aborted) return begun.stop(); // a file was chosen meanwhile
+    recording = begun;
     field.record.textContent = "Stop";
-    field.record.disabled = false;
     sound = await recording.sound;
   } finally {
+    showAsking(false);
     recording = null;
     field.record.textContent = "Record";
-    field.record.disabled = false;
   }
-  if (!signal.aborted) await recognize(sound, recognizer, signal);
+  if (signal.aborted) return;
+  const { rate, seconds } = recognizer;
+  // A recording ends somewhat after its time.
+  const samples = await decode(sound, rate, Infinity);
+  await recognize(samples.subarray(0, Math.floor(seconds * rate)), recognizer, signal);
+}
+
+// The button keeps the focus, which it would lose if it were disabled.
+function showAsking(isSo) {
+  isAsking = isSo;
+  field.record.setAttribute("aria-disabled", isSo);
 }
 
 async function take(file) {
   recording?.stop();
   const signal = replaceAction();
-  await recognize(file, await openRecognizer(signal), signal);
+  const recognizer = await openRecognizer(signal);
+  const samples = await decode(file, recognizer.rate, recognizer.seconds);
+  await recognize(samples, recognizer, signal);
 }
 
 field.request.addEventListener("submit", (event) => {
   event.preventDefault();
   if (recording) recording.stop();
-  else attempt(record);
+  else if (!isAsking) attempt(record);
 });
 field.file.addEventListener("change", () => {
   const [file] = field.file.files;

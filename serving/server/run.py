@@ -26,7 +26,7 @@ from serving.server.memory_budget import MemoryBudget
 from serving.server.metrics import Metrics
 
 ReadConfig = Callable[[], model_server_config_pb2.ModelServerConfig]
-Beside = Callable[[str, Sequence[str]], contextlib.AbstractContextManager[None]]
+Beside = Callable[[str, Callable[[], Sequence[str]]], contextlib.AbstractContextManager[None]]
 
 
 def serve(
@@ -75,8 +75,8 @@ def serve(
             running.callback(server.stop)
             _log(f"Running gRPC ModelServer at {', '.join(server.addresses)} ...")
         if beside:
-            names = [model.config.name for model in manager]
-            running.enter_context(beside(_reachable(server.addresses[0]), names))
+            address = _reachable(server.addresses[0])
+            running.enter_context(beside(address, lambda: [model.config.name for model in manager]))
         polls = _Polls(manager, metrics, read_config, config, poll_seconds, config_poll_seconds)
         while not stop.wait(polls.interval):
             polls.run()

@@ -6,16 +6,20 @@ import shutil
 import time
 
 import grpc
+import numpy as np
 import pytest
 from commands import run_module
 from conftest import inputs
 from servers import of, predict, rest, running
+from tensorflow_serving.apis import predict_pb2
 
 from common.errors import UserError
 from serving import limits
-from serving.client import Address, AsyncClient, Client, SamplingParams
+from serving.client import Address, AsyncClient, Client, SamplingParams, ServerError
 from serving.client.launch import free_port
+from serving.client.stream import Stream
 from serving.protocol import generate_request
+from serving.tensors import fill_proto
 
 
 @pytest.fixture
@@ -93,6 +97,38 @@ def test_a_request_with_too_many_rows_says_how_many_it_may_have(server, over_res
     with pytest.raises(grpc.RpcError) as refused:
         predict(server.channel, "generate", inputs(prompts))
     assert refused.value.code().name == "INVALID_ARGUMENT" and words in refused.value.details()
+
+
+def test_a_piece_of_a_stream_has_a_character():
+    with pytest.raises(ValueError, match="piece_length is 0; it must be at least 1"):
+        Stream("letters", "a", 10, 0, SamplingParams())
+
+
+def test_what_another_version_reads_is_cut_by_the_characters_of_the_model():
+    """A code point of Chinese has three bytes."""
+    stream = Stream("letters", "漢" * 9_000, 10, 5, SamplingParams())
+    response = predict_pb2.PredictResponse()
+    response.model_spec.version.value = 1
+    outputs = {
+        "text": np.array(["字".encode()], object),
+        "log_probabilities": np.zeros([1, 1], np.float32),
+        "characters": np.array([1], np.int32),
+        "stopped": np.array([False]),
+        "alternatives": np.zeros([1, 1, 0], object),
+        "alternative_log_probabilities": np.zeros([1, 1, 0], np.float32),
+        "state": np.zeros([1, 3], np.float32),
+    }
+    for name, value in outputs.items():
+        fill_proto(response.outputs[name], value)
+    stream.advance(response)
+    assert stream.retry_with_other_version("NOT_FOUND")
+    (read,) = stream.request.inputs["prompt"].string_val
+    assert read.decode() == "漢" * 9_000 + "字"
+
+
+def test_the_metadata_are_those_of_the_version_of_the_address(address):
+    with Client(address._replace(version=7)) as client, pytest.raises(ServerError, match="7"):
+        client.metadata()
 
 
 def test_numbers_that_no_input_holds_are_refused():

@@ -79,7 +79,14 @@ def ask(gateway, **fields):
         ({"best_of": 3}, None, "best_of is 3 and n 1"),
         ({"suffix": "x"}, "suffix", "at most 0 characters"),
         ({"presence_penalty": 0.5}, "presence_penalty", "is not supported; leave it out"),
-        ({"logit_bias": {"50": 1}}, "logit_bias", "at most 0 items"),
+        ({"logit_bias": {"50": 1}}, "logit_bias", "has 1 entries; give at most 0"),
+        ({"prompt": "é" * 9_000}, "prompt", "18000 characters of the model, over the limit"),
+        ({f"x{n}": 0 for n in range(60)}, None, "fields; give at most 50"),
+        (
+            {"stream": True, "stream_options": {f"{n}": 0 for n in range(60)}},
+            "stream_options",
+            "60",
+        ),
         ({"stream_options": {"include_usage": True}}, None, "stream_options are for streams"),
         ({"stream": True, "stream_options": {"x": 1}}, "stream_options.x", "unknown field"),
         ({"max_token": 3}, "max_token", "unknown field max_token; leave it out"),
@@ -219,7 +226,9 @@ def test_a_request_ends_when_its_time_is_over(server):
             received = b""
             while chunk := stream.recv(65536):
                 received += chunk
-        assert b"[DONE]" not in received  # the client sees that the end is missing
+        assert b"[DONE]" not in received
+        (event,) = [one for one in received.split(b"data: ") if one.startswith(b'{"error"')]
+        assert b"took more than 1 seconds" in event
         wait_until(lambda: hasty.metrics()["gateway_running_requests"] == 1.0)
 
 

@@ -1,0 +1,171 @@
+"""What the gateway asks a model server for: a backend that answers by itself counts the calls."""
+
+import asyncio
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tensorflow_serving.apis import predict_pb2
+
+from serving.gateway.errors import ApiError
+from serving.gateway.metrics import Metrics
+from serving.gateway.models import Models, ServedModel
+from serving.gateway.prefix_cache import BLOCK, PrefixCache, _borders
+from serving.gateway.prompt_scores import PromptScorer
+from serving.tensors import fill_proto
+
+MODEL = ServedModel("letters", 1, "bytes")
+
+
+class Backend:
+    """A model server whose state is the text that was read, and which counts its calls."""
+
+    def __init__(self):
+        self.blocks = []
+        self.running = self.most = 0
+        self.proceed = asyncio.Event()
+
+    async def predict(self, request, wait_for_ready=False):
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await self.proceed.wait()
+        finally:
+            self.running -= 1
+        (prompt,) = request.inputs["prompt"].string_val
+        self.blocks.append(bytes(prompt))
+        before = request.inputs["state"].string_val if "state" in request.inputs else []
+        response = predict_pb2.PredictResponse()
+        text = b"".join(before) + bytes(prompt)
+        fill_proto(response.outputs["state"], np.array([text], object))
+        return response
+
+
+def read_all(prompts, release):
+    """Reads prompts at once; returns the backend, the cache and what was read."""
+
+    async def run():
+        backend = Backend()
+        cache = PrefixCache(backend, 1 << 20, Metrics())
+        tasks = [asyncio.create_task(cache.read(MODEL, prompt)) for prompt in prompts]
+        await release(backend)
+        return backend, cache, await asyncio.gather(*tasks)
+
+    return asyncio.run(run())
+
+
+def block(letter):
+    return letter * BLOCK
+
+
+def test_of_a_common_beginning_each_block_is_read_once_and_the_rest_at_once():
+    prompts = [block(b"a") + block(b"b") + block(bytes([letter])) * 2 for letter in b"cdefgh"]
+
+    async def release(backend):
+        backend.proceed.set()
+
+    backend, _, found = read_all(prompts, release)
+    assert sorted(backend.blocks) == sorted(
+        [block(b"a"), block(b"b"), *(block(bytes([one])) for one in b"cdefgh" for _ in range(2))]
+    )
+    for prompt, prefix in zip(prompts, found, strict=True):
+        assert prefix.text == prompt
+        assert prefix.state.string_val[0] == prompt  # the state is that of its own text
+    assert backend.most == len(prompts)
+
+
+def test_who_shares_nothing_that_is_missing_waits_for_nobody():
+    async def run():
+        backend = Backend()
+        cache = PrefixCache(backend, 1 << 20, Metrics())
+        backend.proceed.set()
+        await cache.read(MODEL, block(b"a"))
+        backend.proceed.clear()
+        slow = asyncio.create_task(cache.read(MODEL, block(b"a") + block(b"b")))
+        await asyncio.sleep(0)
+        known = await asyncio.wait_for(cache.read(MODEL, block(b"a") + b"c"), 10)
+        assert known.text == block(b"a") and not slow.done()
+        backend.proceed.set()
+        assert (await slow).text == block(b"a") + block(b"b")
+
+    asyncio.run(run())
+
+
+def test_no_block_stands_for_two():
+    """A hash of a hash and a block is not that of a block which begins with that hash."""
+    unit = ServedModel("letters", 1, "bytes")
+    first, second = block(b"\xe4"), block(b"b")
+    digest = next(iter(_borders(unit, first))).key[2]
+    joined = digest + second
+    keys = {border.key for border in _borders(unit, joined + block(b"c"))}
+    assert not keys & {border.key for border in _borders(unit, first + second)}
+
+
+class Versions:
+    """A model server that says which versions it has, slowly, or that it has none."""
+
+    def __init__(self):
+        self.calls = 0
+        self.fails = True
+
+    async def available_versions(self, name):
+        self.calls += 1
+        await asyncio.sleep(0.01)
+        if self.fails:
+            raise ApiError(504, "the model server took too long", grpc_code="DEADLINE_EXCEEDED")
+        return [3]
+
+    async def predict(self, request, wait_for_ready=False):
+        raise ApiError(
+            400, "the vocabulary lacks the character 0xC3", None, None, "INVALID_ARGUMENT"
+        )
+
+
+def test_all_that_wait_for_a_server_that_hangs_have_its_one_answer():
+    async def run():
+        backend = Versions()
+        models = Models(backend, lambda: ["letters"])
+        found = await asyncio.gather(
+            *(models.get("letters") for _ in range(20)), return_exceptions=True
+        )
+        assert [one.status for one in found] == [504] * 20
+        assert backend.calls == 1
+        backend.fails = False
+        await asyncio.sleep(1.1)
+        assert (await models.get("letters")) == ServedModel("letters", 3, "bytes")
+
+    asyncio.run(run())
+
+
+def test_names_of_models_may_change():
+    async def run():
+        names, backend = ["letters"], Versions()
+        backend.fails = False
+        models = Models(backend, lambda: names)
+        with pytest.raises(ApiError, match="there is no model 'digits'; use one of letters"):
+            await models.get("digits")
+        names[:] = ["digits"]
+        assert (await models.get("digits")).version == 3
+        with pytest.raises(ApiError, match="there is no model 'letters'"):
+            models.require("letters")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("max_rows", [32, 64])
+def test_alternatives_are_asked_for_in_as_many_rows_as_there_may_be(max_rows):
+    sizes = []
+
+    async def predict(request, wait_for_ready=False):
+        sizes.append(len(request.inputs["prompt"].string_val))
+        raise ApiError(429, "busy", grpc_code="RESOURCE_EXHAUSTED")
+
+    async def run():
+        scorer = PromptScorer(SimpleNamespace(predict=predict), max_rows)
+        blocks = [([b"a"] * 16, np.zeros([1, 3], np.float32)) for _ in range(9)]
+        with pytest.raises(ApiError) as raised:
+            await scorer._likeliest(MODEL, blocks[: max_rows // 16], 1)
+        assert raised.value.status == 429
+
+    asyncio.run(run())
+    assert sizes == [max_rows]
