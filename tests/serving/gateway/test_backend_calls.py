@@ -30,6 +30,7 @@ class Backend:
         self.most = max(self.most, self.running)
         try:
             await self.proceed.wait()
+            await asyncio.sleep(0.01)
         finally:
             self.running -= 1
         (prompt,) = request.inputs["prompt"].string_val

@@ -12,6 +12,7 @@ from servers import PATIENCE, wait_until
 
 LIMIT = 50_000  # bytes of a body
 PATH = "/v1/completions"
+MANY = {f"x{number}": 0 for number in range(60)}
 
 
 @pytest.fixture(scope="module")
