@@ -44,7 +44,7 @@ class Comparison(NamedTuple):
 
 SCALES: dict[Scale, Comparison] = {
     "tiny": Comparison("tones", 12_000, epochs=2, seeds=1, nets=("LSTM", "3-D grid")),
-    "small": Comparison("fsdd", 60_000, epochs=12, seeds=2, nets=tuple(speech_nets.NETS)),
+    "small": Comparison("fsdd", 60_000, epochs=6, seeds=1, nets=tuple(speech_nets.NETS)),
     "full": Comparison("fsdd", 500_000, epochs=60, seeds=5, nets=tuple(speech_nets.NETS)),
 }
 
