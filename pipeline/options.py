@@ -157,7 +157,7 @@ def _require_chief(every_worker: bool) -> bool:
     if not (worker.is_chief or every_worker):
         raise InputError(
             f"this is worker {worker.index} of a training, and only its first one runs other "
-            "stages than trainer"
+            "stages than the trainers"
         )
     return worker.is_chief
 

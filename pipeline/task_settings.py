@@ -5,9 +5,13 @@ from typing import Literal
 
 from model.config import require_integer, require_one_of, require_range
 from model.errors import InputError
+from serving.limits import DEFAULT_GRPC_REQUEST_BYTES
 
 RecognitionNet = Literal["time_depth_grid", "time_frequency_grid", "stacked_lstm"]
 """The names of the nets that label frames, those of `model.speech.nets`."""
+
+MAX_RECORDING_BYTES = DEFAULT_GRPC_REQUEST_BYTES - (1 << 20)
+"""Largest size of a recording, which is the content of a request."""
 
 MIN_BANDS = 8
 """Smallest number of mel bands, that of a block of the grid over time and frequency."""
@@ -53,7 +57,8 @@ class TranslationConfig:
 class RecognitionConfig:
     """The recordings, the spectrogram, the net and the search of a model that recognizes speech.
 
-    Its width, its number of layers and its dropout are those of the section `[model]`.
+    Its width, its number of layers and its dropout are those of the section `[model]`; the dropout
+    is that of the inputs of all layers, and before the output.
 
     Attributes:
       net: Net over the spectrogram: "time_depth_grid" (the default), a grid over time and depth,
@@ -92,6 +97,13 @@ class RecognitionConfig:
         require_range("window_ms", self.window_ms, 1, 1001)
         require_range("step_ms", self.step_ms, 1, 1001)
         require_range("max_seconds", self.max_seconds, 1, 61)
+        size = 2 * self.sample_rate * self.max_seconds
+        if size > MAX_RECORDING_BYTES:
+            raise InputError(
+                f"sample_rate is {self.sample_rate} and max_seconds {self.max_seconds:g}, which "
+                f"are {size:,.0f} bytes; a request to a server has {MAX_RECORDING_BYTES:,} at "
+                "most, so lower one of them"
+            )
         require_range("noise", self.noise, 0, 100)
         require_range("search_width", self.search_width, 0, 1025)
         require_integer("evaluated_recordings", self.evaluated_recordings, 1)

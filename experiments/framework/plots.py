@@ -1,5 +1,6 @@
 """Draws curves and bars of measurements, with their spread over seeds."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean
@@ -162,11 +163,22 @@ def side_by_side(
     """
     width = 0.8 / len(heights)
     drawn = []
+    # Patterns tell the bars apart where there is no colour.
+    patterns = itertools.cycle(("", "///", "...", "xxx"))
     for number, (label, values) in enumerate(heights.items()):
         offset = width * (number - (len(heights) - 1) / 2)
         places = [place + offset for place in range(len(groups))]
         drawn.append(
-            axes.bar(places, values, width=0.95 * width, color=colors[number], label=label)
+            axes.bar(
+                places,
+                values,
+                width=0.95 * width,
+                color=colors[number],
+                label=label,
+                hatch=next(patterns),
+                edgecolor="white",
+                linewidth=0,
+            )
         )
     axes.set_xticks(range(len(groups)), groups)
     axes.legend()

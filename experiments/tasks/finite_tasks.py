@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import pathlib
 import sysconfig
 from collections.abc import Iterator
@@ -162,6 +163,30 @@ class DigitVectors(DigitTask):
         return images.reshape(len(images), -1)
 
 
+_PROJECTS = {
+    "apache_beam": "apache-beam",
+    "hypothesis": "hypothesis",
+    "keras": "keras",
+    "matplotlib": "matplotlib",
+    "numpy": "numpy",
+    "rich": "rich",
+    "sklearn": "scikit-learn",
+    "werkzeug": "werkzeug",
+}
+"""The distributions of the projects, by the names of their packages."""
+
+
+def _versions() -> tuple[str, ...]:
+    """Returns the versions of the projects, empty for one that is not installed."""
+    found = []
+    for name in _PROJECTS.values():
+        try:
+            found.append(importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            found.append("")
+    return tuple(found)
+
+
 @dataclasses.dataclass(frozen=True)
 class CodeAttribution(FiniteTask):
     """Attribution of lines of Python to the project they are from, among installed projects.
@@ -172,21 +197,14 @@ class CodeAttribution(FiniteTask):
     Attributes:
       length: Number of characters of a row; longer lines are cut.
       lines: Number of lines of each project, those with the smallest hashes.
+      versions: Versions of the projects, which decide over their lines. Default: as installed.
       projects: Names of the projects.
     """
 
     length: int
     lines: int
-    projects: ClassVar[tuple[str, ...]] = (
-        "apache_beam",
-        "hypothesis",
-        "keras",
-        "matplotlib",
-        "numpy",
-        "rich",
-        "sklearn",
-        "werkzeug",
-    )
+    versions: tuple[str, ...] = dataclasses.field(default_factory=_versions)
+    projects: ClassVar[tuple[str, ...]] = tuple(_PROJECTS)
     classes: ClassVar[int] = len(projects)
     first_code: ClassVar[int] = 32
     symbols: ClassVar[int] = 95  # printable ASCII characters

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from statistics import mean
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -140,6 +141,15 @@ def _findings(tables: Tables, scores: dict[str, float]) -> list[str]:
     return sentences
 
 
+LOOKS: dict[str, dict[str, Any]] = {
+    REENCODER: {"marker": "o", "linestyle": "-"},
+    "one grid": {"marker": "s", "linestyle": "--"},
+    "LSTM with attention": {"marker": "^", "linestyle": "-."},
+    BASELINE: {"marker": "D", "linestyle": ":"},
+}
+"""What tells the nets apart where there is no colour."""
+
+
 def draw_curves(tables: Tables) -> Figure:
     """Draws the perplexity on the dev part by the passes and by the time of the training."""
     figure, axes = plots.panels(2, height=3.4)
@@ -147,7 +157,9 @@ def draw_curves(tables: Tables) -> Figure:
         axes, ("epoch", "seconds"), ("passes", "seconds of training"), strict=True
     ):
         rows = tables["curves"]
-        plots.curves(axis, rows, x, "dev_perplexity", lambda row: row["model"], extend=False)
+        plots.curves(
+            axis, rows, x, "dev_perplexity", lambda row: row["model"], LOOKS.__getitem__, False
+        )
         axis.set(xlabel=label, yscale="log")
         plots.log_ticks(axis.yaxis, "{x:.0f}")
     axes[0].set_ylabel("perplexity per word")

@@ -66,7 +66,7 @@ def lstm_over_time(
       features: Features of each frame, `[batch, frames, ...]`.
       units: Width of the LSTMs.
       layers: Number of LSTMs that lie on each other. Default 1.
-      dropout: Dropout rate between them. Default 0.
+      dropout: Dropout rate of the inputs of each. Default 0.
     """
     entering = keras.layers.Dense(units)(flattened(features))
     return StackedLSTM(units, layers, dropout=dropout, return_sequences=True)(entering)
@@ -119,7 +119,8 @@ def build_net(
       bands: Number of bands of the spectrogram. Default 40.
       units: Width of each hidden vector. Default 64.
       layers: Number of layers along depth. Default 2.
-      dropout: Dropout rate between layers and before the output, in training. Default 0.
+      dropout: Dropout rate of the inputs of each layer and before the output, in training. Default
+        0.
       noise: Standard deviation of the noise that is added to the spectrogram in training. Default
         0.
 

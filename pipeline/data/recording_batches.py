@@ -13,6 +13,8 @@ from pipeline.data.recordings import AUDIO, TRANSCRIPT
 from pipeline.data.records import shard_paths
 from pipeline.data.windows import without_autotune
 
+BYTES_OF_A_SAMPLE = 2
+
 SHUFFLED_BYTES = 1 << 28
 """Bytes of audio that are shuffled among each other; shards hold recordings in no order."""
 
@@ -102,16 +104,22 @@ class RecordedSplit:
         return self._batches(tf.data.TFRecordDataset(self._paths), batch_size)
 
     def _batches(self, records: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        def periods(samples: tf.Tensor, length: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-            return tf.cast(length, tf.int64) * PERIODS_PER_SECOND // self._sample_rate
-
         def batch(_: tf.Tensor, window: tf.data.Dataset) -> tf.data.Dataset:
             no_label = tf.constant(NO_LABEL, tf.int32)
             values = (tf.constant(0.0), tf.constant(0), no_label)
-            return window.padded_batch(batch_size, ([None], [], [None]), values)
+            decoded = window.map(self._decode)
+            return decoded.padded_batch(batch_size, ([None], [], [None]), values)
 
-        batches = records.map(self._decode).group_by_window(periods, batch, window_size=batch_size)
+        # What waits for others of its duration does so as the bytes of its file.
+        batches = records.group_by_window(self._periods, batch, window_size=batch_size)
         return without_autotune(batches.prefetch(2))
+
+    def _periods(self, record: tf.Tensor) -> tf.Tensor:
+        """Returns the number of whole periods of a record's audio, int64."""
+        features = {AUDIO: tf.io.FixedLenFeature([], tf.string)}
+        audio = tf.io.parse_single_example(record, features)[AUDIO]
+        samples = wav_headers(audio[None]).size[0] // BYTES_OF_A_SAMPLE
+        return samples * PERIODS_PER_SECOND // self._sample_rate
 
     def _decode(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the samples of a record, their number, and the labels of its transcript."""

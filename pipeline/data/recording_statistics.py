@@ -38,6 +38,9 @@ BANDS = "bands.json"
 SHOWN = 20
 """Number of most frequent characters that viewers of statistics show."""
 
+SILENT = 0.1
+"""Standard deviation of the logarithm of a band's power, up to which the band has no sound."""
+
 PERIODS_PER_SECOND = 2
 """Recordings of as many whole periods make batches together."""
 
@@ -234,10 +237,12 @@ class WriteRecordingStatistics(beam.DoFn):
             file.write(to_proto(split, counts).SerializeToString(deterministic=True))
         mean = counts.sums / counts.frames
         variance = np.maximum(counts.squares / counts.frames - mean**2, 0)
+        # A band without sound, as above the microphone's range, is only centred: what varies in it
+        # is rounding.
+        scale = np.sqrt(variance)
         content = {
             "mean": mean.tolist(),
-            # A band without sound, as above the microphone's range, is only centred.
-            "scale": np.where(variance > 0, np.sqrt(variance), 1).tolist(),
+            "scale": np.where(scale > SILENT, scale, 1).tolist(),
             "periods": sorted(counts.periods.items()),
         }
         files.write_text(os.path.join(folder, BANDS), json.dumps(content) + "\n")

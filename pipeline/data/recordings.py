@@ -35,6 +35,12 @@ class Recording(NamedTuple):
     transcript: str
     source: str
 
+    @property
+    def shown(self) -> str:
+        """The name of the file in one line, whatever bytes it has."""
+        name = self.source.encode("utf-8", "backslashreplace").decode()
+        return " ".join(name.split())
+
     def serialize(self) -> bytes:
         """Returns the recording as a tf.train.Example; equal recordings give equal bytes."""
         example = Example()
@@ -78,26 +84,29 @@ CHECKED_BYTES = 1 << 24
 """Bytes of audio after which fewer are."""
 
 
-def gathered(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
+def gathered(
+    recordings: Iterable[Recording], at_once: int = CHECKED_AT_ONCE
+) -> Iterator[list[Recording]]:
     """Yields recordings in lists of bounded size, in order.
 
     Args:
       recordings: The recordings.
+      at_once: Largest number of recordings of a list. Default 64.
     """
     part: list[Recording] = []
     size = 0
     for one in recordings:
         part.append(one)
         size += len(one.audio)
-        if len(part) == CHECKED_AT_ONCE or size >= CHECKED_BYTES:
+        if len(part) == at_once or size >= CHECKED_BYTES:
             yield part
             part, size = [], 0
     if part:
         yield part
 
 
-def first_recordings(examples: str, split: str, count: int) -> list[Recording]:
-    """Returns the first recordings of a split.
+def first_recordings(examples: str, split: str, count: int) -> Iterator[Recording]:
+    """Yields the first recordings of a split.
 
     Args:
       examples: Directory of the examples.
@@ -105,4 +114,4 @@ def first_recordings(examples: str, split: str, count: int) -> list[Recording]:
       count: Largest number of recordings.
     """
     shards = map(read_recordings, shard_paths(examples, split))
-    return list(itertools.islice(itertools.chain.from_iterable(shards), count))
+    return itertools.islice(itertools.chain.from_iterable(shards), count)

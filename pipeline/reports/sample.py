@@ -66,10 +66,10 @@ def print_transcripts(served: orchestration.RunResult, store: Store) -> None:
     if not lineage.pushed_versions(served.base_path):
         return
     examples = store.ancestor(store.latest(graph.RECOGNITION_EVALUATOR), "examples")
-    recordings = first_recordings(examples.path, "eval", SHOWN)
+    recordings = list(first_recordings(examples.path, "eval", SHOWN))
     with running_server(served.model_name, served.base_path) as client:
         (version,) = client.available_versions()
         found = recognition.recognize(client, [one.audio for one in recordings])
     console.print(f"\n{served.model_name}, version {version}, over gRPC:\n", markup=False)
     for recording, one in zip(recordings, found, strict=True):
-        print(f"{recording.source}: {recording.transcript}\n  {one.text}")
+        print(f"{recording.shown}: {recording.transcript}\n  {one.text}")

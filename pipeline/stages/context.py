@@ -64,6 +64,17 @@ class RunContext:
             run.transcripts,
         )
 
+    def check_beam_options(self) -> None:
+        """Checks the options for Beam.
+
+        Raises:
+          InputError: If one of them is wrong.
+        """
+        if self.beam_options:
+            from pipeline.data import runners
+
+            runners.beam_options(self.beam_options)
+
     @property
     def model_name(self) -> str:
         """The name of the model, by default that of the corpus."""

@@ -49,10 +49,7 @@ def check_options(context: RunContext) -> None:
     Raises:
       InputError: If one of them is wrong.
     """
-    if context.beam_options:
-        from pipeline.data import runners
-
-        runners.beam_options(context.beam_options)
+    context.check_beam_options()
 
 
 def _cache_key(mixture: Mixture, data: DataConfig, cut_between: "Cut") -> CacheKey:

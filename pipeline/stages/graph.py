@@ -16,6 +16,7 @@ stages as soon as its artifact does. Where inputs may be artifacts that do not e
 import dataclasses
 from typing import Any, get_args
 
+from model.errors import InputError
 from model.language_model.config import ModelConfig
 from pipeline.settings import (
     DataConfig,
@@ -355,8 +356,15 @@ def stages_of(settings: Settings) -> list[Stage]:
 
 
 def find_stage(name: str, task: Task = "language_model") -> Stage:
-    """Returns the stage of a task, by default of a language model, with a name."""
-    return next(stage for stage in stages_of_task(task) if stage.name == name)
+    """Returns the stage of a task, by default of a language model, with a name.
+
+    Raises:
+      InputError: If the task has no such stage.
+    """
+    for stage in stages_of_task(task):
+        if stage.name == name:
+            return stage
+    raise InputError(f"the task {task} has no stage {name}; use another preset or --task")
 
 
 def find_any_stage(name: str) -> Stage:

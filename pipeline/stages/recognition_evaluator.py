@@ -8,16 +8,18 @@ BLESSED or NOT_BLESSED        see `pipeline.store.blessing`
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from common.files import write_text
 from common.progress import progress_bar
-from pipeline.data.recordings import Recording, first_recordings
+from common.quiet_tensorflow import import_tensorflow
+from model.errors import InputError
+from pipeline.data.recordings import Recording, first_recordings, gathered
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing, manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
-from pipeline.store.lineage import Pushed, pushed_before, require_trained_by
+from pipeline.store.lineage import Pushed, pushed_before, pushed_versions, require_trained_by
 from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
 from serving.limits import MAX_RECORDINGS
@@ -46,18 +48,32 @@ class Properties(manifest.Properties):
     recordings: int
 
 
+class Recognized(NamedTuple):
+    """What was recognized in a recording.
+
+    Attributes:
+      file: Name of its file.
+      transcript: What is said in it.
+      text: What was recognized.
+    """
+
+    file: str
+    transcript: str
+    text: str
+
+
 class Metrics(NamedTuple):
     """How well a model recognizes.
 
     Attributes:
       character_error_rate: As in `Properties`.
       word_error_rate: As in `Properties`.
-      texts: What was recognized, in the order of the recordings.
+      recognized: What was recognized, in the order of the recordings.
     """
 
     character_error_rate: float
     word_error_rate: float
-    texts: list[str]
+    recognized: list[Recognized]
 
 
 def plan(context: RunContext, model: Fingerprinted, examples: Fingerprinted) -> CacheKey:
@@ -78,12 +94,39 @@ def execute(context: RunContext, model: Artifact, examples: Artifact) -> Artifac
 
 
 def check_options(context: RunContext) -> None:
-    """Checks that versions of the model, if there are any, are of the same task.
+    """Checks that versions of the model, if there are any, are of the same task, and hear the same.
 
     Raises:
-      InputError: If they are not.
+      InputError: If they are not, or do not.
     """
     require_trained_by(context.base_path, TRAINED_BY)
+    recognition = context.settings.recognition
+    for pushed in pushed_versions(context.base_path)[-1:]:
+        rate, seconds = audio_format(pushed.path)
+        for name, old, new in (
+            ("sample_rate", rate, recognition.sample_rate),
+            ("max_seconds", seconds, recognition.max_seconds),
+        ):
+            if old != new:
+                raise InputError(
+                    f"version {pushed.version} of {context.model_name} has the {name} {old:g}, and "
+                    f"the new model {new:g}, so that they cannot be compared; give the new one "
+                    "another --model_name"
+                )
+
+
+def audio_format(saved_model: str) -> tuple[int, float]:
+    """Returns the sample rate of recordings that a SavedModel reads, and their largest duration.
+
+    Args:
+      saved_model: Directory of the SavedModel.
+    """
+    import_tensorflow()
+    import tensorflow as tf
+
+    signatures = tf.saved_model.load(saved_model).signatures
+    found = signatures["spectrogram"](audio=tf.zeros([0], tf.string))
+    return int(found["sample_rate"]), float(found["max_seconds"])
 
 
 def _cache_key(
@@ -116,16 +159,18 @@ def run(
     """
 
     def write(directory: str) -> Outcome:
-        recordings = first_recordings(examples.path, "eval", count)
-        metrics = evaluate(saved_models(model)["float32"], recordings)
-        against = evaluate(baseline.path, recordings) if baseline else None
+        paths = [saved_models(model)["float32"], *([baseline.path] if baseline else [])]
+        measured = [
+            evaluate(path, first_recordings(examples.path, "eval", count)) for path in paths
+        ]
+        metrics, against = measured[0], measured[1] if baseline else None
         objection = objections(metrics, against, baseline)
-        pairs = list(zip(recordings, metrics.texts, strict=True))
+        found = metrics.recognized
         properties = Properties(
             character_error_rate=round(metrics.character_error_rate, 6),
             word_error_rate=round(metrics.word_error_rate, 6),
-            exact=round(sum(one.transcript == text for one, text in pairs) / len(pairs), 6),
-            recordings=len(pairs),
+            exact=round(sum(one.transcript == one.text for one in found) / len(found), 6),
+            recordings=len(found),
         )
         content: dict[str, Any] = {**dataclasses.asdict(properties), "baseline": None}
         if baseline and against:
@@ -135,12 +180,12 @@ def run(
                 "word_error_rate": against.word_error_rate,
             }
         write_text(os.path.join(directory, METRICS), json.dumps(content, indent=1) + "\n")
-        lines = [f"{one.source}\t{one.transcript}\t{text}\n" for one, text in pairs]
+        lines = ["\t".join(one) + "\n" for one in found]
         write_text(os.path.join(directory, RECOGNIZED), "".join(lines))
         blessing.write(directory, objection)
         summary = (
             f"{properties.character_error_rate:.2%} of the characters and "
-            f"{properties.word_error_rate:.2%} of the words wrong over {len(pairs):,} recordings, "
+            f"{properties.word_error_rate:.2%} of the words wrong over {len(found):,} recordings, "
             f"{'not blessed' if objection else 'blessed'}"
         )
         return Outcome(properties, summary)
@@ -170,7 +215,7 @@ def objections(metrics: Metrics, against: Metrics | None, baseline: Pushed | Non
     return ""
 
 
-def evaluate(saved_model: str, recordings: Sequence[Recording]) -> Metrics:
+def evaluate(saved_model: str, recordings: Iterable[Recording]) -> Metrics:
     """Measures a SavedModel, by its signature `recognize`.
 
     Args:
@@ -180,18 +225,23 @@ def evaluate(saved_model: str, recordings: Sequence[Recording]) -> Metrics:
     import tensorflow as tf
 
     recognize = tf.saved_model.load(saved_model).signatures["recognize"]
-    texts: list[str] = []
+    found: list[Recognized] = []
     with progress_bar("Recognizing", unit="recordings") as progress:
-        for first in range(0, len(recordings), MAX_RECORDINGS):
-            part = recordings[first : first + MAX_RECORDINGS]
-            found = recognize(audio=tf.constant([one.audio for one in part]))["text"].numpy()
-            texts += [text.decode() for text in found]
-            progress(first + len(part), len(recordings))
-    said = [one.transcript for one in recordings]
+        for part in gathered(recordings, MAX_RECORDINGS):
+            texts = recognize(audio=tf.constant([one.audio for one in part]))["text"].numpy()
+            found += [
+                Recognized(one.shown, one.transcript, text.decode())
+                for one, text in zip(part, texts, strict=True)
+            ]
+            progress(len(found), 0)
     return Metrics(
-        character_error_rate=error_rate([list(one) for one in texts], [list(one) for one in said]),
-        word_error_rate=error_rate([one.split() for one in texts], [one.split() for one in said]),
-        texts=texts,
+        character_error_rate=error_rate(
+            [list(one.text) for one in found], [list(one.transcript) for one in found]
+        ),
+        word_error_rate=error_rate(
+            [one.text.split() for one in found], [one.transcript.split() for one in found]
+        ),
+        recognized=found,
     )
 
 

@@ -8,6 +8,7 @@ Format-Serving/     the SavedModel; see `serving.graph.export_recognizer`
 import dataclasses
 from collections.abc import Sequence
 
+from model.errors import InputError
 from pipeline.settings import Settings
 from pipeline.stages import label_schema_gen, trainer, unused_settings
 from pipeline.stages.context import RunContext
@@ -40,7 +41,7 @@ def check_options(context: RunContext) -> None:
     Raises:
       InputError: If there is no such device, or a setting has no effect on a recognizer.
     """
-    unused_settings.require_defaults(context, unused_settings.OF_CHARACTERS)
+    unused_settings.require_defaults(context, unused_settings.OF_CHARACTERS, ["execution"])
     trainer.require_devices(context.devices)
 
 
@@ -92,11 +93,12 @@ def run(
       The artifact with the checkpoints and the SavedModel.
 
     Raises:
-      InputError: If the loss explodes.
+      InputError: If the statistics are of other spectrograms, or the loss explodes.
     """
     from pipeline.data import recording_statistics
     from pipeline.training.recognition_run import RecognitionRun
 
+    _require_same_spectrograms(statistics, settings)
     labels = label_schema_gen.read_labels(schema.path)
     train = recording_statistics.read(statistics.path, "train")
     strategy = trainer.make_strategy(devices)
@@ -110,3 +112,14 @@ def run(
 
     key = _cache_key(examples, schema, statistics, settings, strategy.num_replicas_in_sync)
     return store.produce(key, write, resumable=True)
+
+
+def _require_same_spectrograms(statistics: Artifact, settings: Settings) -> None:
+    """Checks that the statistics of bands and frames are those of the spectrograms to train on."""
+    for name, measured in statistics.manifest.parameters.items():
+        wanted = getattr(settings.recognition, name)
+        if measured != wanted:
+            raise InputError(
+                f"{name} is {wanted}, and the newest statistics are of {measured}; run `python -m "
+                "pipeline recording_statistics_gen` with the same settings first"
+            )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from common import files
 from common.quiet_tensorflow import import_tensorflow
+from model.errors import InputError
 from pipeline.corpora import corpus as corpora
 from pipeline.corpora import discovery, transcripts
 from pipeline.corpora.corpus import Mixture
@@ -20,7 +21,6 @@ from pipeline.data import examples
 from pipeline.data.records import SPLITS, split_directory
 from pipeline.settings import DataConfig, RecognitionConfig
 from pipeline.stages.context import EXAMPLE_GEN, RunContext
-from pipeline.stages.example_gen import check_options
 from pipeline.store.artifacts import Artifact, Outcome, Store
 from pipeline.store.manifest import CacheKey
 
@@ -40,6 +40,15 @@ def execute(context: RunContext) -> Artifact:
     return run(
         context.store, context.text, settings.recognition, settings.data, context.beam_options
     )
+
+
+def check_options(context: RunContext) -> None:
+    """Checks the options for Beam, before any stage runs.
+
+    Raises:
+      InputError: If one of them is wrong.
+    """
+    context.check_beam_options()
 
 
 def _cache_key(mixture: Mixture, data: DataConfig, recognition: RecognitionConfig) -> CacheKey:
@@ -95,7 +104,13 @@ def run(
         plain = plain_files(corpus, scratch, skipped)
         beside = None
         if mixture.transcripts:
-            beside, *_ = plain_files(mixture.transcripts, scratch, skipped)
+            files_of_transcripts = plain_files(mixture.transcripts, scratch, skipped)
+            if len(files_of_transcripts) != 1:
+                raise InputError(
+                    f"--transcripts {mixture.transcripts.name} holds {len(files_of_transcripts)} "
+                    "files; name the one with the transcripts"
+                )
+            (beside,) = files_of_transcripts
         found = transcripts.transcribed(plain, beside)
         plans = recording_shards.plans(found.recordings, data)
         for split in SPLITS:

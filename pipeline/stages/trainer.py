@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from model.contexts import registry
 from model.errors import InputError
 from pipeline.settings import Settings
-from pipeline.stages import schema_gen
+from pipeline.stages import schema_gen, unused_settings
 from pipeline.stages.context import RunContext
 from pipeline.store.artifacts import Artifact, Outcome, Store
 from pipeline.store.manifest import CacheKey, Fingerprinted
@@ -64,6 +64,7 @@ def check_options(context: RunContext) -> None:
     Raises:
       InputError: If there is no such device or checkpoint, or it does not fit.
     """
+    unused_settings.require_no_other_task(context)
     require_devices(context.devices)
     _require_divisible(context.settings, expected_replicas(context.devices))
     if context.init_from:

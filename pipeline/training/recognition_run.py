@@ -11,7 +11,13 @@ from model.speech import ctc
 from model.speech.nets import build_net
 from model.speech.recognizer import Recognizer
 from model.speech.wav import Samples, decode_wavs
-from pipeline.data.recording_batches import BATCH, RecordedSplit, RecordingBatch, steps_per_epoch
+from pipeline.data.recording_batches import (
+    BATCH,
+    BYTES_OF_A_SAMPLE,
+    RecordedSplit,
+    RecordingBatch,
+    steps_per_epoch,
+)
 from pipeline.data.recording_statistics import RecordingStatistics
 from pipeline.data.recordings import first_recordings
 from pipeline.data.spectrograms import limits_of, log_mel_of
@@ -27,8 +33,6 @@ SHOWN = 3
 """Number of recordings of the eval split that TensorBoard shows."""
 
 PIXELS_OF_A_BAND = 4
-
-BYTES_OF_A_SAMPLE = 2
 
 
 class RecognitionRun(ShuffledRun):
@@ -136,7 +140,7 @@ class RecognitionRun(ShuffledRun):
             found = recognizer.recognize(batch)
             text = recognizer.text(found.labels).numpy()[0].decode()
             cells = (
-                one.replace("|", "\\|") for one in (recording.source, recording.transcript, text)
+                one.replace("|", "\\|") for one in (recording.shown, recording.transcript, text)
             )
             rows.append(f"| {' | '.join(cells)} |")
             spectrogram, _ = recognizer.standardized(batch)

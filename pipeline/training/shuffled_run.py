@@ -146,6 +146,7 @@ class ShuffledRun(abc.ABC):
           InputError: If the loss explodes.
         """
         first = self._checkpoints.restore()
+        self._spread_seeds()
         logs = {
             name: tf.summary.create_file_writer(os.path.join(self._directory, "logs", name))
             for name in ("train", "validation")
@@ -172,6 +173,23 @@ class ShuffledRun(abc.ABC):
             return Outcome(Properties(), "")
         self._checkpoints.restore_best()
         return self._export()
+
+    def _spread_seeds(self) -> None:
+        """Gives each replica noise and dropout masks of its own.
+
+        A checkpoint holds the seeds of the first replica, whose number is 0.
+        """
+        weights = {id(one) for one in self.model.weights}
+        seeds = [one for one in self.model.variables if id(one) not in weights]
+
+        def spread() -> None:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            for seed in seeds:
+                number = tf.cast(replica, seed.value.dtype)
+                seed.assign(seed.value + tf.stack([number, tf.zeros_like(number)]))
+
+        if self._strategy.num_replicas_in_sync > 1:
+            tf.function(lambda: self._strategy.run(spread), autograph=False)()
 
     def _batches(self, first: int) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
         """Yields the steps from `first` on, each with its batch."""
@@ -239,11 +257,24 @@ class ShuffledRun(abc.ABC):
     def _validate(self, log: tf.summary.SummaryWriter, done: int) -> float:
         """Logs and returns the loss of the eval split, in nats per unit."""
         with self._updates.evaluated(), log.as_default(step=done):
-            loss = require_finite(self.nats_per_unit(), done)
+            loss = require_finite(self._agreed(self.nats_per_unit()), done)
             tf.summary.scalar(f"loss/nats_per_{self.UNIT}", loss)
-            self.log_examples()
+            if this_worker().is_chief:
+                self.log_examples()
         log.flush()
         return loss
+
+    def _agreed(self, loss: float) -> float:
+        """Returns the mean of what all workers have computed, by which all decide alike."""
+        if this_worker().count == 1:
+            return loss
+
+        @tf.function(autograph=False)
+        def mean(value: tf.Tensor) -> tf.Tensor:
+            values = self._strategy.run(tf.identity, (value,))
+            return self._strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None)
+
+        return float(mean(tf.constant(loss, tf.float64)))
 
     def nats_per_unit(self) -> float:
         """Returns the mean of -ln p of all units of the eval split."""

@@ -1,13 +1,16 @@
 """Requests for the signatures of a recognizer of speech."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from serving.client.client import Client
-from serving.limits import MAX_RECORDINGS
+from serving.limits import DEFAULT_GRPC_REQUEST_BYTES, MAX_RECORDINGS
 from serving.protocol import predict_request, read_outputs, to_bytes_array
+
+MAX_BYTES = DEFAULT_GRPC_REQUEST_BYTES // 2
+"""Bytes of the recordings of a request, unless a single one has more."""
 
 
 class Recognized(NamedTuple):
@@ -47,15 +50,33 @@ def recognize(client: Client, recordings: Sequence[bytes]) -> list[Recognized]:
       ServerError: If the server answers with an error, as for a file that is no WAV file.
     """
     found = []
-    size = min(MAX_RECORDINGS, client.address.max_rows)
-    for first in range(0, len(recordings), size):
-        audio = to_bytes_array(recordings[first : first + size])
+    for part in _requests(recordings, min(MAX_RECORDINGS, client.address.max_rows)):
+        audio = to_bytes_array(part)
         outputs = _call(client, "recognize", audio)
         rows = (outputs[name] for name in ("text", "times", "log_probability"))
         for text, times, log_probability in zip(*rows, strict=True):
             said = tuple(float(time) for time in times if time >= 0)
             found.append(Recognized(text.decode("utf-8"), said, float(log_probability)))
     return found
+
+
+def _requests(recordings: Sequence[bytes], most: int) -> Iterator[list[bytes]]:
+    """Yields the recordings of each request: as many as it may have, in rows and in bytes.
+
+    Args:
+      recordings: The recordings.
+      most: Largest number of rows.
+    """
+    part: list[bytes] = []
+    size = 0
+    for one in recordings:
+        if part and (len(part) == most or size + len(one) > MAX_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += len(one)
+    if part:
+        yield part
 
 
 def audio_format(client: Client) -> AudioFormat:

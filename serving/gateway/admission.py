@@ -15,6 +15,9 @@ from serving.server.json_parsing import MAX_VALUES
 _VALUE_BYTES = 100
 """Memory that a value of JSON takes while its request is answered, about."""
 
+_FAREWELL_SECONDS = 1.0
+"""Seconds in which a client takes the event that says why its stream ends."""
+
 UNLIMITED = ("/health", "/metrics", "/v2/health/live", "/v2/health/ready")
 """Paths that are answered however many requests there are."""
 
@@ -207,7 +210,11 @@ class _Answer:
         if self._has_begun:
             self.status = error.status
             if self._is_stream and not self.is_complete:
-                await self({"type": "http.response.body", "body": b"data: " + body + b"\n\n"})
+                # A client that does not read is not waited for.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_FAREWELL_SECONDS):
+                        event = b"data: " + body + b"\n\n"
+                        await self({"type": "http.response.body", "body": event})
             return
         headers = {"content-type": "application/json", "content-length": str(len(body))}
         pairs = [(k.lower().encode(), v.encode()) for k, v in (headers | error.headers).items()]

@@ -68,6 +68,30 @@ def test_the_served_model_recognizes(finished):
 
 
 @pytest.mark.slow
+def test_what_cannot_be_compared_is_refused_before_the_work(finished):
+    _, _, command, _ = finished
+    for options, message in (
+        (
+            ["--max_seconds", "20"],
+            "version 1 of tones has the max_seconds 30",
+        ),
+        (["--sample_rate", "16000"], "version 1 of tones has the sample_rate 8000"),
+    ):
+        done = run_module("pipeline", *command, *options)
+        assert done.returncode == 2 and message in done.stderr, done.stderr
+
+
+@pytest.mark.slow
+def test_a_trainer_by_itself_wants_statistics_of_its_spectrograms(finished):
+    folder, *_ = finished
+    arguments = [*OPTIONS.split(), "--root", str(folder / "root"), "--window_ms", "50"]
+    allowed = [one for one in arguments if one not in ("--train_fraction", "0.8")]
+    done = run_module("pipeline", "recognition_trainer", *allowed)
+    assert done.returncode == 2
+    assert "window_ms is 50.0, and the newest statistics are of 25.0" in done.stderr
+
+
+@pytest.mark.slow
 def test_single_stages_take_the_newest_inputs(finished):
     folder, *_ = finished
     recorded = ["--preset", "recognition", "--sample_rate", str(RATE), "--step_ms", "20"]
@@ -93,6 +117,9 @@ def test_single_stages_take_the_newest_inputs(finished):
         (["--transcripts", "no.such.file"], "there is no corpus no.such.file"),
         (["--task", "translation", "--transcripts", "a"], "the task translation reads none"),
         (["--corpus", "stdlib"], "there are 2 corpora, and recordings are read of one"),
+        (["--execution", "layerwise"], "execution is 'layerwise', which the task recognition does"),
+        (["--beam_width", "8"], "beam_width is 8, which only the task translation has"),
+        (["--sample_rate", "192000", "--max_seconds", "60"], "a request to a server has"),
         (["--sample_rate", "100"], "sample_rate is 100; it must be at least 1000"),
     ],
 )

@@ -1,5 +1,6 @@
 """Recordings by Beam: records, splits, statistics and batches, against NumPy on the same files."""
 
+import io
 import tarfile
 from collections import Counter
 
@@ -81,7 +82,7 @@ def test_statistics_are_those_of_numpy(private_store, corpus):
     examples = examples_of(private_store, folder)
     artifact = recording_statistics_gen.run(private_store, examples, CONFIG)
     found = recording_statistics.read(artifact.path, "train")
-    train = first_recordings(examples.path, "train", 100)
+    train = list(first_recordings(examples.path, "train", 100))
     assert found.characters == Counter("".join(one.transcript for one in train))
     samples = [tf.audio.decode_wav(one.audio).audio[:, 0] for one in train]
     frames = np.concatenate([log_mel_spectrogram(one, log_mel_of(CONFIG)) for one in samples])
@@ -96,7 +97,7 @@ def test_statistics_are_those_of_numpy(private_store, corpus):
 def test_batches_hold_each_recording_once_and_whole(private_store, corpus):
     folder, _ = corpus
     examples = examples_of(private_store, folder)
-    train = first_recordings(examples.path, "train", 100)
+    train = list(first_recordings(examples.path, "train", 100))
     split = RecordedSplit(examples.path, "train", "ab", RATE)
     passes = [
         list(split.training_batches(8, 1, epoch, mean_bytes=4_000).as_numpy_iterator())
@@ -150,6 +151,37 @@ def test_a_transcript_that_does_not_fit_is_named(private_store, tmp_path):
     examples = examples_of(private_store, tmp_path / "tones")
     with pytest.raises(InputError, match=r"000.wav has \d+ frames, and the 20\d characters of its"):
         recording_statistics_gen.run(private_store, examples, CONFIG)
+
+
+def test_a_silent_band_is_only_centred(private_store, tmp_path):
+    """The deviation of what is constant is rounding."""
+    (tmp_path / "silence").mkdir()
+    lines = []
+    for number in range(6):
+        (tmp_path / "silence" / f"{number}.wav").write_bytes(wav_of(np.zeros(20_000), RATE))
+        lines.append(f"{number}.wav\ta\n")
+    (tmp_path / "silence" / "transcripts.tsv").write_text("".join(lines))
+    data = DataConfig(split_by="document", train_fraction=0.5)
+    examples = examples_of(private_store, tmp_path / "silence", data)
+    artifact = recording_statistics_gen.run(private_store, examples, CONFIG)
+    assert (recording_statistics.read(artifact.path, "train").scale == 1).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"a.wav\ta\n"])
+def test_transcripts_are_one_file(private_store, tmp_path, content):
+    write_corpus(tmp_path / "tones", generator(), 4)
+    with tarfile.open(tmp_path / "texts.tar", "w") as archive:
+        for name in ("1.tsv", "2.tsv"):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    mixture = resolve_mixture(
+        [str(tmp_path / "tones")],
+        rules=Rules(allow_binary=True),
+        transcripts=str(tmp_path / "texts.tar"),
+    )
+    with pytest.raises(InputError, match=r"holds (2 files; name the one|no text)"):
+        recording_example_gen.run(private_store, mixture, CONFIG, DATA)
 
 
 def test_a_split_without_recordings_is_refused(private_store, tmp_path):

@@ -96,6 +96,25 @@ def test_two_replicas_take_the_steps_of_one(inputs, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_replicas_have_noise_of_their_own(inputs, tmp_path):
+    run = run_of(tmp_path, inputs, ["cpu:0", "cpu:1"])
+    weights = {id(one) for one in run.model.weights}
+    seeds = [one for one in run.model.variables if id(one) not in weights]
+    run._spread_seeds()
+    assert seeds
+    for seed in seeds:
+        first, second = run._strategy.experimental_local_results(seed.value)
+        assert first.numpy().tolist() != second.numpy().tolist()
+
+
+@pytest.mark.parametrize("net", ["time_depth_grid", "time_frequency_grid", "stacked_lstm"])
+def test_every_net_trains_and_is_exported(inputs, tmp_path, net):
+    run = run_of(tmp_path, inputs, net=net, steps=2, validate_every=2)
+    assert run.run().properties.steps == 2
+    signatures = tf.saved_model.load(str(tmp_path / "Format-Serving")).signatures
+    assert ("recognize_stream" in signatures) == (net != "time_frequency_grid")
+
+
 def test_tensorboard_shows_what_is_recognized(inputs, tmp_path):
     run = run_of(tmp_path, inputs, net="stacked_lstm", layers=1)
     run.run()

@@ -155,18 +155,45 @@ def test_names_of_models_may_change():
 
 @pytest.mark.parametrize("max_rows", [32, 64])
 def test_alternatives_are_asked_for_in_as_many_rows_as_there_may_be(max_rows):
-    sizes = []
+    """And where one of the requests is refused the others end, and the refusal is the answer."""
+    rows, ended = [], []
 
     async def predict(request, wait_for_ready=False):
-        sizes.append(len(request.inputs["prompt"].string_val))
-        raise ApiError(429, "busy", grpc_code="RESOURCE_EXHAUSTED")
+        response = predict_pb2.PredictResponse()
+        if request.model_spec.signature_name == "score":
+            outputs = {"bits_per_character": [1.0], "log_probabilities": [[-np.log(2)] * 160]}
+        elif request.inputs["length"].int_val[0]:
+            rows.append(len(request.inputs["prompt"].string_val))
+            try:
+                await asyncio.sleep(0.01 * len(rows))
+            finally:
+                ended.append(len(rows))
+            raise ApiError(429, "busy", grpc_code="RESOURCE_EXHAUSTED")
+        else:
+            outputs = {
+                "text": [b""], "stopped": [False], "characters": [0], "state": [[0.0] * 3],
+                "log_probabilities": np.zeros([1, 0]),
+                "alternatives": np.zeros([1, 0, 0], object),
+                "alternative_log_probabilities": np.zeros([1, 0, 0]),
+            }  # fmt: skip
+        for name, value in outputs.items():
+            fill_proto(response.outputs[name], _as_array(value))
+        return response
 
     async def run():
         scorer = PromptScorer(SimpleNamespace(predict=predict), max_rows)
-        blocks = [([b"a"] * 16, np.zeros([1, 3], np.float32)) for _ in range(9)]
         with pytest.raises(ApiError) as raised:
-            await scorer._likeliest(MODEL, blocks[: max_rows // 16], 1)
+            await scorer.tokens(MODEL, b"a" * 160, 1)
         assert raised.value.status == 429
 
     asyncio.run(run())
-    assert sizes == [max_rows]
+    groups = -(-9 // (max_rows // 16))
+    assert len(rows) == len(ended) == 1 + groups  # the first block by itself
+    assert max(rows) == max_rows and rows[0] == 16
+
+
+def _as_array(value):
+    array = np.array(value)
+    if array.dtype.kind in "SO":
+        return np.array(value, object)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array

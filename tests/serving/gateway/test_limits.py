@@ -81,7 +81,7 @@ def ask(gateway, **fields):
         ({"suffix": "x"}, "suffix", "at most 0 characters"),
         ({"presence_penalty": 0.5}, "presence_penalty", "is not supported; leave it out"),
         ({"logit_bias": {"50": 1}}, "logit_bias", "has 1 entries; give at most 0"),
-        ({"prompt": "é" * 9_000}, "prompt", "18000 characters of the model, over the limit"),
+        ({"prompt": "é" * 6_000}, "prompt", "12000 characters of the model, over the limit"),
         ({f"x{n}": 0 for n in range(60)}, None, "fields; give at most 50"),
         (
             {"stream": True, "stream_options": {f"{n}": 0 for n in range(60)}},
