@@ -107,11 +107,13 @@ def test_two_workers_train_a_translation_like_one(tmp_path):
     """Each takes rows of its own of batches that both read."""
     (tmp_path / "pairs.tsv").write_text(tsv(pairs(generator(), 200)))
     root = tmp_path / "root"
-    preset = ("--preset", "translation", "--least_count", "1")
+    preset = ("--preset", "translation")
     command = ("example_gen", "--corpus", str(tmp_path / "pairs.tsv"), "--train_fraction", "0.8")
     for arguments in (
-        (*command, *preset), ("pair_statistics_gen",), ("word_schema_gen", *preset)
-    ):  # fmt: skip
+        (*command, *preset),
+        ("pair_statistics_gen",),
+        ("word_schema_gen", *preset, "--least_count", "1"),
+    ):
         finished = run_module("pipeline", *arguments, "--root", root)
         assert finished.returncode == 0, finished.stderr
     other = tmp_path / "other"
