@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from pages import stop_after
-from playwright.sync_api import TimeoutError as PageTimeout
+from playwright.sync_api import Error as PageError
 from playwright.sync_api import expect
 from servers import predict, require_embedded
 
@@ -34,8 +34,9 @@ def page(server, browser):
             page.goto(server.url("/playground"))
             expect(page.locator("#units")).to_have_text("(0 to 11)", timeout=20_000)
             break
-        except (AssertionError, PageTimeout):
-            # Seen on a busy machine; the report is to tell what it waits for.
+        except (AssertionError, PageError):
+            # Seen on a busy machine, where a navigation that is not over may abort the next; the
+            # report is to tell what it waits for.
             waiting = Counter(requests) - Counter(finished)
             warnings.warn(f"the page waits for {dict(waiting)}", stacklevel=1)
             if attempt == ATTEMPTS - 1:
