@@ -50,8 +50,8 @@ def add_dimension(
     width = cell.gates * layer.units
     name = "depth" if is_depth else f"dimension{dimension}"
     options = {
-        "regularizer": regularizer_of_layers(layer.recurrent_regularizer, copies),
-        "constraint": constraint_of_layers(layer.recurrent_constraint, copies),
+        "regularizer": regularizer_of_layers(layer.recurrent_regularizer),
+        "constraint": constraint_of_layers(layer.recurrent_constraint),
     }
     kernel = layer.add_weight(
         autocast=False,
@@ -68,8 +68,8 @@ def add_dimension(
         initializer=lambda shape, dtype: with_forget_bias(
             cell, initial_bias(shape, dtype=dtype), layer.forget_bias
         ),
-        regularizer=regularizer_of_layers(layer.bias_regularizer, copies),
-        constraint=constraint_of_layers(layer.bias_constraint, copies),
+        regularizer=regularizer_of_layers(layer.bias_regularizer),
+        constraint=constraint_of_layers(layer.bias_constraint),
     )
     gain = None
     if layer.layer_normalization:

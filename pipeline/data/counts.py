@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -50,6 +51,12 @@ class Histogram(NamedTuple):
         """Returns the tally of the values 0, 1, 2, ... with these occurrences."""
         values = np.flatnonzero(occurrences)
         return cls(*_int64(values, occurrences[values]))
+
+    @classmethod
+    def of_counter(cls, counter: Counter[int]) -> "Histogram":
+        """Returns the tally that a counter of integers is."""
+        values = np.array(sorted(counter), np.int64)
+        return cls(values, np.array([counter[int(value)] for value in values], np.int64))
 
     @classmethod
     def sum(cls, tallies: Sequence["Histogram"]) -> "Histogram":

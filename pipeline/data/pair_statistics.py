@@ -15,22 +15,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import apache_beam as beam
-import numpy as np
-from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from common import files
 from model.errors import InputError
 from pipeline.data import runners, sentence_pairs
 from pipeline.data.counts import Histogram
+from pipeline.data.feature_statistics import add_numbers, add_strings, write_invalid
 from pipeline.data.records import damaged, read_records, split_directory
 from pipeline.data.sentence_pairs import SIDES, PairCounts
-from pipeline.data.statistics import INVALID, STATISTICS
-from pipeline.data.statistics_pipeline import add_numbers
+from pipeline.data.statistics import STATISTICS, occurrences_of, read_features
 
 LENGTHS = "lengths.json"
-SHOWN = 20
-"""Number of most frequent words that viewers of statistics show."""
 
 Lengths = Mapping[tuple[int, int], int]
 """Number of pairs by the numbers of words of both sides."""
@@ -120,8 +116,7 @@ class WritePairStatistics(beam.DoFn):
         split, (counts, invalid) = counts_of_split
         folder = split_directory(self._directory, split)
         if invalid:
-            shown = invalid.encode("utf-8", "backslashreplace").decode()
-            files.write_text(os.path.join(folder, INVALID), shown)
+            write_invalid(folder, invalid)
             return
         with files.open_file(os.path.join(folder, STATISTICS), "wb") as file:
             file.write(to_proto(split, counts).SerializeToString(deterministic=True))
@@ -139,25 +134,11 @@ def to_proto(split: str, counts: PairCounts) -> statistics_pb2.DatasetFeatureSta
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
     dataset = statistics.datasets.add(name=split, num_examples=counts.pairs)
     for side, (name, words) in enumerate(zip(SIDES, counts.words, strict=True)):
-        feature = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
-        feature.path.step.append(name)
-        strings = feature.string_stats
-        strings.common_stats.num_non_missing = counts.pairs
-        strings.common_stats.num_missing = counts.incomplete
-        strings.common_stats.tot_num_values = words.total()
-        strings.unique = len(words)
-        for rank, word in enumerate(sorted(words, key=lambda word: (-words[word], word))):
-            strings.rank_histogram.buckets.add(
-                low_rank=rank, high_rank=rank, label=word, sample_count=words[word]
-            )
-            if rank < SHOWN:
-                strings.top_values.add(value=word, frequency=words[word])
+        add_strings(dataset.features.add(), name, words, counts.pairs, counts.incomplete)
         lengths = Counter[int]()
         for both, number in counts.lengths.items():
             lengths[both[side]] += number
-        values = np.array(sorted(lengths), np.int64)
-        occurrences = np.array([lengths[int(value)] for value in values], np.int64)
-        add_numbers(dataset.features.add(), f"{name}_words", Histogram(values, occurrences))
+        add_numbers(dataset.features.add(), f"{name}_words", Histogram.of_counter(lengths))
     return statistics
 
 
@@ -171,23 +152,11 @@ def read(directory: str, split: str) -> PairStatistics:
     Raises:
       InputError: If they are damaged.
     """
-    folder = split_directory(directory, split)
-    path = os.path.join(folder, STATISTICS)
-    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    source, target = map(occurrences_of, read_features(directory, split, SIDES))
+    path = os.path.join(split_directory(directory, split), LENGTHS)
     try:
-        with files.open_file(path, "rb") as file:
-            statistics.ParseFromString(file.read())
-        features = {one.path.step[0]: one for one in statistics.datasets[0].features}
-        source, target = (
-            {
-                bucket.label: round(bucket.sample_count)
-                for bucket in features[side].string_stats.rank_histogram.buckets
-            }
-            for side in SIDES
-        )
-        path = os.path.join(folder, LENGTHS)
         rows = json.loads(files.read_text(path))
         lengths = {(int(first), int(second)): int(number) for first, second, number in rows}
-    except (DecodeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise damaged(path) from error
     return PairStatistics((source, target), lengths)

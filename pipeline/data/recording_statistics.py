@@ -20,7 +20,6 @@ from typing import NamedTuple
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from common import files
@@ -29,14 +28,12 @@ from model.speech.log_mel import LogMel, log_mel_spectrogram
 from model.speech.wav import WavLimits, decode_wavs
 from pipeline.data import runners
 from pipeline.data.counts import Histogram
+from pipeline.data.feature_statistics import add_numbers, add_strings, write_invalid
 from pipeline.data.recordings import Recording, gathered, read_recordings
 from pipeline.data.records import damaged, split_directory
-from pipeline.data.statistics import INVALID, STATISTICS
-from pipeline.data.statistics_pipeline import add_numbers
+from pipeline.data.statistics import STATISTICS, occurrences_of, read_features
 
 BANDS = "bands.json"
-SHOWN = 20
-"""Number of most frequent characters that viewers of statistics show."""
 
 SILENT = 0.1
 """Standard deviation of the logarithm of a band's power, up to which the band has no sound."""
@@ -52,7 +49,6 @@ class RecordingCounts(NamedTuple):
       characters: Number of occurrences of each character of the transcripts.
       lengths: Number of transcripts by their number of characters.
       milliseconds: Number of recordings by their duration in milliseconds.
-      periods: Number of recordings by their number of whole periods.
       frames: Number of frames of the spectrograms.
       sums: Sum of each band over the frames, float64 `[bands]`.
       squares: Sum of the squares, likewise.
@@ -62,7 +58,6 @@ class RecordingCounts(NamedTuple):
     characters: Counter[str]
     lengths: Counter[int]
     milliseconds: Counter[int]
-    periods: Counter[int]
     frames: int
     sums: np.ndarray
     squares: np.ndarray
@@ -75,7 +70,6 @@ class RecordingCounts(NamedTuple):
             characters=Counter(),
             lengths=Counter(),
             milliseconds=Counter(),
-            periods=Counter(),
             frames=0,
             sums=np.zeros(bands),
             squares=np.zeros(bands),
@@ -89,7 +83,6 @@ class RecordingCounts(NamedTuple):
             total.characters.update(one.characters)
             total.lengths.update(one.lengths)
             total.milliseconds.update(one.milliseconds)
-            total.periods.update(one.periods)
             total = total._replace(
                 frames=total.frames + one.frames,
                 sums=total.sums + one.sums,
@@ -174,7 +167,6 @@ class CountRecordings(beam.DoFn):
         counts.characters.update(one.transcript)
         counts.lengths[len(one.transcript)] += 1
         counts.milliseconds[len(samples) * 1000 // rate] += 1
-        counts.periods[len(samples) * PERIODS_PER_SECOND // rate] += 1
         return counts._replace(
             frames=counts.frames + len(values),
             sums=counts.sums + values.sum(axis=0, dtype=np.float64),
@@ -230,8 +222,7 @@ class WriteRecordingStatistics(beam.DoFn):
         split, counts = counts_of_split
         folder = split_directory(self._directory, split)
         if counts.invalid:
-            shown = counts.invalid.encode("utf-8", "backslashreplace").decode()
-            files.write_text(os.path.join(folder, INVALID), shown)
+            write_invalid(folder, counts.invalid)
             return
         with files.open_file(os.path.join(folder, STATISTICS), "wb") as file:
             file.write(to_proto(split, counts).SerializeToString(deterministic=True))
@@ -240,10 +231,13 @@ class WriteRecordingStatistics(beam.DoFn):
         # A band without sound, as above the microphone's range, is only centred: what varies in it
         # is rounding.
         scale = np.sqrt(variance)
+        periods = Counter[int]()
+        for milliseconds, number in counts.milliseconds.items():
+            periods[milliseconds * PERIODS_PER_SECOND // 1000] += number
         content = {
             "mean": mean.tolist(),
             "scale": np.where(scale > SILENT, scale, 1).tolist(),
-            "periods": sorted(counts.periods.items()),
+            "periods": sorted(periods.items()),
         }
         files.write_text(os.path.join(folder, BANDS), json.dumps(content) + "\n")
 
@@ -257,26 +251,10 @@ def to_proto(split: str, counts: RecordingCounts) -> statistics_pb2.DatasetFeatu
     """
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
     dataset = statistics.datasets.add(name=split, num_examples=counts.lengths.total())
-    feature = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
-    feature.path.step.append("transcript")
-    strings = feature.string_stats
-    strings.common_stats.num_non_missing = counts.lengths.total()
-    strings.common_stats.tot_num_values = counts.characters.total()
-    strings.unique = len(counts.characters)
-    ranked = sorted(counts.characters, key=lambda one: (-counts.characters[one], one))
-    for rank, character in enumerate(ranked):
-        strings.rank_histogram.buckets.add(
-            low_rank=rank,
-            high_rank=rank,
-            label=character,
-            sample_count=counts.characters[character],
-        )
-        if rank < SHOWN:
-            strings.top_values.add(value=character, frequency=counts.characters[character])
+    transcripts = counts.lengths.total()
+    add_strings(dataset.features.add(), "transcript", counts.characters, transcripts)
     for name, counter in (("characters", counts.lengths), ("milliseconds", counts.milliseconds)):
-        values = np.array(sorted(counter), np.int64)
-        occurrences = np.array([counter[int(value)] for value in values], np.int64)
-        add_numbers(dataset.features.add(), name, Histogram(values, occurrences))
+        add_numbers(dataset.features.add(), name, Histogram.of_counter(counter))
     return statistics
 
 
@@ -290,23 +268,17 @@ def read(directory: str, split: str) -> RecordingStatistics:
     Raises:
       InputError: If they are damaged.
     """
-    folder = split_directory(directory, split)
-    path = os.path.join(folder, STATISTICS)
-    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    transcript, milliseconds = read_features(directory, split, ("transcript", "milliseconds"))
+    numbers = milliseconds.num_stats
+    path = os.path.join(split_directory(directory, split), BANDS)
     try:
-        with files.open_file(path, "rb") as file:
-            statistics.ParseFromString(file.read())
-        transcript, _, milliseconds = statistics.datasets[0].features
-        buckets = transcript.string_stats.rank_histogram.buckets
-        numbers = milliseconds.num_stats
-        path = os.path.join(folder, BANDS)
         content = json.loads(files.read_text(path))
         return RecordingStatistics(
-            characters={bucket.label: round(bucket.sample_count) for bucket in buckets},
+            characters=occurrences_of(transcript),
             periods={int(number): int(count) for number, count in content["periods"]},
             mean=np.array(content["mean"], np.float32),
             scale=np.array(content["scale"], np.float32),
             seconds=numbers.mean * numbers.common_stats.num_non_missing / 1000,
         )
-    except (DecodeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise damaged(path) from error

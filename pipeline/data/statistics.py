@@ -5,6 +5,7 @@ Split-train/FeatureStats.pb     a DatasetFeatureStatisticsList of tensorflow-met
 """
 
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -55,23 +56,52 @@ def read(directory: str, split: str) -> Statistics:
     Raises:
       InputError: If they are damaged.
     """
+    characters, lines = read_features(directory, split, ("characters", "line_length"))
+    occurrences = occurrences_of(characters)
+    unicode = any(code.startswith("U+") for code in occurrences)
+    return Statistics(
+        occurrences={int(code[2:], 16): count for code, count in occurrences.items()},
+        entropies=tuple(custom.num for custom in characters.custom_stats),
+        lines=lines.num_stats,
+        unit="unicode" if unicode else "bytes",
+    )
+
+
+def read_features(
+    directory: str, split: str, names: Iterable[str]
+) -> list[statistics_pb2.FeatureNameStatistics]:
+    """Reads the statistics of features of one split.
+
+    Args:
+      directory: Directory of the statistics of all splits.
+      split: Name of the split.
+      names: Names of the features.
+
+    Returns:
+      The statistics of each, in the order of the names.
+
+    Raises:
+      InputError: If they are damaged.
+    """
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
     path = os.path.join(split_directory(directory, split), STATISTICS)
     try:
         with files.open_file(path, "rb") as file:
             statistics.ParseFromString(file.read())
-        characters, lines = statistics.datasets[0].features
-    except (DecodeError, IndexError, ValueError) as error:
+        features = {one.path.step[0]: one for one in statistics.datasets[0].features}
+        return [features[name] for name in names]
+    except (DecodeError, IndexError, KeyError, ValueError) as error:
         raise damaged(path) from error
-    buckets = characters.string_stats.rank_histogram.buckets
-    occurrences = {int(bucket.label[2:], 16): round(bucket.sample_count) for bucket in buckets}
-    unicode = any(bucket.label.startswith("U+") for bucket in buckets)
-    return Statistics(
-        occurrences=occurrences,
-        entropies=tuple(custom.num for custom in characters.custom_stats),
-        lines=lines.num_stats,
-        unit="unicode" if unicode else "bytes",
-    )
+
+
+def occurrences_of(feature: statistics_pb2.FeatureNameStatistics) -> dict[str, int]:
+    """Returns the number of occurrences of each string of a feature, from the most frequent on.
+
+    Args:
+      feature: Statistics of the feature.
+    """
+    buckets = feature.string_stats.rank_histogram.buckets
+    return {bucket.label: round(bucket.sample_count) for bucket in buckets}
 
 
 def invalid_place(directory: str) -> str:

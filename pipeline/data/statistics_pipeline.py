@@ -7,8 +7,6 @@ characters      number of occurrences of each (`rank_histogram`, labelled with t
 line_length     in characters, without the line feed
 """
 
-import itertools
-import math
 import os
 from collections.abc import Iterable, Iterator
 
@@ -30,10 +28,10 @@ from pipeline.data.counts import (
     entropies,
     join,
 )
+from pipeline.data.feature_statistics import SHOWN, add_numbers, write_invalid
 from pipeline.data.records import read_records, split_directory
-from pipeline.data.statistics import INVALID, QUANTILES, STATISTICS
+from pipeline.data.statistics import STATISTICS
 
-HISTOGRAM_BUCKETS = 20
 TALLIES_KEPT = 16
 
 Accumulator = tuple[list[TextHistograms], list[tuple[int, TextEdges]]]
@@ -114,12 +112,12 @@ class WriteStatistics(beam.DoFn):
     def process(self, counts_of_split: tuple[str, TextCounts]) -> None:
         """Writes `FeatureStats.pb`, or `invalid.txt` instead if the text is not UTF-8."""
         split, counts = counts_of_split
-        name, content = STATISTICS, to_proto(split, counts, self._unit).SerializeToString()
+        folder = split_directory(self._directory, split)
         if counts.edges.invalid:
-            name, content = INVALID, counts.edges.invalid.encode("utf-8", "backslashreplace")
-        path = os.path.join(split_directory(self._directory, split), name)
-        with files.open_file(path, "wb") as file:
-            file.write(content)
+            write_invalid(folder, counts.edges.invalid)
+            return
+        with files.open_file(os.path.join(folder, STATISTICS), "wb") as file:
+            file.write(to_proto(split, counts, self._unit).SerializeToString())
 
 
 def to_proto(
@@ -148,7 +146,7 @@ def to_proto(
         strings.rank_histogram.buckets.add(
             low_rank=rank, high_rank=rank, label=code, sample_count=occurrences
         )
-        if rank < HISTOGRAM_BUCKETS:
+        if rank < SHOWN:
             strings.top_values.add(value=look, frequency=occurrences)
     for order, entropy in enumerate(entropies(counts)):
         characters.custom_stats.add(name=f"entropy_order_{order}_bits", num=entropy)
@@ -165,38 +163,3 @@ def _add_line_lengths(feature: statistics_pb2.FeatureNameStatistics, counts: Tex
         [counts.tallies.lines, Histogram.of(np.array(first_and_last, np.int64))]
     )
     add_numbers(feature, "line_length", lengths)
-
-
-def add_numbers(
-    feature: statistics_pb2.FeatureNameStatistics, name: str, histogram: Histogram
-) -> None:
-    """Adds the statistics of integers, with quantiles and a histogram.
-
-    Args:
-      feature: Statistics of the feature, empty.
-      name: Name of the feature.
-      histogram: Number of occurrences of each integer.
-    """
-    feature.type = statistics_pb2.FeatureNameStatistics.INT
-    feature.path.step.append(name)
-    lengths, occurrences = histogram
-    stats = feature.num_stats
-    number = int(occurrences.sum())
-    stats.common_stats.num_non_missing = stats.common_stats.tot_num_values = number
-    if not number:
-        return
-    mean = float(np.average(lengths, weights=occurrences))
-    stats.mean = mean
-    stats.std_dev = math.sqrt(np.average((lengths - mean) ** 2, weights=occurrences))
-    stats.num_zeros = int(occurrences[lengths == 0].sum())
-    stats.min, stats.max = int(lengths[0]), int(lengths[-1])
-    up_to = np.cumsum(occurrences)
-    stats.median = int(lengths[np.searchsorted(up_to, (number + 1) // 2)])
-    ends = lengths[np.searchsorted(up_to, np.ceil(number * np.arange(QUANTILES + 1) / QUANTILES))]
-    quantiles = stats.histograms.add(type=statistics_pb2.Histogram.QUANTILES)
-    for low, high in itertools.pairwise(ends):
-        quantiles.buckets.add(low_value=low, high_value=high, sample_count=number / QUANTILES)
-    heights, edges = np.histogram(lengths, bins=HISTOGRAM_BUCKETS, weights=occurrences)
-    heights_of = stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
-    for height, (low, high) in zip(heights, itertools.pairwise(edges), strict=True):
-        heights_of.buckets.add(low_value=low, high_value=high, sample_count=height)
