@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from common import command_line
+from common import command_line, files
 from common.commands import TensorFlowGroup, json_option
 from experiments.framework.scale import Scale
 from model.errors import nearest
 from pipeline.settings import CORPUS_HELP
+from serving.base_path import SAVED_MODEL
 
 if TYPE_CHECKING:
     from experiments.framework.experiment import Experiment
@@ -113,7 +114,7 @@ def _require_saved_models(paths: tuple[str, ...], names: list[str]) -> None:
     if paths and PROBING not in names:
         raise InputError(f"--saved_model is for the experiment {PROBING}; leave it out")
     for path in paths:
-        if not os.path.exists(os.path.join(path, "saved_model.pb")):
+        if not files.exists(os.path.join(path, SAVED_MODEL)):
             raise InputError(f"{path} is no SavedModel; give the directory of a version")
 
 

@@ -78,7 +78,7 @@ class RecurrentCore(Protocol):
       input_width: The width of the embedded inputs that `core_inputs` takes.
       is_bounded: Whether all hidden vectors that enter products lie within [-1, 1], as kernels of
         8-bit integers need it.
-      masks_per_window: Whether all steps of a call have the same masks of dropout.
+      masks_per_sequence: Whether all steps of a call have the same masks of dropout.
       plan: The execution plan, an `execution.plan.Plan`.
       trainable_variables: The trainable variables, as Keras has them.
     """
@@ -88,7 +88,7 @@ class RecurrentCore(Protocol):
     memory_width: int
     input_width: int
     is_bounded: bool
-    masks_per_window: bool
+    masks_per_sequence: bool
     plan: Any
     trainable_variables: list
 

@@ -159,13 +159,13 @@ def points(scale: Scale, inputs: Inputs) -> list[Point]:
         return Point(labels=labels, measure=measure)
 
     points = []
+    wide = {layers: widened(size, layers) for layers in size.layers}
     for seed in inputs.seeds(size.seeds):
         for layers in size.layers:
             for dropout, architecture in itertools.product(size.dropout, PRESETS):
                 points.append(point(MAIN, architecture, layers, size.units, dropout, seed))
-            wide = widened(size, layers)
             for dropout in size.dropout:
-                points.append(point(WIDE, "stacked", layers, wide, dropout, seed))
+                points.append(point(WIDE, "stacked", layers, wide[layers], dropout, seed))
     steps = {"steps": size.sweep_steps, "validate_every": size.sweep_steps // 2}
     for layers, seeds in size.sweep.items():
         for architecture, seed in itertools.product(PRESETS, inputs.seeds(seeds)):

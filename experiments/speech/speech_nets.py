@@ -16,12 +16,18 @@ import tensorflow as tf
 from experiments.framework.widths import nearest_width
 from experiments.speech.speech_data import FRAMES, SPECTROGRAM
 from model.layers import GridLSTM, GridLSTMND, StackedLSTM
-from model.speech.nets import BLOCK, STRIDE, blocks_of, cut_into_blocks, flattened, lstm_over_time
+from model.speech.nets import (
+    BLOCK,
+    BLOCK_UNITS,
+    STRIDE,
+    blocks_of,
+    cut_into_blocks,
+    flattened,
+    lstm_over_time,
+)
 
 DIGITS = 10
 BLOCKS = blocks_of(SPECTROGRAM.bands)
-FILTERS = 16
-"""Width of what a net computes of each block."""
 
 
 def _lstm(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:
@@ -30,7 +36,7 @@ def _lstm(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:
 
 def _convolution(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:
     image = keras.layers.Reshape([-1, SPECTROGRAM.bands, 1])(spectrogram)
-    maps = keras.layers.Conv2D(FILTERS, [9, BLOCK], padding="same", activation="relu")(image)
+    maps = keras.layers.Conv2D(BLOCK_UNITS, [9, BLOCK], padding="same", activation="relu")(image)
     return lstm_over_time(keras.layers.MaxPooling2D([1, STRIDE])(maps), units)
 
 
@@ -39,15 +45,15 @@ class FrequencyLSTM(keras.layers.Layer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._entering = keras.layers.Dense(FILTERS)
-        self._lstm = StackedLSTM(FILTERS, return_sequences=True)
+        self._entering = keras.layers.Dense(BLOCK_UNITS)
+        self._lstm = StackedLSTM(BLOCK_UNITS, return_sequences=True)
 
     def call(self, blocks: tf.Tensor) -> tf.Tensor:
-        """Returns the hidden vectors `[batch, frames, BLOCKS, FILTERS]` of blocks of each frame."""
+        """Returns the hidden vectors `[batch, frames, BLOCKS, BLOCK_UNITS]` of blocks."""
         batch, frames, *_ = keras.ops.shape(blocks)
         rows = keras.ops.reshape(blocks, [-1, BLOCKS, BLOCK])
         hidden = self._lstm(self._entering(rows))
-        return keras.ops.reshape(hidden, [batch, frames, BLOCKS, FILTERS])
+        return keras.ops.reshape(hidden, [batch, frames, BLOCKS, BLOCK_UNITS])
 
 
 def _frequency_lstm(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:
@@ -59,14 +65,14 @@ def _time_frequency_grid(
 ) -> keras.KerasTensor:
     cells = ("lstm_peephole", "lstm_peephole", "identity")
     shared = ((0, 1),) if tied else ()
-    grid = GridLSTMND(FILTERS, cells=cells, tied_dimensions=shared)
+    grid = GridLSTMND(BLOCK_UNITS, cells=cells, tied_dimensions=shared)
     return lstm_over_time(grid(cut_into_blocks(spectrogram)), units)
 
 
 def _both_ways_grid(spectrogram: keras.KerasTensor, units: int) -> keras.KerasTensor:
     cells = ("lstm_peephole", "lstm_peephole", "identity")
-    up = GridLSTMND(FILTERS // 2, cells=cells)
-    down = GridLSTMND(FILTERS // 2, cells=cells, directions=("forward", "backward"))
+    up = GridLSTMND(BLOCK_UNITS // 2, cells=cells)
+    down = GridLSTMND(BLOCK_UNITS // 2, cells=cells, directions=("forward", "backward"))
     blocks = cut_into_blocks(spectrogram)
     return lstm_over_time(keras.ops.concatenate([up(blocks), down(blocks)], axis=-1), units)
 

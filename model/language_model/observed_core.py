@@ -74,7 +74,7 @@ def read_by_steps(
             core.core_inputs(add_inputs(embedded[at][None], readings)),
             begun,
             training=training,
-            seed=seed if seed is None or core.masks_per_window else fold_in(seed, at),
+            seed=seed if seed is None or core.masks_per_sequence else fold_in(seed, at),
             weights=core_weights,
         )
         new = tuple(reading.state for reading in readings)

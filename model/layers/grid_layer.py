@@ -351,7 +351,7 @@ class GridLayer(SeededLayer):
         masks = None
         if seed is not None:
             rates = (*[self.recurrent_dropout] * (len(extents) - 1), self.dropout)
-            each_step = self.dropout_masks == "step"
+            each_step = not self.masks_per_sequence
             masks = grid_dropout(extents, sides.hidden, rates, each_step, seed)
         arguments = sides, weights or self.weight_tensors(), self.equations, extents
         if plan.execution == "reference":

@@ -19,7 +19,7 @@ def require_step_masks(layer: GridLayer) -> None:
     Raises:
       InputError: If they are those of a sequence.
     """
-    if layer.dropout_masks == "sequence" and (layer.dropout or layer.recurrent_dropout):
+    if layer.masks_per_sequence and (layer.dropout or layer.recurrent_dropout):
         raise InputError(
             "dropout_masks is 'sequence', and a cell sees one step at a time; use 'step', or the "
             "layer GridLSTM"

@@ -45,7 +45,7 @@ class SeededLayer(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     @property
-    def masks_per_window(self) -> bool:
+    def masks_per_sequence(self) -> bool:
         """Whether all steps of a call have the same masks."""
         return self.dropout_masks == "sequence"
 
@@ -68,7 +68,7 @@ class SeededLayer(keras.layers.Layer):
         if seed is None or not self.dropout:
             return inputs
         shape = shape_of(inputs)
-        if self.dropout_masks == "sequence":
+        if self.masks_per_sequence:
             shape = [1 if axis in shared_axes else size for axis, size in enumerate(shape)]
         seed = tf.random.experimental.stateless_fold_in(seed, -1)
         return inputs * dropout_mask(shape, self.dropout, seed, inputs.dtype)

@@ -12,17 +12,18 @@ from ..shapes import shape_of
 from .seeded import SeededLayer
 
 
-class _CarriedStates:
+class _CarriedStates(tf.Module):
     """The states of a stateful layer, which as in Keras's layers are none of its weights.
 
     Keras takes each variable that an attribute of a layer holds for a weight, but does not look
-    into objects of other classes.
+    into modules. TensorFlow does, so that functions that call the layer can be saved.
 
     Attributes:
       states: The variables; None before they are created.
     """
 
     def __init__(self) -> None:
+        super().__init__(name="states")
         self.states: list[keras.Variable] | None = None
 
     def create(self, batch: int, sizes: Sequence[tuple[int, ...]], dtype: str) -> None:
@@ -116,13 +117,13 @@ class SequenceLayer(SeededLayer):
                 f"the input's shape is {tuple(input_shape)}; a {type(self).__name__} needs "
                 f"[batch, steps, features]"
             )
-        if self.stateful and input_shape[0] is None:
+        batch = input_shape[0]
+        if self.stateful and batch is None:
             raise InputError(
                 "the batch size is unknown; a stateful layer needs it, as in "
                 "Input(batch_shape=(32, None, 8))"
             )
         super().build(input_shape)
-        batch = input_shape[0]
         if self.stateful and batch is not None:
             self._carried.create(batch, self.state_size, self.variable_dtype)
 

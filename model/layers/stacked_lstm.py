@@ -194,7 +194,7 @@ class StackedLSTM(SequenceLayer):
         masks = None
         if seed is not None and self.dropout and self.layers > 1:
             steps, batch, _ = shape_of(inputs.hidden)
-            steps = steps if self.dropout_masks == "step" else 1
+            steps = 1 if self.masks_per_sequence else steps
             shape = [steps, self.layers - 1, batch, self.units]
             masks = dropout_mask(shape, self.dropout, seed, inputs.hidden.dtype)
         return stacked_lstm(

@@ -72,12 +72,6 @@ def lstm_over_time(
     return StackedLSTM(units, layers, dropout=dropout, return_sequences=True)(entering)
 
 
-def _stacked_lstm(
-    spectrogram: keras.KerasTensor, units: int, layers: int, dropout: float
-) -> keras.KerasTensor:
-    return lstm_over_time(spectrogram, units, layers, dropout)
-
-
 def _time_frequency_grid(
     spectrogram: keras.KerasTensor, units: int, layers: int, dropout: float
 ) -> keras.KerasTensor:
@@ -94,7 +88,7 @@ def _time_depth_grid(
 NETS: dict[str, Callable[[keras.KerasTensor, int, int, float], keras.KerasTensor]] = {
     "time_depth_grid": _time_depth_grid,
     "time_frequency_grid": _time_frequency_grid,
-    "stacked_lstm": _stacked_lstm,
+    "stacked_lstm": lstm_over_time,
 }
 """Functions from spectrogram, width, layers and dropout to the features of frames, by name."""
 

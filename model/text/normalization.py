@@ -3,8 +3,9 @@
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-_NUL = "\U0010ffff"
-"""A code point that stands for NUL: it is no character, and no text has it."""
+_ESCAPE, _OF_NUL, _OF_ITSELF = "\U0010ffff", "\U0010fffe", "\U0010fffd"
+"""Code points without lower-case forms: the first before the second stands for NUL, and before the
+third for itself."""
 
 
 class TextNormalization(tf.Module):
@@ -28,9 +29,11 @@ class TextNormalization(tf.Module):
         """Normalises texts `[batch]`, UTF-8."""
         if self._lowercase:
             # The kernel reads C strings: it would drop what follows a NUL.
-            text = tf.strings.regex_replace(text, "\\x00", _NUL)
+            text = tf.strings.regex_replace(text, _ESCAPE, _ESCAPE + _OF_ITSELF)
+            text = tf.strings.regex_replace(text, "\\x00", _ESCAPE + _OF_NUL)
             text = tf.strings.lower(text, encoding="utf-8")
-            text = tf.strings.regex_replace(text, _NUL, "\0")
+            text = tf.strings.regex_replace(text, _ESCAPE + _OF_NUL, "\0")
+            text = tf.strings.regex_replace(text, _ESCAPE + _OF_ITSELF, _ESCAPE)
         if self._normalize:
             text = tf_text.normalize_utf8(text, "NFC")
         return text

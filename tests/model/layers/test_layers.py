@@ -135,6 +135,27 @@ def test_stateful_goes_on_and_reset_begins_again():
     assert error(np.concatenate(pieces, axis=1), layer(x)) < 1e-5
 
 
+def test_what_calls_a_stateful_layer_is_saved(tmp_path):
+    class Reader(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = GridLSTM(4, 2, stateful=True)
+
+        @tf.function(input_signature=[tf.TensorSpec([2, 3, 3], tf.float32)])
+        def __call__(self, x):
+            return self.layer(x)
+
+    reader, x = Reader(), tf.constant(inputs(2, 3, 3), tf.float32)
+    whole = [reader(x), reader(x)]
+    assert error(*whole) > 1e-3
+    assert len(reader.layer.weights) == 6
+    reader.layer.reset_state()
+    tf.saved_model.save(reader, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    for expected in whole:
+        assert error(loaded(x), expected) < 1e-5
+
+
 def test_initial_state_and_go_backwards():
     x = inputs(2, 6, 3)
     layer = GridLSTM(4, 2, return_sequences=True, return_state=True)

@@ -21,7 +21,17 @@ from pipeline.settings import DataConfig
 from pipeline.stages import example_gen, transform
 from serving.graph.export import export
 
-LETTERS = [*"aAeEσΣßİ\0", "\u0301", "\u0308", "\u0323", "가", "\u1100", "\u1161", "\u11a8", "1"]
+LETTERS = [
+    *"aAeEσΣßİ\0\U0010ffff",
+    "\u0301",
+    "\u0308",
+    "\u0323",
+    "가",
+    "\u1100",
+    "\u1161",
+    "\u11a8",
+    "1",
+]
 
 
 def random_text(characters, blanks):
