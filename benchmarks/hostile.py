@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import status_watch
 from benchmarks.embedded_server import MODEL, Server
 
 IDLE_CONNECTIONS = 300
@@ -63,7 +62,7 @@ class Hostility:
         ]
         threads = [threading.Thread(target=self._repeat, args=[act]) for act in acts]
         watch = subprocess.Popen(
-            [sys.executable, "-c", status_watch.COMMAND, self._server.address.server, MODEL],
+            [sys.executable, "-m", "benchmarks.status_watch", self._server.address.server, MODEL],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -75,9 +74,9 @@ class Hostility:
         finally:
             self._done.set()
             told, _ = watch.communicate()
-            self.status_seconds = json.loads(told)
             for thread in threads:
                 thread.join()
+            self.status_seconds = json.loads(told)
 
     def _repeat(self, act: Callable[[], None]) -> None:
         import grpc

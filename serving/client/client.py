@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -227,6 +227,20 @@ class Client:
         """Returns how well the model predicts each of some texts."""
         requests = _text_requests(self.address, "score", texts)
         return [score for request in requests for score in read_scores(self.predict(request))]
+
+    def call(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Calls a signature of the model, and returns its outputs by name.
+
+        Args:
+          signature: Name of the signature.
+          inputs: Its inputs by name.
+
+        Raises:
+          ServerError: If the server answers with an error.
+        """
+        address = self.address
+        request = predict_request(address.model_name, signature, inputs, address.version)
+        return read_outputs(self.predict(request))
 
     def embed(self, texts: Sequence[str | bytes]) -> np.ndarray:
         """Returns the feature vectors of texts, float32 `[texts, layers * units]`."""

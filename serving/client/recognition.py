@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from serving.client.client import Client
 from serving.limits import DEFAULT_GRPC_REQUEST_BYTES, MAX_RECORDINGS
-from serving.protocol import predict_request, read_outputs, to_bytes_array
+from serving.protocol import to_bytes_array
 
 MAX_BYTES = DEFAULT_GRPC_REQUEST_BYTES // 2
 """Bytes of the recordings of a request, unless a single one has more."""
@@ -51,8 +49,7 @@ def recognize(client: Client, recordings: Sequence[bytes]) -> list[Recognized]:
     """
     found = []
     for part in _requests(recordings, min(MAX_RECORDINGS, client.address.max_rows)):
-        audio = to_bytes_array(part)
-        outputs = _call(client, "recognize", audio)
+        outputs = client.call("recognize", {"audio": to_bytes_array(part)})
         rows = (outputs[name] for name in ("text", "times", "log_probability"))
         for text, times, log_probability in zip(*rows, strict=True):
             said = tuple(float(time) for time in times if time >= 0)
@@ -88,11 +85,5 @@ def audio_format(client: Client) -> AudioFormat:
     Raises:
       ServerError: If the server answers with an error.
     """
-    outputs = _call(client, "spectrogram", to_bytes_array([]))
+    outputs = client.call("spectrogram", {"audio": to_bytes_array([])})
     return AudioFormat(int(outputs["sample_rate"]), float(outputs["max_seconds"]))
-
-
-def _call(client: Client, signature: str, audio: np.ndarray) -> dict[str, np.ndarray]:
-    address = client.address
-    request = predict_request(address.model_name, signature, {"audio": audio}, address.version)
-    return read_outputs(client.predict(request))

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from serving.client.client import Client
-from serving.protocol import predict_request, read_outputs, to_bytes_array
+from serving.protocol import to_bytes_array
 
 
 class Translation(NamedTuple):
@@ -34,7 +32,7 @@ def translate(client: Client, sentences: Sequence[str]) -> list[Translation]:
     """
     found = []
     for _, part in client.address.parts(sentences):
-        outputs = _call(client, "translate", {"sources": to_bytes_array(part)})
+        outputs = client.call("translate", {"sources": to_bytes_array(part)})
         found += [
             Translation(text.decode("utf-8"), float(score))
             for text, score in zip(outputs["translations"], outputs["scores"], strict=True)
@@ -57,12 +55,6 @@ def score(client: Client, sentences: Sequence[str], translations: Sequence[str])
     for first, part in client.address.parts(sentences):
         targets = translations[first : first + len(part)]
         inputs = {"sources": to_bytes_array(part), "targets": to_bytes_array(targets)}
-        outputs = _call(client, "score_translations", inputs)
+        outputs = client.call("score_translations", inputs)
         found += map(float, outputs["log_probabilities"])
     return found
-
-
-def _call(client: Client, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    address = client.address
-    request = predict_request(address.model_name, signature, inputs, address.version)
-    return read_outputs(client.predict(request))

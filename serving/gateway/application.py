@@ -60,7 +60,7 @@ def build(
         models = Models(backend, names or (lambda: options.model_names))
         cache = PrefixCache(backend, options.cache_bytes, metrics)
         generator = Generator(backend, models, cache, metrics)
-        scorer = PromptScorer(backend, options.max_rows)
+        scorer = PromptScorer(backend, models, options.max_rows)
         completions = Completions(models, generator, scorer)
         try:
             yield {"backend": backend, "models": models, "completions": completions}

@@ -17,6 +17,7 @@ from tensorflow_serving.apis import (
 from serving.client.client import Address
 from serving.gateway.errors import of_backend
 from serving.gateway.metrics import Metrics
+from serving.protocol import set_model
 
 
 class Backend:
@@ -70,9 +71,7 @@ class Backend:
           version: Number of the version; None for the newest.
         """
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        request.model_spec.name = model
-        if version is not None:
-            request.model_spec.version.value = version
+        set_model(request.model_spec, model, version)
         return await self._call(self._prediction.GetModelMetadata, request)
 
     async def available_versions(self, model: str) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 from model.errors import InputError
 from serving.gateway import run
 from serving.gateway.options import GatewayOptions
+from serving.server.http_checks import allowed_origins
 from serving.server.listening import max_descriptors
 
 
@@ -51,8 +52,9 @@ class GatewayBeside:
             port=flags["gateway_port"],
             max_backend_calls=max(1, min(32, flags["grpc_max_threads"] // 2)),
             allowed_hosts=flags["rest_api_allowed_hosts"],
-            allowed_origins=flags["rest_api_allowed_origins"]
-            or ("*" if flags["rest_api_enable_cors_support"] else ""),
+            allowed_origins=allowed_origins(
+                flags["rest_api_allowed_origins"], flags["rest_api_enable_cors_support"]
+            ),
             enable_cors_support=flags["rest_api_enable_cors_support"],
             # So many leave the server the file descriptors that it counts on.
             max_connections=min(GatewayOptions().max_connections, max_descriptors() // 16 or 1),

@@ -26,14 +26,16 @@ class BoundedModel(BaseModel):
 
 
 def at_most(count: int) -> BeforeValidator:
-    """Returns the check that a list has few items, which is made before any item is.
+    """Returns the check that a mapping has few entries, which is made before any entry is.
+
+    Of lists, `max_length` of a field is checked before their items; of mappings it is not.
 
     Args:
-      count: Largest number of items.
+      count: Largest number of entries.
     """
 
     def check(value: Any) -> Any:
-        if isinstance(value, list | dict) and len(value) > count:
+        if isinstance(value, dict) and len(value) > count:
             raise ValueError(f"has {len(value)} entries; give at most {count}")
         return value
 

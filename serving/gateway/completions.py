@@ -11,7 +11,7 @@ from model.config import CharacterUnit
 from serving.gateway.characters import from_tokens, length
 from serving.gateway.choices import Choice, Delta
 from serving.gateway.completion_request import CompletionRequest, Prompt
-from serving.gateway.errors import ApiError, invalid
+from serving.gateway.errors import invalid
 from serving.gateway.generation import Generator, Job
 from serving.gateway.models import Models, ServedModel
 from serving.gateway.options import MAX_REPORTED, MAX_TOTAL_TOKENS
@@ -45,7 +45,7 @@ class Completions:
         model = await self._models.get(request.model)
         prompts = [_to_bytes(prompt, model) for prompt in request.prompt]
         _check_sizes(request, prompts, model.unit)
-        return Completion(request, model, prompts, self._models, self._generator, self._scorer)
+        return Completion(request, model, prompts, self._generator, self._scorer)
 
 
 def _to_bytes(prompt: Prompt, model: ServedModel) -> bytes:
@@ -59,7 +59,8 @@ def _to_bytes(prompt: Prompt, model: ServedModel) -> bytes:
 
 def _check_sizes(request: CompletionRequest, prompts: Sequence[bytes], unit: CharacterUnit) -> None:
     """Checks that the whole of a request is not too much, before any of it is begun."""
-    longest = max((length(prompt, unit) for prompt in prompts), default=0)
+    lengths = [length(prompt, unit) for prompt in prompts]
+    longest = max(lengths, default=0)
     if longest > MAX_LENGTH:
         raise invalid(
             f"prompt has {longest} characters of the model, over the limit of {MAX_LENGTH}; send a "
@@ -67,7 +68,7 @@ def _check_sizes(request: CompletionRequest, prompts: Sequence[bytes], unit: Cha
             "prompt",
         )
     texts = len(prompts) * request.n
-    characters = sum(length(prompt, unit) for prompt in prompts)
+    characters = sum(lengths)
     total = characters + texts * request.max_tokens
     if total > MAX_TOTAL_TOKENS:
         raise invalid(
@@ -110,14 +111,12 @@ class Completion:
         request: CompletionRequest,
         model: ServedModel,
         prompts: Sequence[bytes],
-        models: Models,
         generator: Generator,
         scorer: PromptScorer,
     ):
         """Prepares the texts; see `Completions.begin`."""
         self._request = request
         self._model = model
-        self._models = models
         self._generator = generator
         self._scorer = scorer
         self._seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
@@ -196,24 +195,15 @@ class Completion:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _prompt_tokens(self, prompt: bytes, count: int) -> Sequence[Token]:
-        """Returns the tokens of a prompt; begins again where its version has been unloaded."""
-        try:
-            return await self._scorer.tokens(self._model, prompt, count)
-        except ApiError as error:
-            if error.grpc_code != "NOT_FOUND":
-                raise
-        self._models.forget(self._model.name)
-        self._model = await self._models.get(self._model.name)
-        return await self._scorer.tokens(self._model, prompt, count)
-
     async def _choice_deltas(self, index: int) -> AsyncGenerator[Delta]:
         request, choice = self._request, self._choices[index]
         delta = Delta()  # goes out with the first piece, so that an error comes before all else
         if request.echo:
             prompt_tokens: Sequence[Token] = ()
             if request.logprobs is not None:
-                prompt_tokens = await self._prompt_tokens(choice.prompt, request.logprobs)
+                prompt_tokens = await self._scorer.tokens(
+                    self._model, choice.prompt, request.logprobs
+                )
             delta = choice.echo(prompt_tokens)
         # Seeds go on from the largest with the smallest, as those of the clients do.
         seed = (self._seed + index + _SEEDS) % (2 * _SEEDS) - _SEEDS

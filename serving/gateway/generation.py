@@ -84,10 +84,10 @@ class Generator:
                 response = await self._backend.predict(stream.request, wait_for_ready=has_begun)
             except ApiError as error:
                 if stream.retry_with_other_version(error.grpc_code):
-                    self._models.forget(job.model.name)
+                    self._models.forget(job.model)
                 elif prefix and not has_begun and _is_stale(error):
                     self._cache.forget(job.model)
-                    self._models.forget(job.model.name)
+                    self._models.forget(job.model)
                     prefix = None
                     stream = _stream(job, prefix)
                 else:
@@ -105,9 +105,9 @@ class Generator:
         except ApiError as error:
             if _is_stale(error):
                 self._cache.forget(job.model)
-                self._models.forget(job.model.name)
+                self._models.forget(job.model)
             elif error.grpc_code == "NOT_FOUND":
-                self._models.forget(job.model.name)
+                self._models.forget(job.model)
             else:
                 raise
         return None

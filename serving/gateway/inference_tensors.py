@@ -57,7 +57,7 @@ class RequestInput(BoundedModel):
     """A tensor of a request."""
 
     name: str = Field(max_length=MAX_NAME)
-    shape: Annotated[list[int], at_most(_MAX_RANK)] = Field(description="Sizes of the dimensions.")
+    shape: list[int] = Field(max_length=_MAX_RANK, description="Sizes of the dimensions.")
     datatype: str = Field(max_length=20, description=f"One of {', '.join(_DATATYPES)}.")
     parameters: Parameters = Field(
         default={}, description='`{"content_type": "base64"}` for bytes that are no text.'
@@ -95,8 +95,8 @@ class InferenceRequest(BoundedModel):
 
     id: str = Field(default="", max_length=MAX_NAME)
     parameters: RequestParameters = RequestParameters()
-    inputs: Annotated[list[RequestInput], at_most(100)] = Field(min_length=1)
-    outputs: Annotated[list[RequestOutput], at_most(100)] = Field(default=[])
+    inputs: list[RequestInput] = Field(min_length=1, max_length=100)
+    outputs: list[RequestOutput] = Field(default=[], max_length=100)
 
 
 def to_array(tensor: RequestInput) -> np.ndarray:

@@ -79,12 +79,14 @@ class Models:
                 return known.model
             failed = self._failed.get(name)
             if failed and time.monotonic() - failed.seen < _FRESH_SECONDS:
-                raise failed.error  # all that waited for the same answer have it
+                # All that waited for the same answer have it, and keep nothing of each other.
+                raise failed.error.with_traceback(None)
             try:
                 version = await self.newest_version(name)
             except ApiError as error:
                 self._failed[name] = _Failed(error, time.monotonic())
                 raise
+            self._failed.pop(name, None)
             if known and known.model.version == version:
                 model = known.model
             else:
@@ -102,9 +104,15 @@ class Models:
                 "model_not_found",
             )
 
-    def forget(self, name: str) -> None:
-        """Has the next `get` ask the server, as a version was not what it was expected to be."""
-        self._known.pop(name, None)
+    def forget(self, model: ServedModel) -> None:
+        """Has the next `get` ask the server, as a version was not what it was expected to be.
+
+        Args:
+          model: The model with that version; another one that is known by now stays so.
+        """
+        known = self._known.get(model.name)
+        if known and known.model.version == model.version:
+            del self._known[model.name]
 
     async def newest_version(self, name: str) -> int:
         """Returns the number of the newest version that answers requests."""

@@ -3,13 +3,13 @@
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import Field
 
-from serving.gateway.bounded_model import BoundedModel, at_most
+from serving.gateway.bounded_model import BoundedModel
 from serving.gateway.characters import encode, from_tokens, to_tokens
 from serving.gateway.completion_request import CompletionRequest
 from serving.gateway.errors import ApiError, invalid
@@ -135,13 +135,13 @@ class DetokenizeRequest(BoundedModel):
     """Tokens whose text is asked for."""
 
     model: str | None = Field(default=None, max_length=MAX_NAME)
-    tokens: Annotated[list[int], at_most(MAX_LENGTH)]
+    tokens: list[int] = Field(max_length=MAX_LENGTH)
 
 
 @router.post("/tokenize", summary="Turn a text into tokens.", responses=_ERRORS)
 async def tokenize(body: TokenizeRequest, models: ModelsOfGateway) -> dict[str, Any]:
     """Returns the tokens of a text, as vLLM does; without a model those of the first one."""
-    served = await models.get(body.model or models.names[0])
+    served = await models.get(body.model or next(iter(models.names), ""))
     try:
         tokens = to_tokens(encode(body.prompt), served.unit)
     except ValueError as error:
@@ -152,7 +152,7 @@ async def tokenize(body: TokenizeRequest, models: ModelsOfGateway) -> dict[str, 
 @router.post("/detokenize", summary="Turn tokens into a text.", responses=_ERRORS)
 async def detokenize(body: DetokenizeRequest, models: ModelsOfGateway) -> dict[str, str]:
     """Returns the text of tokens, as vLLM does; without a model those of the first one."""
-    served = await models.get(body.model or models.names[0])
+    served = await models.get(body.model or next(iter(models.names), ""))
     try:
         text = from_tokens(body.tokens, served.unit)
     except ValueError as error:

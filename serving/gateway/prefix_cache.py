@@ -89,7 +89,7 @@ class PrefixCache:
             return None
         known = next((border for border in reversed(borders) if border.key in self._states), None)
         state = self._states[known.key] if known else None
-        position = known.position if known else 0
+        position, characters = (known.position, known.characters) if known else (0, 0)
         read = 0
         for border in borders:
             if border.position <= position:
@@ -98,11 +98,10 @@ class PrefixCache:
             async with self._reading.setdefault(border.key, asyncio.Lock()):
                 found = self._states.get(border.key)
                 if found is None:
-                    block = prompt[position : border.position]
-                    found = await self._read(model, block, state)
+                    found = await self._read(model, prompt[position : border.position], state)
                     self._store(border.key, found)
-                    read += len(split(block, model.unit))
-            state, position = found, border.position
+                    read += border.characters - characters
+            state, position, characters = found, border.position, border.characters
         self._metrics.looked_up(borders[-1].characters - read, read)
         for border in reversed(borders):  # a longer beginning is dropped before a shorter one
             if border.key in self._states:
@@ -130,8 +129,6 @@ class PrefixCache:
         size = _size(state)
         if size > self._max_bytes:
             return
-        if key in self._states:
-            self._bytes -= _size(self._states.pop(key))
         while self._bytes + size > self._max_bytes:
             _, dropped = self._states.popitem(last=False)
             self._bytes -= _size(dropped)

@@ -10,7 +10,7 @@ from serving.client.client import read_scores
 from serving.gateway.backend import Backend
 from serving.gateway.characters import split
 from serving.gateway.errors import ApiError, invalid
-from serving.gateway.models import ServedModel
+from serving.gateway.models import Models, ServedModel
 from serving.gateway.stops import Token
 from serving.protocol import (
     SamplingParams,
@@ -26,9 +26,10 @@ _BLOCK = 16  # characters, each of which is a row of a request with those of the
 class PromptScorer:
     """Scores prompts on a model server."""
 
-    def __init__(self, backend: Backend, max_rows: int):
-        """Takes a model server, and the largest number of rows of a request."""
+    def __init__(self, backend: Backend, models: Models, max_rows: int):
+        """Takes a model server, its models, and the largest number of rows of a request."""
         self._backend = backend
+        self._models = models
         self._max_rows = max_rows
 
     async def tokens(self, model: ServedModel, prompt: bytes, count: int) -> list[Token]:
@@ -39,6 +40,8 @@ class PromptScorer:
         prompt: the states at the ends of blocks are read one after another, and the characters of
         four blocks are a request.
 
+        Where the version has been unloaded, the one that answers now scores the prompt.
+
         Args:
           model: The model.
           prompt: The prompt.
@@ -47,6 +50,16 @@ class PromptScorer:
         Raises:
           ApiError: If the model does not know a character, or normalises the text to another one.
         """
+        try:
+            return await self._tokens(model, prompt, count)
+        except ApiError as error:
+            if error.grpc_code != "NOT_FOUND":
+                raise
+        self._models.forget(model)
+        return await self._tokens(await self._models.get(model.name), prompt, count)
+
+    async def _tokens(self, model: ServedModel, prompt: bytes, count: int) -> list[Token]:
+        """Returns the characters of a prompt as a version scores them."""
         characters = split(prompt, model.unit)
         if not characters:
             return []

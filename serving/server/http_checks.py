@@ -24,6 +24,16 @@ _COMPRESSED_BYTES = 1024
 _METHODS = "GET, HEAD, POST, OPTIONS"
 
 
+def allowed_origins(named: str, cors: bool) -> str:
+    """Returns the origins of pages that may send requests, separated by commas; "*" for any.
+
+    Args:
+      named: The origins that were named, if any.
+      cors: Whether browsers show answers to pages of other origins; by default those of any.
+    """
+    return named or ("*" if cors else "")
+
+
 class Checks(NamedTuple):
     """Which names and origins are allowed.
 
@@ -49,7 +59,7 @@ class Checks(NamedTuple):
             options.rest_addresses,
             options.rest_api_host or options.host,
             options.rest_api_allowed_hosts,
-            options.rest_api_allowed_origins or ("*" if cors else ""),
+            allowed_origins(options.rest_api_allowed_origins, cors),
         )
         return checks._replace(cors=cors)
 

@@ -71,16 +71,17 @@ def lines_of(block):
     for line in block.splitlines():
         command += line
         try:
-            is_whole = not line.endswith("\\") and (shlex.split(command, comments=True) or True)
+            shlex.split(command, comments=True)
         except ValueError:  # a quotation is open
             is_whole = False
+        else:
+            is_whole = not line.endswith("\\")
         if not is_whole:
             command += "\n"
-        elif command.strip():
+            continue
+        if command.strip():
             commands.append(command)
-            command = ""
-        else:
-            command = ""
+        command = ""
     return commands
 
 

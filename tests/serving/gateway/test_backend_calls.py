@@ -94,12 +94,22 @@ def test_who_shares_nothing_that_is_missing_waits_for_nobody():
 
 def test_no_block_stands_for_two():
     """A hash of a hash and a block is not that of a block which begins with that hash."""
-    unit = ServedModel("letters", 1, "bytes")
     first, second = block(b"\xe4"), block(b"b")
-    digest = next(iter(_borders(unit, first))).key[2]
+    digest = next(iter(_borders(MODEL, first))).key[2]
     joined = digest + second
-    keys = {border.key for border in _borders(unit, joined + block(b"c"))}
-    assert not keys & {border.key for border in _borders(unit, first + second)}
+    keys = {border.key for border in _borders(MODEL, joined + block(b"c"))}
+    assert not keys & {border.key for border in _borders(MODEL, first + second)}
+
+
+def test_an_error_that_several_have_keeps_nothing_of_them():
+    async def run():
+        models = Models(Versions(), lambda: ["letters"])
+        for _ in range(3):
+            with pytest.raises(ApiError) as raised:
+                await models.get("letters")
+        return raised.traceback
+
+    assert sum(frame.name == "get" for frame in asyncio.run(run())) == 1
 
 
 class Versions:
@@ -181,7 +191,8 @@ def test_alternatives_are_asked_for_in_as_many_rows_as_there_may_be(max_rows):
         return response
 
     async def run():
-        scorer = PromptScorer(SimpleNamespace(predict=predict), max_rows)
+        backend = SimpleNamespace(predict=predict)
+        scorer = PromptScorer(backend, Models(backend, lambda: [MODEL.name]), max_rows)
         with pytest.raises(ApiError) as raised:
             await scorer.tokens(MODEL, b"a" * 160, 1)
         assert raised.value.status == 429

@@ -185,7 +185,7 @@ def test_bytes_that_are_no_text_are_base64(gateway, grpc_client):
         ({"shape": [-1]}, "negative size"),
         ({"shape": [2**62, 2**62, 0], "data": []}, "a shape of more than"),
         ({"shape": [10**30]}, "a shape of more than"),
-        ({"shape": [1] * 9}, "has 9 entries; give at most 8"),
+        ({"shape": [1] * 9}, "at most 8 items"),
         ({"data": [["a"], "b"]}, "nested unevenly"),
         ({"data": [[[[[[[[[["a"]]]]]]]]]]}, "nested unevenly"),
         ({"data": [{"b64": "YQ=="}]}, "no string"),
