@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import status_watch
 from benchmarks.embedded_server import MODEL, Server
 
 IDLE_CONNECTIONS = 300
@@ -62,7 +63,7 @@ class Hostility:
         ]
         threads = [threading.Thread(target=self._repeat, args=[act]) for act in acts]
         watch = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.status_watch", self._server.address.server, MODEL],
+            [sys.executable, "-c", status_watch.COMMAND, self._server.address.server, MODEL],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

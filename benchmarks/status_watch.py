@@ -12,6 +12,9 @@ import time
 
 SECONDS_BETWEEN = 0.1
 
+COMMAND = "import sys; from benchmarks.status_watch import watch; watch(*sys.argv[1:])"
+"""Program of the process, whose arguments are those of `watch`."""
+
 
 def watch(address: str, model: str) -> None:
     """Measures calls of GetModelStatus until the standard input ends.
@@ -45,7 +48,3 @@ def watch(address: str, model: str) -> None:
             except grpc.RpcError:
                 seconds.append(math.inf)
     print(json.dumps(seconds))
-
-
-if __name__ == "__main__":
-    watch(*sys.argv[1:])

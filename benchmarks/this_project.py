@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.problem import CLIP_VALUE, LEARNING_RATE, RHO, Problem, Size, pieces
-from model.config import ComputeType
+from model.config import ComputeType, Tied
 from model.execution.plan import Plan
 from model.execution.planner import Variant, plan_of
 from model.language_model.character_model import CharacterModel
@@ -37,7 +37,8 @@ def _make_step(
     size: Size, problem: Problem, dtype: ComputeType, plan: Plan | None
 ) -> Callable[[], float]:
     count = pieces(size)
-    model = ModelConfig(architecture=size.model, layers=size.layers, units=size.units, tied="all")
+    tied: Tied = "all" if size.model == "grid" else "none"
+    model = ModelConfig(architecture=size.model, layers=size.layers, units=size.units, tied=tied)
     training = TrainingConfig(
         batch_size=size.batch,
         window=size.window,

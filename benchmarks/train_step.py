@@ -12,6 +12,7 @@ import math
 import statistics
 import subprocess
 import sys
+import tempfile
 
 import click
 import rich.console
@@ -75,11 +76,12 @@ class Worker:
           contender: The contender.
           size: Size of the network.
         """
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 `close` closes it
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", json.dumps(contender), json.dumps(size)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
         )
         answer = self._read_answer()
@@ -95,7 +97,10 @@ class Worker:
         assert self._process.stdout is not None  # it is a pipe
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a worker ended with status {self._process.wait()}")
+            status = self._process.wait()
+            self._errors.seek(0)
+            reason = self._errors.read().strip().rpartition("\n")[2]
+            raise RuntimeError(f"a worker ended with status {status}: {reason}")
         return json.loads(line)
 
     def run(self, steps: int) -> None:
@@ -109,6 +114,7 @@ class Worker:
         """Kills the process."""
         self._process.kill()
         self._process.wait()
+        self._errors.close()
 
 
 def measure(size: Size, chosen: list[Contender], steps: int, turn: float) -> list[Result]:

@@ -127,8 +127,8 @@ class ModelConfig:
             default = getattr(type(self), option)
             if getattr(self, option) != default and self.architecture != "grid":
                 raise InputError(
-                    f"{option} is of grids, and the architecture is {self.architecture}; leave it "
-                    "out, or use the architecture grid"
+                    f"{option} needs the architecture grid, and the architecture is "
+                    f"{self.architecture}; leave it out, or use grid"
                 )
         require_range("init_scale", self.init_scale, 0, math.inf)
         for name in ("forget_bias", "transform_bias"):

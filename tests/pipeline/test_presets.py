@@ -91,7 +91,7 @@ def test_a_wrong_preset_is_refused(tmp_path, text, problem):
         ("[data]\nshards = 200000\n", "shards is 200000; it must be from 1 to 100,000"),
         (
             "[model]\narchitecture = 'stacked'\ntied = 'all'\n",
-            "tied is of grids, and the architecture is stacked; leave it out",
+            "tied needs the architecture grid, and the architecture is stacked; leave it out",
         ),
     ],
 )
@@ -178,7 +178,7 @@ def test_what_only_grids_have_does_not_count_for_another_architecture():
     assert load_preset("demo").model.layer_normalization
     stacked = load_preset("demo", {"architecture": "stacked"})
     assert not stacked.model.layer_normalization
-    with pytest.raises(InputError, match="layer_normalization is of grids, and the architecture"):
+    with pytest.raises(InputError, match="layer_normalization needs the architecture grid"):
         load_preset("demo", {"architecture": "stacked", "layer_normalization": True})
 
 

@@ -20,9 +20,9 @@ from model.language_model.config import ModelConfig
         ({"cells": ("tanh", "lstm")}, "'tanh' along time, which has no memory; use one of lstm,"),
         (
             {"architecture": "rhn", "layer_normalization": True},
-            "layer_normalization is of grids, and the architecture is rhn; leave it out",
+            "layer_normalization needs the architecture grid, and the architecture is rhn; ",
         ),
-        ({"architecture": "stacked", "mogrifier_rounds": 2}, "mogrifier_rounds is of grids, and"),
+        ({"architecture": "stacked", "mogrifier_rounds": 2}, "mogrifier_rounds needs the archi"),
         ({"mogrifier_rounds": -1}, "mogrifier_rounds is -1"),
         ({"mogrifier_rank": 0}, "mogrifier_rank is 0"),
         (
