@@ -68,6 +68,8 @@ class Hostility:
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert watch.stdout is not None  # it is a pipe
+        watch.stdout.readline()  # its imports take seconds, in which it would measure nothing
         for thread in threads:
             thread.start()
         try:

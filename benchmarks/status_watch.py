@@ -19,7 +19,8 @@ COMMAND = "import sys; from benchmarks.status_watch import watch; watch(*sys.arg
 def watch(address: str, model: str) -> None:
     """Measures calls of GetModelStatus until the standard input ends.
 
-    Prints a JSON list: the seconds of each call, infinite if it failed.
+    Prints an empty line when it begins, and at the end a JSON list: the seconds of each call,
+    infinite if it failed.
 
     Args:
       address: Host and port of the server.
@@ -37,10 +38,11 @@ def watch(address: str, model: str) -> None:
     threading.Thread(target=wait_for_end, daemon=True).start()
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = model
-    seconds = []
+    seconds: list[float] = []
     with grpc.insecure_channel(address) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
-        while not done.wait(SECONDS_BETWEEN):
+        print(flush=True)
+        while not seconds or not done.wait(SECONDS_BETWEEN):
             start = time.perf_counter()
             try:
                 stub.GetModelStatus(request, timeout=60, wait_for_ready=True)

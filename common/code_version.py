@@ -77,6 +77,7 @@ def source_digest(module: str) -> str:
     return digest.hexdigest()
 
 
+@functools.cache
 def _data_files(module: str) -> list[pathlib.Path]:
     """Returns the JSON files beside a module whose names it has, as the plans of execution."""
     path = module_path(module)

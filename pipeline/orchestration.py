@@ -4,7 +4,6 @@ import dataclasses
 from typing import Literal, NamedTuple
 
 from common.quiet_tensorflow import import_tensorflow
-from pipeline.data.examples import ExamplesProperties
 from pipeline.stages import graph
 from pipeline.stages.context import RunContext
 from pipeline.stages.graph import Stage
@@ -94,24 +93,10 @@ def run_alone(stage: Stage, context: RunContext) -> Artifact:
     # A stage that several tasks have takes its inputs from the graph of the settings' task.
     stage = graph.find_stage(stage.name, context.settings.run.task)
     inputs = newest_inputs(stage, context)
-    context = _named_by(inputs, context)
+    context = dataclasses.replace(context, model=inputs.get("model"))
     if check := getattr(stage.module, "check_options", None):
         check(context)
     return stage.module.execute(context, **inputs)
-
-
-def _named_by(inputs: dict[str, Artifact], context: RunContext) -> RunContext:
-    """Returns a context in which a model has the name of the corpus that it was trained on.
-
-    The newest examples may be of another corpus.
-    """
-    run = context.settings.run
-    if context.takes_corpus or run.model_name or "model" not in inputs:
-        return context
-    examples = context.store.ancestor(inputs["model"], "examples")
-    name = ExamplesProperties.read(examples).corpus
-    settings = context.settings._replace(run=dataclasses.replace(run, model_name=name))
-    return dataclasses.replace(context, settings=settings)
 
 
 def _in_task_of(stage: Stage, context: RunContext) -> RunContext:

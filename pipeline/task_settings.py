@@ -5,7 +5,7 @@ from typing import Literal
 
 from model.config import require_integer, require_one_of, require_range
 from model.errors import InputError
-from serving.limits import DEFAULT_GRPC_REQUEST_BYTES
+from serving.limits import DEFAULT_GRPC_REQUEST_BYTES, MAX_RECORDING_SECONDS, MAX_SEARCH_WIDTH
 
 RecognitionNet = Literal["time_depth_grid", "time_frequency_grid", "stacked_lstm"]
 """The names of the nets that label frames, those of `model.speech.nets`."""
@@ -96,7 +96,7 @@ class RecognitionConfig:
         require_range("bands", self.bands, MIN_BANDS, 257)
         require_range("window_ms", self.window_ms, 1, 1001)
         require_range("step_ms", self.step_ms, 1, 1001)
-        require_range("max_seconds", self.max_seconds, 1, 61)
+        require_range("max_seconds", self.max_seconds, 1, MAX_RECORDING_SECONDS + 1)
         size = 2 * self.sample_rate * self.max_seconds
         if size > MAX_RECORDING_BYTES:
             raise InputError(
@@ -105,5 +105,5 @@ class RecognitionConfig:
                 "most, so lower one of them"
             )
         require_range("noise", self.noise, 0, 100)
-        require_range("search_width", self.search_width, 0, 1025)
+        require_range("search_width", self.search_width, 0, MAX_SEARCH_WIDTH + 1)
         require_integer("evaluated_recordings", self.evaluated_recordings, 1)

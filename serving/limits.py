@@ -21,6 +21,12 @@ MAX_REQUEST_ROWS = 1024
 MAX_RECORDINGS = 16
 """Largest number of recordings of a request, and of a merged batch."""
 
+MAX_RECORDING_SECONDS = 60
+"""Largest duration that a recognizer may be exported for, in seconds."""
+
+MAX_SEARCH_WIDTH = 1024
+"""Largest width of the beam search of a recognizer."""
+
 MAX_PIECE_SECONDS = 2.0
 """Largest duration of a piece of a stream, in seconds. Pieces are not merged, so that as many are
 computed at once as a server has threads."""

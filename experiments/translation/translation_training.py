@@ -16,6 +16,7 @@ from experiments.translation.translation_data import (
     groups_by_length,
     training_batches,
 )
+from model.layers.seeded import seeds_of
 from model.translation.beam_search import Translations
 from model.translation.losses import targets_before, word_losses
 
@@ -67,8 +68,7 @@ def train(
     optimizer = keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm)
     optimizer.build(net.trainable_variables)
     # Checkpoints leave out the states of Keras's seeds, from which the masks of dropout are drawn.
-    weights = {id(one) for one in net.weights}
-    seeds = [one.value for one in net.variables if id(one) not in weights]
+    seeds = [seed.value for seed in seeds_of(net)]
     step = training_step(net, optimizer)
     measure = loss_function(net)
 

@@ -11,6 +11,18 @@ from ..grid.dropout import dropout_mask
 from ..shapes import shape_of
 
 
+def seeds_of(model: keras.Model) -> list[keras.Variable]:
+    """Returns the states of all seeds of a model, which its noise and its masks are drawn from.
+
+    They are none of its weights, and its checkpoints leave them out.
+
+    Args:
+      model: The model.
+    """
+    weights = {id(one) for one in model.weights}
+    return [one for one in model.variables if id(one) not in weights]
+
+
 class SeededLayer(keras.layers.Layer):
     """A layer whose dropout masks derive from one seed per call.
 

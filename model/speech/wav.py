@@ -24,6 +24,7 @@ PCM = 1
 """Format of uncompressed integers, in the chunk "fmt "."""
 
 BITS = 16
+BYTES_OF_A_SAMPLE = BITS // 8
 """Bits of a sample."""
 
 MAX_CHUNKS = 64
@@ -58,7 +59,7 @@ class WavLimits(NamedTuple):
     @property
     def max_bytes(self) -> int:
         """Largest size of a file."""
-        return MAX_HEADER + self.max_samples * BITS // 8
+        return MAX_HEADER + self.max_samples * BYTES_OF_A_SAMPLE
 
     def size_problem(self, size: int) -> str:
         """Returns what is wrong with a file of this size, without its subject; empty if nothing.
@@ -209,8 +210,8 @@ def _problems(headers: WavHeaders, limits: WavLimits) -> list[_Problem]:
     """Returns all that can be wrong with files; the first that is describes a file."""
     h = headers
     convert, again = limits.remedy, "record or copy it again"
-    seconds = tf.cast(h.size, tf.float32) / (BITS // 8) / limits.sample_rate
-    samples = h.size // (BITS // 8)
+    seconds = tf.cast(h.size, tf.float32) / BYTES_OF_A_SAMPLE / limits.sample_rate
+    samples = h.size // BYTES_OF_A_SAMPLE
     has_data = h.start >= 0
     ends_in_format = h.format_start + _FORMAT_SIZE > h.length
     return [
@@ -265,10 +266,10 @@ def _problems(headers: WavHeaders, limits: WavLimits) -> list[_Problem]:
             ],
         ),
         _Problem(
-            h.size % (BITS // 8) != 0,
+            h.size % BYTES_OF_A_SAMPLE != 0,
             lambda: [
                 *("has ", h.size, " bytes of samples at byte ", h.start),
-                f", which are {BITS // 8} each; {again}",
+                f", which are {BYTES_OF_A_SAMPLE} each; {again}",
             ],
         ),
         _Problem(
@@ -335,11 +336,11 @@ def wav_samples(files: tf.Tensor, headers: WavHeaders) -> Samples:
       headers: Their headers.
     """
     contents = tf.strings.substr(files, headers.start, headers.size)
-    longest = tf.reduce_max(tf.concat([headers.size, [BITS // 8]], axis=0))
+    longest = tf.reduce_max(tf.concat([headers.size, [BYTES_OF_A_SAMPLE]], axis=0))
     integers = tf.io.decode_raw(contents, tf.int16, fixed_length=tf.cast(longest, tf.int32))
     return Samples(
         values=tf.cast(integers, tf.float32) / 2 ** (BITS - 1),
-        lengths=tf.cast(headers.size // (BITS // 8), tf.int32),
+        lengths=tf.cast(headers.size // BYTES_OF_A_SAMPLE, tf.int32),
     )
 
 
@@ -368,7 +369,7 @@ def decode_wavs(files: Mapping[str, bytes], limits: WavLimits) -> list[np.ndarra
     for content, start, size in zip(
         files.values(), headers.start.numpy(), headers.size.numpy(), strict=True
     ):
-        integers = np.frombuffer(content, "<i2", size // (BITS // 8), offset=start)
+        integers = np.frombuffer(content, "<i2", size // BYTES_OF_A_SAMPLE, offset=start)
         samples.append(integers.astype(np.float32) / 2 ** (BITS - 1))
     return samples
 

@@ -51,7 +51,7 @@ def version_of(url: str) -> str:
         response = requests.head(url, allow_redirects=True, timeout=SECONDS_TO_CONNECT)
         if response.status_code in _NO_HEAD:
             with requests.get(url, stream=True, timeout=SECONDS_TO_CONNECT) as response:
-                response.raise_for_status()
+                pass  # its head is all that is looked at
         response.raise_for_status()
     except (requests.RequestException, ValueError) as error:
         raise InputError(f"{redacted(url)} is unreachable ({_reason(error)}); check it") from error

@@ -7,13 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from model.speech.ctc import NO_LABEL
-from model.speech.wav import wav_headers, wav_samples
+from model.speech.wav import BYTES_OF_A_SAMPLE, wav_headers, wav_samples
 from pipeline.data.recording_statistics import PERIODS_PER_SECOND
 from pipeline.data.recordings import AUDIO, TRANSCRIPT
 from pipeline.data.records import shard_paths
 from pipeline.data.windows import without_autotune
-
-BYTES_OF_A_SAMPLE = 2
 
 SHUFFLED_BYTES = 1 << 28
 """Bytes of audio that are shuffled among each other; shards hold recordings in no order."""

@@ -135,7 +135,7 @@ class WriteRecordings(beam.DoFn):
     def _read(self, one: Transcribed) -> Recording:
         """Returns a recording, whose content is not checked yet."""
         name, path = one.source.name, one.source.path
-        if problem := self._limits.size_problem(files.stat(path).length):
+        if problem := self._limits.size_problem(one.source.size):
             raise InputError(f"{name} {problem}")
         with files.open_file(path, "rb") as file:
             return Recording(file.read(self._limits.max_bytes), one.text, name)

@@ -8,7 +8,7 @@ from pipeline.corpora.corpus import Mixture, resolve_mixture
 from pipeline.corpora.discovery import Rules
 from pipeline.data.examples import ExamplesProperties
 from pipeline.settings import Settings
-from pipeline.store.artifacts import Store
+from pipeline.store.artifacts import Artifact, Store
 
 # Not imported from the graph, so that changing a declaration there does not invalidate artifacts.
 EXAMPLE_GEN = "ExampleGen"
@@ -30,6 +30,8 @@ class RunContext:
       init_from: Path of a Trainer artifact whose weights to start from; empty for random ones.
       devices: TensorFlow's names of the devices to train on; empty for all GPUs, or the CPU.
       beam_options: Options for Beam, as on its own command lines (`--runner=...`).
+      model: Artifact of the model that a stage by itself is run on, which has the name of the
+        corpus that it was trained on: the newest examples may be of another. Default: none.
     """
 
     store: Store
@@ -39,6 +41,7 @@ class RunContext:
     init_from: str = ""
     devices: tuple[str, ...] = ()
     beam_options: tuple[str, ...] = ()
+    model: Artifact | None = None
 
     @functools.cached_property
     def text(self) -> Mixture:
@@ -82,6 +85,8 @@ class RunContext:
             return self.settings.run.model_name
         if self.takes_corpus:
             return self.text.name
+        if self.model:
+            return ExamplesProperties.read(self.store.ancestor(self.model, "examples")).corpus
         return ExamplesProperties.read(self.store.latest(EXAMPLE_GEN)).corpus
 
     @property

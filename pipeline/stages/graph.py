@@ -191,6 +191,26 @@ def _shared(name: str, **changes: Any) -> Stage:
     return dataclasses.replace(shared, **changes)
 
 
+def _checked_and_pushed(trainer: str, evaluator: str) -> tuple[Stage, Stage]:
+    """Returns the stages that check and push the models of another task.
+
+    Args:
+      trainer: Name of the stage that trains them.
+      evaluator: Name of the stage that evaluates them.
+    """
+    inputs = {"model": trainer, "evaluation": evaluator, "infra_blessing": INFRA_VALIDATOR}
+    return (
+        _shared(INFRA_VALIDATOR, inputs={"model": trainer}, after=(evaluator,)),
+        _shared(PUSHER, inputs=inputs),
+    )
+
+
+_ANCESTRY_OF_TRAINER = {
+    "statistics": ("schema", "statistics"),
+    "examples": ("schema", "statistics", "examples"),
+}
+"""Where the inputs of the trainer of another task come from, from its schema on."""
+
 TRANSLATION_STAGES = (
     _shared(EXAMPLE_GEN),
     Stage(
@@ -222,10 +242,7 @@ TRANSLATION_STAGES = (
         },
         options=(ModelConfig, TrainingConfig, TranslationConfig, "devices"),
         payload="Format-Serving/",
-        ancestry={
-            "statistics": ("schema", "statistics"),
-            "examples": ("schema", "statistics", "examples"),
-        },
+        ancestry=_ANCESTRY_OF_TRAINER,
         every_worker=True,
         tensorflow=True,
         example="--preset translation",
@@ -248,15 +265,7 @@ TRANSLATION_STAGES = (
         tensorflow=True,
         example="--model_name my-texts",
     ),
-    _shared(INFRA_VALIDATOR, inputs={"model": TRANSLATION_TRAINER}, after=(TRANSLATION_EVALUATOR,)),
-    _shared(
-        PUSHER,
-        inputs={
-            "model": TRANSLATION_TRAINER,
-            "evaluation": TRANSLATION_EVALUATOR,
-            "infra_blessing": INFRA_VALIDATOR,
-        },
-    ),
+    *_checked_and_pushed(TRANSLATION_TRAINER, TRANSLATION_EVALUATOR),
 )
 """The stages of a translation, in the order of a run."""
 
@@ -291,10 +300,7 @@ RECOGNITION_STAGES = (
         },
         options=(ModelConfig, TrainingConfig, RecognitionConfig, "devices"),
         payload="Format-Serving/",
-        ancestry={
-            "statistics": ("schema", "statistics"),
-            "examples": ("schema", "statistics", "examples"),
-        },
+        ancestry=_ANCESTRY_OF_TRAINER,
         every_worker=True,
         tensorflow=True,
         example="--preset recognition",
@@ -312,15 +318,7 @@ RECOGNITION_STAGES = (
         tensorflow=True,
         example="--model_name my-recordings",
     ),
-    _shared(INFRA_VALIDATOR, inputs={"model": RECOGNITION_TRAINER}, after=(RECOGNITION_EVALUATOR,)),
-    _shared(
-        PUSHER,
-        inputs={
-            "model": RECOGNITION_TRAINER,
-            "evaluation": RECOGNITION_EVALUATOR,
-            "infra_blessing": INFRA_VALIDATOR,
-        },
-    ),
+    *_checked_and_pushed(RECOGNITION_TRAINER, RECOGNITION_EVALUATOR),
 )
 """The stages of a recognition, in the order of a run."""
 

@@ -85,10 +85,10 @@ def run(store: Store, statistics: Artifact) -> Artifact:
             )
         write_text(os.path.join(directory, LABELS), json.dumps(labels) + "\n")
         schema = schema_pb2.Schema()
-        for name, kind in (("audio", schema_pb2.BYTES), ("transcript", schema_pb2.BYTES)):
-            feature = schema.feature.add(name=name, type=kind)
-            feature.presence.min_fraction = 1
-        transcript = schema.feature[-1]
+        audio, transcript = (
+            schema.feature.add(name=name, type=schema_pb2.BYTES) for name in ("audio", "transcript")
+        )
+        audio.presence.min_fraction = transcript.presence.min_fraction = 1
         transcript.natural_language_domain.vocabulary = LABELS
         schema.feature.add(name="milliseconds", type=schema_pb2.INT).int_domain.min = 1
         write_text(os.path.join(directory, SCHEMA), text_format.MessageToString(schema))

@@ -8,7 +8,7 @@ BLESSED or NOT_BLESSED        see `pipeline.store.blessing`
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from common.files import write_text
@@ -19,7 +19,7 @@ from pipeline.data.recordings import Recording, first_recordings, gathered
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing, manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
-from pipeline.store.lineage import Pushed, pushed_before, pushed_versions, require_trained_by
+from pipeline.store.lineage import Pushed, pushed_before, require_trained_by
 from pipeline.store.manifest import CacheKey, Fingerprinted
 from pipeline.training.exports import saved_models
 from serving.limits import MAX_RECORDINGS
@@ -84,6 +84,8 @@ def plan(context: RunContext, model: Fingerprinted, examples: Fingerprinted) -> 
 
 def execute(context: RunContext, model: Artifact, examples: Artifact) -> Artifact:
     """Runs the stage in a context, against the model pushed last."""
+    if not context.takes_corpus:  # otherwise checked before the model was trained
+        _require_same_audio(context, model.manifest.parameters["recognition"])
     return run(
         context.store,
         model,
@@ -100,23 +102,36 @@ def check_options(context: RunContext) -> None:
       InputError: If they are not, or do not.
     """
     require_trained_by(context.base_path, TRAINED_BY)
-    recognition = context.settings.recognition
-    for pushed in pushed_versions(context.base_path)[-1:]:
-        rate, seconds = audio_format(pushed.path)
-        for name, old, new in (
-            ("sample_rate", rate, recognition.sample_rate),
-            ("max_seconds", seconds, recognition.max_seconds),
-        ):
-            if old != new:
-                raise InputError(
-                    f"version {pushed.version} of {context.model_name} has the {name} {old:g}, and "
-                    f"the new model {new:g}, so that they cannot be compared; give the new one "
-                    "another --model_name"
-                )
+    if context.takes_corpus:
+        _require_same_audio(context, dataclasses.asdict(context.settings.recognition))
 
 
-def audio_format(saved_model: str) -> tuple[int, float]:
-    """Returns the sample rate of recordings that a SavedModel reads, and their largest duration.
+def _require_same_audio(context: RunContext, recognition: Mapping[str, Any]) -> None:
+    """Checks that a new model reads such recordings as the one that was pushed last.
+
+    Args:
+      context: Context of the run.
+      recognition: Settings of the recognition of the new model.
+
+    Raises:
+      InputError: If it does not, so that they cannot be compared.
+    """
+    pushed = pushed_before(context.base_path, None, TRAINED_BY)
+    if pushed is None:
+        return
+    trained = context.store.find(pushed.fingerprint)
+    known = trained.manifest.parameters["recognition"] if trained else audio_format(pushed.path)
+    for name in ("sample_rate", "max_seconds"):
+        if known[name] != recognition[name]:
+            raise InputError(
+                f"version {pushed.version} of {context.model_name} has the {name} "
+                f"{known[name]:g}, and the new model {recognition[name]:g}, so that they cannot be "
+                "compared; give the new one another --model_name"
+            )
+
+
+def audio_format(saved_model: str) -> dict[str, float]:
+    """Returns the `sample_rate` of recordings that a SavedModel reads, and their `max_seconds`.
 
     Args:
       saved_model: Directory of the SavedModel.
@@ -126,7 +141,7 @@ def audio_format(saved_model: str) -> tuple[int, float]:
 
     signatures = tf.saved_model.load(saved_model).signatures
     found = signatures["spectrogram"](audio=tf.zeros([0], tf.string))
-    return int(found["sample_rate"]), float(found["max_seconds"])
+    return {name: float(found[name]) for name in ("sample_rate", "max_seconds")}
 
 
 def _cache_key(

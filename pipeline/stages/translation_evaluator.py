@@ -144,23 +144,27 @@ def run(
     Raises:
       InputError: If no pair is short enough for the models that are compared.
     """
+    import tensorflow as tf
+
     from pipeline.data import pair_statistics
     from pipeline.data.pair_batches import PairedSplit, Vocabularies
 
     def write(directory: str) -> Outcome:
         vocabularies = Vocabularies(*word_schema_gen.read_vocabularies(schema.path))
         saved_model = saved_models(model)["float32"]
-        most = min(map(longest, [saved_model, *([baseline.path] if baseline else [])]))
+        paths = [saved_model, *([baseline.path] if baseline else [])]
+        loaded = {path: tf.saved_model.load(path) for path in paths}
+        most = min(longest(translator, path) for path, translator in loaded.items())
         pairs = PairedSplit(examples.path, "eval", vocabularies, most).sentences(count)
         if not pairs:
             raise InputError(
                 f"no pair of the eval split has at most {most} words, which is what the models "
                 "that are compared can translate; give the new one another --model_name"
             )
-        metrics = evaluate(saved_model, pairs)
+        metrics = evaluate(loaded[saved_model], pairs)
         against, same_words = None, True
         if baseline:
-            against = evaluate(baseline.path, pairs)
+            against = evaluate(loaded[baseline.path], pairs)
             same_words = target_words(saved_model) == target_words(baseline.path)
         words = pair_statistics.read(statistics.path, "train")
         unigram = _unigram_perplexity(words.words[1], words.pairs, vocabularies.target.words, pairs)
@@ -227,24 +231,22 @@ def objections(
     return ""
 
 
-def longest(saved_model: str) -> int:
+def longest(translator: Any, path: str) -> int:
     """Returns the largest number of words of a sentence that a SavedModel translates.
 
     Args:
-      saved_model: Directory of the SavedModel.
+      translator: The SavedModel.
+      path: Its directory.
 
     Raises:
       InputError: If the model does not say, as those of earlier versions.
     """
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(saved_model)
-    if not hasattr(loaded, "longest"):
+    if not hasattr(translator, "longest"):
         raise InputError(
-            f"{saved_model} does not say how long its sentences may be, as an earlier version of "
+            f"{path} does not say how long its sentences may be, as an earlier version of "
             "this software wrote it; give the new model another --model_name"
         )
-    return int(loaded.longest())
+    return int(translator.longest())
 
 
 def target_words(saved_model: str) -> str:
@@ -258,17 +260,17 @@ def target_words(saved_model: str) -> str:
     return read_text(os.path.join(saved_model, "assets", TARGET_VOCABULARY))
 
 
-def evaluate(saved_model: str, pairs: Sequence[SentencePair]) -> Metrics:
+def evaluate(translator: Any, pairs: Sequence[SentencePair]) -> Metrics:
     """Measures a SavedModel, by its signatures.
 
     Args:
-      saved_model: Directory of the SavedModel.
+      translator: The SavedModel.
       pairs: Pairs of sentences, words between single spaces.
     """
     import tensorflow as tf
     from sacrebleu.metrics import BLEU
 
-    signatures = tf.saved_model.load(saved_model).signatures
+    signatures = translator.signatures
     nats, words, translations = 0.0, 0, []
     with progress_bar("Translating", unit="sentences") as progress:
         for first in range(0, len(pairs), ROWS):

@@ -85,7 +85,7 @@ def require_no_other_task(context: RunContext) -> None:
     """
     for task in ("translation", "recognition"):
         section, defaults = getattr(context.settings, task), getattr(DEFAULTS, task)
-        if task == context.settings.run.task or section == defaults:
+        if task == context.settings.run.task:
             continue
         for name, value in vars(section).items():
             if value != getattr(defaults, name):

@@ -285,15 +285,15 @@ class Store:
             if not resumable or not files.below(partial):
                 files.rmtree(partial)
             raise
-        present = set(files.below(partial))
-        if lost := min(outcome.checksums.keys() - present, default=""):
+        # A resumed attempt may find the manifest of one that was killed before it was published.
+        for leftover in files.glob_in(partial, f"{MANIFEST}*"):
+            files.remove(leftover)
+        written = list(files.below(partial))
+        if lost := min(outcome.checksums.keys() - set(written), default=""):
             raise InputError(
                 f"{os.path.join(partial, lost)} was removed while the stage ran; run it again, "
                 "with nothing else that writes the same root"
             )
-        # A resumed attempt may find the manifest of one that was killed before it was published.
-        for leftover in files.glob_in(partial, f"{MANIFEST}*"):
-            files.remove(leftover)
         manifest = Manifest(
             stage=key.stage,
             fingerprint=key.fingerprint,
@@ -307,7 +307,7 @@ class Store:
             summary=outcome.summary,
             checksums={
                 name: outcome.checksums.get(name) or checksums.of_file(os.path.join(partial, name))
-                for name in files.below(partial)
+                for name in written
             },
         )
         text = json.dumps(dataclasses.asdict(manifest), indent=2)

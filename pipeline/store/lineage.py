@@ -139,32 +139,38 @@ def require_trained_by(base_path: str, trained_by: str) -> None:
     Raises:
       InputError: If there are models of another task.
     """
-    for pushed in pushed_versions(base_path):
+    _versions_of(base_path, trained_by)
+
+
+def _versions_of(base_path: str, trained_by: str) -> list[Pushed]:
+    versions = pushed_versions(base_path)
+    for pushed in versions:
         if pushed.trained_by != trained_by:
             raise InputError(
                 f"{pushed.path} was trained by {pushed.trained_by}, and the new model by "
                 f"{trained_by}; give the new one another --model_name"
             )
+    return versions
 
 
-def pushed_before(base_path: str, model: Fingerprinted, trained_by: str) -> Pushed | None:
+def pushed_before(base_path: str, model: Fingerprinted | None, trained_by: str) -> Pushed | None:
     """Returns the float32 version that was pushed last, other than copies of this very model.
 
     Damaged versions do not count.
 
     Args:
       base_path: Directory of the model's versions.
-      model: Artifact of the stage that trained it.
+      model: Artifact of the stage that trained it; None where it is not trained yet.
       trained_by: Name of that stage.
 
     Raises:
       InputError: If there are models of another task.
     """
-    require_trained_by(base_path, trained_by)
+    own = model.fingerprint if model else None
     others = (
         pushed
-        for pushed in reversed(pushed_versions(base_path))
-        if pushed.fingerprint != model.fingerprint and pushed.variant == "float32"
+        for pushed in reversed(_versions_of(base_path, trained_by))
+        if pushed.fingerprint != own and pushed.variant == "float32"
     )
     return next((pushed for pushed in others if not pushed.damage()), None)
 

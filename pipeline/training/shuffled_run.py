@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from common import files
 from common.progress import progress_bar
+from model.layers.seeded import seeds_of
 from pipeline.settings import TrainingConfig
 from pipeline.store.artifacts import Outcome
 from pipeline.store.manifest import Properties
@@ -154,7 +155,7 @@ class ShuffledRun(abc.ABC):
         with progress_bar("Training", unit="steps") as progress:
             pending, note = [], ""
             for step, batch in self._batches(first):
-                if self._stale():
+                if self._checkpoints.is_stale(self._config.patience):
                     break
                 pending.append(self._train(*batch))
                 done = step + 1
@@ -171,16 +172,16 @@ class ShuffledRun(abc.ABC):
                     self._checkpoints.save(done, validation)
         if not this_worker().is_chief:
             return Outcome(Properties(), "")
+        done = int(self._checkpoints.step)
         self._checkpoints.restore_best()
-        return self._export()
+        return self._export(done)
 
     def _spread_seeds(self) -> None:
         """Gives each replica noise and dropout masks of its own.
 
         A checkpoint holds the seeds of the first replica, whose number is 0.
         """
-        weights = {id(one) for one in self.model.weights}
-        seeds = [one for one in self.model.variables if id(one) not in weights]
+        seeds = seeds_of(self.model)
 
         def spread() -> None:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -201,11 +202,6 @@ class ShuffledRun(abc.ABC):
                     return
                 yield step, batch
                 step += 1
-
-    def _stale(self) -> bool:
-        """Returns whether training stops, after `patience` validations without a lower loss."""
-        patience = self._config.patience
-        return bool(patience) and int(self._checkpoints.validations_since_best) >= patience
 
     def _step(self, *batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Takes a step; returns the mean loss per unit, and the norm of the gradient."""
@@ -288,7 +284,8 @@ class ShuffledRun(abc.ABC):
         """Returns the sum of the losses of a batch, and the number of its units."""
         return tf.reduce_sum(self.losses(*batch, training=False)), self.units_of(*batch)
 
-    def _export(self) -> Outcome:
+    def _export(self, done: int) -> Outcome:
+        """Exports the best weights of a training of as many steps."""
         path = os.path.join(self._directory, directory_name("float32"))
         if files.exists(path):
             files.rmtree(path)
@@ -296,7 +293,7 @@ class ShuffledRun(abc.ABC):
         plain = self.make_model()
         plain.set_weights(self.model.get_weights())
         self.export(plain, path)
-        best, done = float(self._checkpoints.best_loss), self._checkpoints.last
+        best = float(self._checkpoints.best_loss)
         properties = ShuffledProperties(
             steps=done,
             epochs=round(done / self._epoch_steps, 3),

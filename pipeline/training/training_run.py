@@ -158,7 +158,8 @@ class TrainingRun:
         profiler = _Profiler(os.path.join(self._directory, "logs"), first, config.profile_steps)
         pending, note = [], ""
         for step, ids in self._batches(first):
-            if self._stale():  # after the last step, or when the checkpoint was written
+            # After the last step, or when the checkpoint was written.
+            if self._checkpoints.is_stale(self._config.patience):
                 break
             if state is None or (step % self._epoch_steps == 0):
                 state = learner.initial_state()
@@ -189,11 +190,6 @@ class TrainingRun:
             return ["float32"]
         has_int8 = self._learner.model.core.is_bounded and has_integer_products()
         return [one for one in get_args(Precision) if one != "int8" or has_int8]
-
-    def _stale(self) -> bool:
-        """Returns whether training stops, after `patience` validations without a lower loss."""
-        patience = self._config.patience
-        return bool(patience) and int(self._checkpoints.validations_since_best) >= patience
 
     def _batches(self, first: int) -> Iterator[tuple[int, tf.Tensor]]:
         """Yields the steps from `first` on, each with the ids of every stream's window."""

@@ -8,13 +8,7 @@ from model.speech.recognizer import Recognizer
 from serving.graph.batching import Batching
 from serving.graph.export import predict_log, save_signatures, write_warm_up
 from serving.graph.served_recognizer import ServedRecognizer
-from serving.limits import MAX_RECORDINGS
-
-MAX_BEAM = 1024
-"""Largest width of the beam search."""
-
-MAX_SECONDS = 60.0
-"""Largest duration that a recognizer may be exported for, in seconds."""
+from serving.limits import MAX_RECORDING_SECONDS, MAX_RECORDINGS, MAX_SEARCH_WIDTH
 
 
 def export_recognizer(
@@ -55,9 +49,9 @@ def export_recognizer(
     Raises:
       InputError: If the width or the duration is out of range.
     """
-    require_range("beam_width", beam_width, 0, MAX_BEAM + 1)
+    require_range("beam_width", beam_width, 0, MAX_SEARCH_WIDTH + 1)
     shortest = recognizer.spectrogram.window / recognizer.spectrogram.sample_rate
-    require_range("max_seconds", max_seconds, shortest, MAX_SECONDS + 1)
+    require_range("max_seconds", max_seconds, shortest, MAX_RECORDING_SECONDS + 1)
     batching = batching or Batching(max_batch_size=MAX_RECORDINGS)
     served = ServedRecognizer(recognizer, beam_width, max_seconds, batching)
     signatures = served.signatures()

@@ -99,6 +99,7 @@ def test_single_stages_take_the_newest_inputs(finished):
         ["recording_statistics_gen", *recorded],
         ["label_schema_gen"],
         ["recognition_evaluator", *recorded],
+        ["recognition_evaluator"],
         ["infra_validator", "--task", "recognition"],
     ):
         done = run_module("pipeline", *arguments, "--root", str(folder / "root"))

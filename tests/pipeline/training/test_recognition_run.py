@@ -6,6 +6,7 @@ import tensorflow as tf
 from seeds import generator
 from spoken_tones import RATE, write_corpus
 
+from model.layers.seeded import seeds_of
 from pipeline.corpora.corpus import resolve_mixture
 from pipeline.corpora.discovery import Rules
 from pipeline.data import recording_statistics
@@ -98,8 +99,7 @@ def test_two_replicas_take_the_steps_of_one(inputs, tmp_path):
 
 def test_replicas_have_noise_of_their_own(inputs, tmp_path):
     run = run_of(tmp_path, inputs, ["cpu:0", "cpu:1"])
-    weights = {id(one) for one in run.model.weights}
-    seeds = [one for one in run.model.variables if id(one) not in weights]
+    seeds = seeds_of(run.model)
     run._spread_seeds()
     assert seeds
     for seed in seeds:
