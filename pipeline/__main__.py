@@ -50,12 +50,15 @@ def run(context: "RunContext", dry_run: bool) -> None:
     from pipeline import orchestration
     from pipeline.reports import report
     from pipeline.reports.sample import print_sample, print_transcripts, print_translations
+    from pipeline.store.lineage import pushed_versions
 
     served = orchestration.run_all(context)
     if served.not_blessed:
         print_warning(f"not pushed: {served.not_blessed}")
     if context.settings.run.baselines:
         report.print_baselines(context.store)
+    if not pushed_versions(served.base_path):
+        return
     if context.settings.run.task == "translation":
         print_translations(served, context.store)
     elif context.settings.run.task == "recognition":

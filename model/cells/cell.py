@@ -141,6 +141,80 @@ class Cell:
         return tf.concat([*gates, tf.where(is_own, split, zeros)], axis=-1)
 
 
+class _Differentiated:
+    """The passes of a cell by its function, whose gradients are those of a tape.
+
+    Args:
+      function: The function, as `differentiated_cell` takes it.
+    """
+
+    def __init__(self, function: Callable[..., tuple[tf.Tensor, tf.Tensor]]):
+        self._function = function
+
+    def forward(
+        self,
+        preactivations: tf.Tensor,
+        bias: tf.Tensor,
+        memory: tf.Tensor,
+        values: Parameters,
+        _: OutputEquation,
+    ) -> CellOutput:
+        """Computes the new vectors; see `Forward`."""
+        z = tf.cast(preactivations, memory.dtype) + tf.cast(bias, memory.dtype)
+        hidden, new_memory = self._function(z, memory, *_cast_all(values, memory.dtype))
+        dtype = preactivations.dtype
+        return CellOutput(
+            hidden=tf.cast(hidden, dtype), memory=new_memory, activations=tf.cast(z, dtype)
+        )
+
+    def backward(
+        self,
+        activations: tf.Tensor,
+        memory: tf.Tensor,
+        values: Parameters,
+        d_hidden: tf.Tensor,
+        d_memory: tf.Tensor,
+        _: OutputEquation,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Computes the gradients of z and of the memory; see `Backward`."""
+        z, values = tf.cast(activations, memory.dtype), _cast_all(values, memory.dtype)
+        d_z, d_old_memory = self._gradients([z, memory], z, memory, values, d_hidden, d_memory)
+        return tf.cast(d_z, activations.dtype), d_old_memory
+
+    def parameter_gradients(
+        self,
+        activations: tf.Tensor,
+        memory: tf.Tensor,
+        values: Parameters,
+        d_hidden: tf.Tensor,
+        d_memory: tf.Tensor,
+        _: OutputEquation,
+    ) -> Parameters:
+        """Computes the gradients of the parameters; see `ParameterGradients`."""
+        z, values = tf.cast(activations, memory.dtype), _cast_all(values, memory.dtype)
+        return tuple(self._gradients(list(values), z, memory, values, d_hidden, d_memory))
+
+    def _gradients(
+        self,
+        sources: list[tf.Tensor],
+        z: tf.Tensor,
+        memory: tf.Tensor,
+        values: Parameters,
+        d_hidden: tf.Tensor,
+        d_memory: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        """Computes the gradients of some of the function's arguments, the sources."""
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            outputs = self._function(z, memory, *values)
+        return tape.gradient(
+            outputs,
+            sources,
+            [tf.cast(d_hidden, memory.dtype), d_memory],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+
+
 def differentiated_cell(
     name: str,
     gates: int,
@@ -179,71 +253,15 @@ def differentiated_cell(
       memory_is_hidden: Whether the memory is the hidden vector itself. Default False.
       is_bounded: Whether every component of h' lies within [-1, 1]. Default False.
     """
-
-    def forward(
-        preactivations: tf.Tensor,
-        bias: tf.Tensor,
-        memory: tf.Tensor,
-        values: Parameters,
-        _: OutputEquation,
-    ) -> CellOutput:
-        z = tf.cast(preactivations, memory.dtype) + tf.cast(bias, memory.dtype)
-        hidden, new_memory = function(z, memory, *_cast_all(values, memory.dtype))
-        dtype = preactivations.dtype
-        return CellOutput(
-            hidden=tf.cast(hidden, dtype), memory=new_memory, activations=tf.cast(z, dtype)
-        )
-
-    def gradients(
-        activations: tf.Tensor,
-        memory: tf.Tensor,
-        values: Parameters,
-        d_hidden: tf.Tensor,
-        d_memory: tf.Tensor,
-        of_parameters: bool,
-    ) -> list[tf.Tensor]:
-        z = tf.cast(activations, memory.dtype)
-        values = _cast_all(values, memory.dtype)
-        sources = list(values) if of_parameters else [z, memory]
-        with tf.GradientTape() as tape:
-            tape.watch(sources)
-            outputs = function(z, memory, *values)
-        return tape.gradient(
-            outputs,
-            sources,
-            [tf.cast(d_hidden, memory.dtype), d_memory],
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-
-    def backward(
-        activations: tf.Tensor,
-        memory: tf.Tensor,
-        values: Parameters,
-        d_hidden: tf.Tensor,
-        d_memory: tf.Tensor,
-        _: OutputEquation,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        d_z, d_old_memory = gradients(activations, memory, values, d_hidden, d_memory, False)
-        return tf.cast(d_z, activations.dtype), d_old_memory
-
-    def parameter_gradients(
-        activations: tf.Tensor,
-        memory: tf.Tensor,
-        values: Parameters,
-        d_hidden: tf.Tensor,
-        d_memory: tf.Tensor,
-        _: OutputEquation,
-    ) -> Parameters:
-        return tuple(gradients(activations, memory, values, d_hidden, d_memory, True))
-
+    differentiated = _Differentiated(function)
     return Cell(
         name=name,
         gates=gates,
         memory_size=memory_size,
-        forward=forward,
-        backward=backward,
+        forward=differentiated.forward,
+        backward=differentiated.backward,
         parameters=parameters,
-        parameter_gradients=parameter_gradients if parameters else None,
+        parameter_gradients=differentiated.parameter_gradients if parameters else None,
         forget_gate=forget_gate,
         split_gate=split_gate,
         memory_is_hidden=memory_is_hidden,

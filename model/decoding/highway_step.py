@@ -22,7 +22,7 @@ def pack_highway(
       weights: The weights.
       precision: The precision of the products.
       entering: All vectors that can enter, `[vectors, units]`, for a table of their products; see
-        `decode_step.pack_grid`.
+        `grid_step.pack_grid`.
 
     Raises:
       InputError: For 8-bit integers: states that a client sends are not bounded by 1.

@@ -5,7 +5,7 @@ logits after it, so that the largest kernels of a model are read once, and their
 added up step by step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -36,6 +36,11 @@ class _Step(NamedTuple):
     core_state: State
     contexts: tuple[tf.Tensor, ...]
     of_contexts: tuple[tf.Tensor | None, ...]
+
+    @property
+    def parts(self) -> list[tf.Tensor]:
+        """The output of the core and those of the contexts that have one."""
+        return [self.output, *(one for one in self.of_contexts if one is not None)]
 
 
 def read_by_steps(
@@ -90,35 +95,11 @@ def read_by_steps(
 
     # The first step tells what the arrays of the loop over the others hold.
     first = step(0, core_state, contexts)
-    steps = tf.shape(ids)[0]
-    parts = [first.output, *(one for one in first.of_contexts if one is not None)]
     if ids.shape[0] == 1:
         state, new = first.core_state, first.contexts
-        sequences = [part[None] for part in parts]
+        sequences = [part[None] for part in first.parts]
     else:
-        arrays = [
-            tf.TensorArray(part.dtype, steps, element_shape=[None, *part.shape[1:]]).write(0, part)
-            for part in parts
-        ]
-
-        def body(
-            at: tf.Tensor, state: State, contexts: tuple[tf.Tensor, ...], *arrays: tf.TensorArray
-        ) -> tuple:
-            one = step(at, state, contexts)
-            parts = [one.output, *(part for part in one.of_contexts if part is not None)]
-            written = [array.write(at, part) for array, part in zip(arrays, parts, strict=True)]
-            return at + 1, one.core_state, one.contexts, *written
-
-        _, state, new, *arrays = tf.while_loop(
-            lambda at, *_: at < steps,
-            body,
-            (1, first.core_state, first.contexts, *arrays),
-            # XLA asks for it where there are gradients.
-            maximum_iterations=None if ids.shape[0] is None else ids.shape[0] - 1,
-        )
-        sequences = [array.stack() for array in arrays]
-        for sequence, part in zip(sequences, parts, strict=True):
-            sequence.set_shape([ids.shape[0], *part.shape])
+        state, new, sequences = _loop(step, first, ids)
     outputs, *of_contexts = sequences
     following = iter(of_contexts)
     readings = [
@@ -126,6 +107,45 @@ def read_by_steps(
         for one, part in zip(new, first.of_contexts, strict=True)
     ]
     return SequenceReading(outputs, State(*state), readings)
+
+
+def _loop(
+    step: Callable[[tf.Tensor, State, Sequence[tf.Tensor]], _Step], first: _Step, ids: tf.Tensor
+) -> tuple[State, tuple[tf.Tensor, ...], list[tf.Tensor]]:
+    """Runs the steps after the first.
+
+    Args:
+      step: Runs a step, given its number and the states of the core and of the contexts.
+      first: What the first step returned.
+      ids: The characters that enter, `[steps, batch]`.
+
+    Returns:
+      The states after the last step, and `_Step.parts` of all steps, `[steps, batch, width]` each.
+    """
+    steps = tf.shape(ids)[0]
+    arrays = [
+        tf.TensorArray(part.dtype, steps, element_shape=[None, *part.shape[1:]]).write(0, part)
+        for part in first.parts
+    ]
+
+    def body(
+        at: tf.Tensor, state: State, contexts: tuple[tf.Tensor, ...], *arrays: tf.TensorArray
+    ) -> tuple:
+        one = step(at, state, contexts)
+        written = [array.write(at, part) for array, part in zip(arrays, one.parts, strict=True)]
+        return at + 1, one.core_state, one.contexts, *written
+
+    _, state, contexts, *arrays = tf.while_loop(
+        lambda at, *_: at < steps,
+        body,
+        (1, first.core_state, first.contexts, *arrays),
+        # XLA asks for it where there are gradients.
+        maximum_iterations=None if ids.shape[0] is None else ids.shape[0] - 1,
+    )
+    sequences = [array.stack() for array in arrays]
+    for sequence, part in zip(sequences, first.parts, strict=True):
+        sequence.set_shape([ids.shape[0], *part.shape])
+    return state, contexts, sequences
 
 
 def _only(sequence: tf.Tensor | None) -> tf.Tensor | None:

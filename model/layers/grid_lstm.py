@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ..config import Precision
 from ..core import CoreInputs, DecodeStep, State
-from ..decoding.decode_step import grid_decode_step, pack_grid
+from ..decoding.grid_step import grid_decode_step, pack_grid
 from ..decoding.packed_weights import PackedWeights
 from ..errors import InputError
 from ..grid.reference import DimensionWeights, Sides
@@ -132,7 +132,7 @@ class GridLSTM(SequenceLayer, GridLayer):
         return leaving.hidden[1], State(hidden=leaving.hidden[0], memory=leaving.memory[0])
 
     def pack(self, precision: Precision, entering: tf.Tensor | None = None) -> PackedWeights:
-        """Packs the kernels for `decode_step`; see `decoding.decode_step.pack_grid`."""
+        """Packs the kernels for `decode_step`; see `decoding.grid_step.pack_grid`."""
         return pack_grid(self.weight_tensors(), self.equations, precision, entering)
 
     def decode_step(

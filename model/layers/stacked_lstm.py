@@ -9,8 +9,8 @@ import tensorflow as tf
 from ..cells.registry import find_cell
 from ..config import Connection, Precision, require_integer, require_one_of
 from ..core import CoreInputs, DecodeStep, State
-from ..decoding.decode_step import pack_stacked, stacked_decode_step
 from ..decoding.packed_weights import PackedWeights
+from ..decoding.stacked_step import pack_stacked, stacked_decode_step
 from ..errors import InputError
 from ..execution.plan import PLAIN, Plan
 from ..grid.dropout import dropout_mask
@@ -211,7 +211,7 @@ class StackedLSTM(SequenceLayer):
         )
 
     def pack(self, precision: Precision, entering: tf.Tensor | None = None) -> PackedWeights:
-        """Packs the kernels for `decode_step`; see `decoding.decode_step.pack_stacked`."""
+        """Packs the kernels for `decode_step`; see `decoding.stacked_step.pack_stacked`."""
         is_residual = self.connection == "residual"
         return pack_stacked(self.weight_tensors(), precision, entering, self._cell, is_residual)
 

@@ -24,8 +24,10 @@ PCM = 1
 """Format of uncompressed integers, in the chunk "fmt "."""
 
 BITS = 16
-BYTES_OF_A_SAMPLE = BITS // 8
 """Bits of a sample."""
+
+BYTES_OF_A_SAMPLE = BITS // 8
+"""Bytes of a sample."""
 
 MAX_CHUNKS = 64
 """Largest number of chunks up to the samples."""
@@ -206,20 +208,28 @@ class _Problem(NamedTuple):
     words: Callable[[], Sequence[str | tf.Tensor]]
 
 
+_AGAIN = "record or copy it again"
+"""The remedy for a file that lost something."""
+
+
 def _problems(headers: WavHeaders, limits: WavLimits) -> list[_Problem]:
     """Returns all that can be wrong with files; the first that is describes a file."""
-    h = headers
-    convert, again = limits.remedy, "record or copy it again"
-    seconds = tf.cast(h.size, tf.float32) / BYTES_OF_A_SAMPLE / limits.sample_rate
-    samples = h.size // BYTES_OF_A_SAMPLE
+    return [
+        *_chunk_problems(headers, limits.remedy),
+        *_format_problems(headers, limits),
+        *_sample_problems(headers, limits),
+    ]
+
+
+def _chunk_problems(h: WavHeaders, convert: str) -> list[_Problem]:
     has_data = h.start >= 0
     ends_in_format = h.format_start + _FORMAT_SIZE > h.length
     return [
-        _Problem(h.length == 0, lambda: [f"is empty, 0 bytes; {again}"]),
+        _Problem(h.length == 0, lambda: [f"is empty, 0 bytes; {_AGAIN}"]),
         _Problem(~h.is_riff, lambda: [f"is no WAV file: RIFF is not at byte 0; {convert}"]),
         _Problem(
             (h.length < _FIRST_CHUNK) | ends_in_format | (~has_data & (h.end > h.length)),
-            lambda: ["is truncated: it ends at byte ", h.length, f", before its samples; {again}"],
+            lambda: ["is truncated: it ends at byte ", h.length, f", before its samples; {_AGAIN}"],
         ),
         _Problem(~h.is_wave, lambda: [f"is no WAV file: WAVE is not at byte 8; {convert}"]),
         _Problem(
@@ -230,6 +240,12 @@ def _problems(headers: WavHeaders, limits: WavLimits) -> list[_Problem]:
             h.format_start < 0,
             lambda: ["has no format before its samples at byte ", h.start, f"; {convert}"],
         ),
+    ]
+
+
+def _format_problems(h: WavHeaders, limits: WavLimits) -> list[_Problem]:
+    convert = limits.remedy
+    return [
         _Problem(
             h.format != PCM,
             lambda: [
@@ -258,18 +274,25 @@ def _problems(headers: WavHeaders, limits: WavLimits) -> list[_Problem]:
                 f"), not {limits.sample_rate}; {convert}",
             ],
         ),
+    ]
+
+
+def _sample_problems(h: WavHeaders, limits: WavLimits) -> list[_Problem]:
+    seconds = tf.cast(h.size, tf.float32) / BYTES_OF_A_SAMPLE / limits.sample_rate
+    samples = h.size // BYTES_OF_A_SAMPLE
+    return [
         _Problem(
             h.start + h.size > h.length,
             lambda: [
                 *("is truncated: it ends at byte ", h.length, ", its samples at byte "),
-                *(h.start + h.size, f"; {again}"),
+                *(h.start + h.size, f"; {_AGAIN}"),
             ],
         ),
         _Problem(
             h.size % BYTES_OF_A_SAMPLE != 0,
             lambda: [
                 *("has ", h.size, " bytes of samples at byte ", h.start),
-                f", which are {BYTES_OF_A_SAMPLE} each; {again}",
+                f", which are {BYTES_OF_A_SAMPLE} each; {_AGAIN}",
             ],
         ),
         _Problem(

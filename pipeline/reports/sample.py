@@ -1,17 +1,21 @@
 """What a run prints at its end, answered by a server as for any client."""
 
 import sys
+from collections.abc import Callable
+from typing import TypeVar
 
 from common.files import read_text
 from common.progress import console
 from pipeline import orchestration
 from pipeline.data.recordings import first_recordings
 from pipeline.stages import graph, translation_evaluator
-from pipeline.store import lineage
 from pipeline.store.artifacts import Store
 from serving.client import recognition, translation
+from serving.client.client import Client
 from serving.client.launch import running_server
 from serving.protocol import SamplingParams
+
+T = TypeVar("T")
 
 SHOWN = 3
 """Number of translations or transcripts that are printed."""
@@ -25,12 +29,9 @@ def print_sample(served: orchestration.RunResult, prompt: str, length: int) -> N
       prompt: Beginning of the text.
       length: Number of characters to generate.
     """
-    if not lineage.pushed_versions(served.base_path):
-        return
-    with running_server(served.model_name, served.base_path) as client:
-        (version,) = client.available_versions()
-        (text,) = client.generate([prompt], length, SamplingParams(temperature=0.8))
-    console.print(f"\n{served.model_name}, version {version}, over gRPC:\n", markup=False)
+    (text,) = _answers(
+        served, lambda client: client.generate([prompt], length, SamplingParams(temperature=0.8))
+    )
     sys.stdout.flush()
     sys.stdout.buffer.write(prompt.encode("utf-8", "surrogateescape") + text.text + b"\n")
     sys.stdout.flush()
@@ -43,15 +44,10 @@ def print_translations(served: orchestration.RunResult, store: Store) -> None:
       served: Model in the serving directory.
       store: Store with the evaluation of the model.
     """
-    if not lineage.pushed_versions(served.base_path):
-        return
     evaluation = store.latest(graph.TRANSLATION_EVALUATOR)
     rows = read_text(evaluation.file(translation_evaluator.TRANSLATIONS)).splitlines()
     sentences = [row.split("\t")[0] for row in rows[:SHOWN]]
-    with running_server(served.model_name, served.base_path) as client:
-        (version,) = client.available_versions()
-        found = translation.translate(client, sentences)
-    console.print(f"\n{served.model_name}, version {version}, over gRPC:\n", markup=False)
+    found = _answers(served, lambda client: translation.translate(client, sentences))
     for sentence, one in zip(sentences, found, strict=True):
         print(f"{sentence}\n  {one.text}")
 
@@ -63,13 +59,18 @@ def print_transcripts(served: orchestration.RunResult, store: Store) -> None:
       served: Model in the serving directory.
       store: Store with the evaluation of the model.
     """
-    if not lineage.pushed_versions(served.base_path):
-        return
     examples = store.ancestor(store.latest(graph.RECOGNITION_EVALUATOR), "examples")
     recordings = list(first_recordings(examples.path, "eval", SHOWN))
-    with running_server(served.model_name, served.base_path) as client:
-        (version,) = client.available_versions()
-        found = recognition.recognize(client, [one.audio for one in recordings])
-    console.print(f"\n{served.model_name}, version {version}, over gRPC:\n", markup=False)
+    audio = [one.audio for one in recordings]
+    found = _answers(served, lambda client: recognition.recognize(client, audio))
     for recording, one in zip(recordings, found, strict=True):
         print(f"{recording.shown}: {recording.transcript}\n  {one.text}")
+
+
+def _answers(served: orchestration.RunResult, ask: Callable[[Client], list[T]]) -> list[T]:
+    """Serves the newest version, asks it, and prints a heading of the answers."""
+    with running_server(served.model_name, served.base_path) as client:
+        (version,) = client.available_versions()
+        answers = ask(client)
+    console.print(f"\n{served.model_name}, version {version}, over gRPC:\n", markup=False)
+    return answers

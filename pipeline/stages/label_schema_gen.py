@@ -12,8 +12,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from common.files import read_text, write_text
-from common.quiet_tensorflow import import_tensorflow
 from model.errors import InputError
+from pipeline.data import recording_statistics
 from pipeline.data.records import damaged
 from pipeline.stages.context import RunContext
 from pipeline.stages.schema_gen import SCHEMA
@@ -71,9 +71,6 @@ def run(store: Store, statistics: Artifact) -> Artifact:
     """
 
     def write(directory: str) -> Outcome:
-        import_tensorflow()
-        from pipeline.data import recording_statistics
-
         train, evaluation = (
             recording_statistics.read(statistics.path, split) for split in ("train", "eval")
         )

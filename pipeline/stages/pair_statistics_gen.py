@@ -6,10 +6,9 @@ Split-train/FeatureStats.pb     see `pipeline.data.pair_statistics`
 import dataclasses
 from collections.abc import Sequence
 
-from common import files
 from model.errors import InputError
-from pipeline.data.records import SPLITS, read_index, shard_paths, split_directory
-from pipeline.data.statistics import invalid_place
+from pipeline.data import pair_statistics
+from pipeline.data.records import SPLITS
 from pipeline.stages.context import RunContext
 from pipeline.store import manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
@@ -63,29 +62,28 @@ def run(store: Store, examples: Artifact, beam_options: Sequence[str] = ()) -> A
     Raises:
       InputError: If a line is no pair, or a split has none.
     """
-    import apache_beam as beam
-
-    from pipeline.data import pair_statistics, runners
-    from pipeline.data.pair_statistics import CountPairs, JoinPairCounts, WritePairStatistics
+    from pipeline.data import runners
+    from pipeline.data.pair_statistics_pipeline import (
+        CountPairs,
+        JoinPairCounts,
+        WritePairStatistics,
+    )
+    from pipeline.data.split_statistics import write_statistics
 
     options = runners.beam_options(beam_options)
     runners.require_visible(options, [store.root])
 
     def write(directory: str) -> Outcome:
-        shards = [(split, path) for split in SPLITS for path in shard_paths(examples.path, split)]
-        for split in SPLITS:
-            files.makedirs(split_directory(directory, split))
-        pipeline = runners.pipeline(options)
-        (
-            pipeline
-            | "ListShards" >> beam.Create(shards)
-            | "CountPairs" >> beam.ParDo(CountPairs(NAME))
-            | "JoinCounts" >> beam.CombinePerKey(JoinPairCounts())
-            | "WriteStatistics" >> beam.ParDo(WritePairStatistics(directory))
+        problem = write_statistics(
+            NAME,
+            examples.path,
+            directory,
+            options,
+            CountPairs(NAME),
+            JoinPairCounts(),
+            WritePairStatistics(directory),
         )
-        total = sum(s.bytes for split in SPLITS for s in read_index(examples.path, split))
-        runners.run(pipeline, NAME, "Counting", "bytes", total)
-        if problem := invalid_place(directory):
+        if problem:
             raise InputError(problem)
         train, evaluation = (pair_statistics.read(directory, split) for split in SPLITS)
         for name, statistics in (("training", train), ("eval", evaluation)):

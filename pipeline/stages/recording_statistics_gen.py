@@ -6,11 +6,10 @@ Split-train/FeatureStats.pb     see `pipeline.data.recording_statistics`
 import dataclasses
 from collections.abc import Sequence
 
-from common import files
 from common.quiet_tensorflow import import_tensorflow
 from model.errors import InputError
-from pipeline.data.records import SPLITS, read_index, shard_paths, split_directory
-from pipeline.data.statistics import invalid_place
+from pipeline.data import recording_statistics
+from pipeline.data.records import SPLITS
 from pipeline.settings import RecognitionConfig
 from pipeline.stages.context import RunContext
 from pipeline.store import manifest
@@ -76,35 +75,31 @@ def run(
       InputError: If a recording is shorter than its transcript needs.
     """
     import_tensorflow()
-    import apache_beam as beam
-
-    from pipeline.data import recording_statistics, runners
-    from pipeline.data.recording_statistics import (
+    from pipeline.data import runners
+    from pipeline.data.recording_statistics_pipeline import (
         CountRecordings,
         JoinRecordingCounts,
         WriteRecordingStatistics,
     )
     from pipeline.data.spectrograms import limits_of, log_mel_of
+    from pipeline.data.split_statistics import write_statistics
 
     options = runners.beam_options(beam_options)
     runners.require_visible(options, [store.root])
     spectrogram, limits = log_mel_of(recognition), limits_of(recognition)
 
     def write(directory: str) -> Outcome:
-        shards = [(split, path) for split in SPLITS for path in shard_paths(examples.path, split)]
-        for split in SPLITS:
-            files.makedirs(split_directory(directory, split))
-        pipeline = runners.pipeline(options)
-        (
-            pipeline
-            | "ListShards" >> beam.Create(shards)
-            | "CountRecordings" >> beam.ParDo(CountRecordings(NAME, spectrogram, limits))
-            | "JoinCounts" >> beam.CombinePerKey(JoinRecordingCounts(recognition.bands))
-            | "WriteStatistics" >> beam.ParDo(WriteRecordingStatistics(directory))
+        problem = write_statistics(
+            NAME,
+            examples.path,
+            directory,
+            options,
+            CountRecordings(NAME, spectrogram, limits),
+            JoinRecordingCounts(recognition.bands),
+            WriteRecordingStatistics(directory),
+            "Measuring",
         )
-        total = sum(s.bytes for split in SPLITS for s in read_index(examples.path, split))
-        runners.run(pipeline, NAME, "Measuring", "bytes", total)
-        if problem := invalid_place(directory):
+        if problem:
             raise InputError(problem)
         train, evaluation = (recording_statistics.read(directory, split) for split in SPLITS)
         properties = Properties(

@@ -6,11 +6,10 @@ Split-train/FeatureStats.pb     see `pipeline.data.statistics`
 import dataclasses
 from collections.abc import Sequence
 
-from common import files
 from model.config import CharacterUnit
 from model.errors import InputError
 from pipeline.data import statistics
-from pipeline.data.records import SPLITS, read_index, shard_paths, split_directory
+from pipeline.data.records import SPLITS
 from pipeline.stages.context import RunContext
 from pipeline.store import manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
@@ -73,33 +72,24 @@ def run(
     Raises:
       InputError: If characters are code points and the text is not UTF-8.
     """
-    import apache_beam as beam
-
     from pipeline.data import runners
+    from pipeline.data.split_statistics import write_statistics
     from pipeline.data.statistics_pipeline import CountShard, JoinCounts, WriteStatistics
 
     options = runners.beam_options(beam_options)
     runners.require_visible(options, [store.root])
 
     def write(directory: str) -> Outcome:
-        shards = [
-            (split, number, path)
-            for split in SPLITS
-            for number, path in enumerate(shard_paths(examples.path, split))
-        ]
-        for split in SPLITS:
-            files.makedirs(split_directory(directory, split))
-        pipeline = runners.pipeline(options)
-        (
-            pipeline
-            | "ListShards" >> beam.Create(shards)
-            | "CountShards" >> beam.ParDo(CountShard(NAME, character_unit))
-            | "JoinCounts" >> beam.CombinePerKey(JoinCounts())
-            | "WriteStatistics" >> beam.ParDo(WriteStatistics(directory, character_unit))
+        place = write_statistics(
+            NAME,
+            examples.path,
+            directory,
+            options,
+            CountShard(NAME, character_unit),
+            JoinCounts(),
+            WriteStatistics(directory, character_unit),
         )
-        total = sum(s.bytes for split in SPLITS for s in read_index(examples.path, split))
-        runners.run(pipeline, NAME, "Counting", "bytes", total)
-        if place := statistics.invalid_place(directory):
+        if place:
             raise InputError(
                 f"invalid UTF-8 in {place}; fix the text, or use bytes with --character_unit bytes"
             )
@@ -117,6 +107,4 @@ def run(
         )
         return Outcome(properties, summary)
 
-    for split in SPLITS:
-        read_index(examples.path, split)  # a damaged index ends here, before Beam starts
     return store.produce(_cache_key(examples, character_unit), write)

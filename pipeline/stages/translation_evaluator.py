@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from common.files import read_text, write_text
 from common.progress import progress_bar
 from model.errors import InputError
+from pipeline.data import pair_statistics
 from pipeline.data.sentence_pairs import SentencePair
 from pipeline.stages import word_schema_gen
 from pipeline.stages.context import RunContext
@@ -146,7 +147,6 @@ def run(
     """
     import tensorflow as tf
 
-    from pipeline.data import pair_statistics
     from pipeline.data.pair_batches import PairedSplit, Vocabularies
 
     def write(directory: str) -> Outcome:

@@ -8,6 +8,7 @@ Format-Serving/     the SavedModel; see `serving.graph.export_translator`
 import dataclasses
 from collections.abc import Sequence
 
+from pipeline.data import pair_statistics
 from pipeline.settings import Settings
 from pipeline.stages import trainer, unused_settings, word_schema_gen
 from pipeline.stages.context import RunContext
@@ -93,7 +94,6 @@ def run(
     Raises:
       InputError: If no pair is short enough, or the loss explodes.
     """
-    from pipeline.data import pair_statistics
     from pipeline.data.pair_batches import Vocabularies, require_pairs
     from pipeline.training.translation_run import TranslationRun
 

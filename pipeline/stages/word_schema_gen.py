@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from common.files import read_text, write_text
 from model.errors import InputError
 from model.text.word_vocabulary import WordVocabulary
+from pipeline.data import pair_statistics
 from pipeline.data.sentence_pairs import SIDES
 from pipeline.stages.context import RunContext
 from pipeline.stages.schema_gen import SCHEMA
@@ -69,7 +70,6 @@ def run(store: Store, statistics: Artifact, least_count: int = 1) -> Artifact:
     Raises:
       InputError: If a vocabulary has no word.
     """
-    from pipeline.data import pair_statistics
 
     def write(directory: str) -> Outcome:
         train = pair_statistics.read(statistics.path, "train")

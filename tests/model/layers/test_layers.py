@@ -10,7 +10,7 @@ from grids import error, normal, value_and_gradients
 from seeds import generator
 
 from model.core import CoreInputs, State
-from model.decoding.decode_step import pack_stacked, stacked_decode_step
+from model.decoding.stacked_step import pack_stacked, stacked_decode_step
 from model.errors import InputError
 from model.execution.compilation import Compilation
 from model.execution.plan import Plan

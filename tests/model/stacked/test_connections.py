@@ -7,7 +7,7 @@ from grids import error, normal, value_and_gradients
 from numpy_cells import central_differences, sigmoid
 
 from model.core import CoreInputs, State
-from model.decoding.decode_step import pack_stacked, stacked_decode_step
+from model.decoding.stacked_step import pack_stacked, stacked_decode_step
 from model.errors import InputError
 from model.execution.compilation import Compilation
 from model.layers import StackedLSTM
