@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from experiments.data import datasets
 from model.speech.log_mel import LogMel, log_mel_spectrogram
-from model.speech.wav import WavLimits, decode_wavs
+from model.speech.wav import decode_wavs
+from model.speech.wav_headers import WavLimits
 
 Source = Literal["fsdd", "tones"]
 

@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from model.speech.ctc import NO_LABEL
-from model.speech.wav import BYTES_OF_A_SAMPLE, wav_headers, wav_samples
+from model.speech.wav import wav_samples
+from model.speech.wav_headers import BYTES_OF_A_SAMPLE, wav_headers
 from pipeline.data.recording_statistics import PERIODS_PER_SECOND
 from pipeline.data.recordings import AUDIO, TRANSCRIPT
 from pipeline.data.records import shard_paths

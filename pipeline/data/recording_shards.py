@@ -9,7 +9,8 @@ import apache_beam as beam
 
 from common import files
 from model.errors import InputError
-from model.speech.wav import WavLimits, decode_wavs
+from model.speech.wav import decode_wavs
+from model.speech.wav_headers import WavLimits
 from pipeline.corpora.transcripts import Transcribed
 from pipeline.data import layout, runners
 from pipeline.data.recordings import Recording, gathered

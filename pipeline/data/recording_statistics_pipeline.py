@@ -15,7 +15,8 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from common import files
 from model.speech.ctc import frames_needed
 from model.speech.log_mel import LogMel, log_mel_spectrogram
-from model.speech.wav import WavLimits, decode_wavs
+from model.speech.wav import decode_wavs
+from model.speech.wav_headers import WavLimits
 from pipeline.data import runners
 from pipeline.data.counts import Histogram
 from pipeline.data.feature_statistics import add_numbers, add_strings, write_invalid

@@ -1,7 +1,7 @@
 """What recordings must be, and their spectrograms, by the settings of a run."""
 
 from model.speech.log_mel import LogMel
-from model.speech.wav import WavLimits
+from model.speech.wav_headers import WavLimits
 from pipeline.settings import RecognitionConfig
 
 

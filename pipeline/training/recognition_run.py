@@ -10,7 +10,8 @@ import tensorflow as tf
 from model.speech import ctc
 from model.speech.nets import build_net
 from model.speech.recognizer import Recognizer
-from model.speech.wav import BYTES_OF_A_SAMPLE, Samples, decode_wavs
+from model.speech.wav import Samples, decode_wavs
+from model.speech.wav_headers import BYTES_OF_A_SAMPLE
 from pipeline.data.recording_batches import (
     BATCH,
     RecordedSplit,

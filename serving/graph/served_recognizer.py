@@ -8,7 +8,9 @@ from model.errors import InputError
 from model.speech.ctc import NO_LABEL
 from model.speech.recognizer import Recognizer
 from model.speech.streaming import StreamRecognizer
-from model.speech.wav import WavHeaders, WavLimits, are_valid, describe, wav_headers, wav_samples
+from model.speech.wav import wav_samples
+from model.speech.wav_headers import WavHeaders, WavLimits, wav_headers
+from model.speech.wav_problems import are_valid, describe
 from serving.graph import audio_state
 from serving.graph.batching import Batching
 from serving.graph.checks import Check, check_row_count, check_values, require

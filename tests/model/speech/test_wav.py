@@ -11,8 +11,9 @@ import tensorflow as tf
 from seeds import generator
 
 from model.errors import InputError
-from model.speech import wav
-from model.speech.wav import WavLimits, decode_wavs, read_wav
+from model.speech.wav import decode_wavs, read_wav, wav_samples
+from model.speech.wav_headers import WavLimits, wav_headers
+from model.speech.wav_problems import are_valid, describe
 
 LIMITS = WavLimits(8_000, min_samples=200, max_seconds=2)
 CONVERT = "; convert it, as by `ffmpeg -i in -ac 1 -ar 8000 -c:a pcm_s16le out.wav`"
@@ -69,8 +70,8 @@ def test_a_batch_is_read_in_a_graph_as_in_memory():
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def read(files):
-        headers = wav.wav_headers(files)
-        return wav.are_valid(headers, LIMITS), *wav.wav_samples(files, headers)
+        headers = wav_headers(files)
+        return are_valid(headers, LIMITS), *wav_samples(files, headers)
 
     valid, values, lengths = read(tf.constant(contents))
     assert valid.numpy().all() and lengths.numpy().tolist() == [200, 1_000, 16_000]
@@ -182,9 +183,9 @@ def test_bytes_of_any_kind_are_described_or_valid():
         changed = bytearray(whole)
         changed[random.integers(0, 100)] = random.integers(0, 256)
         contents.append(bytes(changed))
-    headers = wav.wav_headers(tf.constant(contents))
-    valid = wav.are_valid(headers, LIMITS).numpy()
-    described = wav.describe(headers, LIMITS).numpy()
+    headers = wav_headers(tf.constant(contents))
+    valid = are_valid(headers, LIMITS).numpy()
+    described = describe(headers, LIMITS).numpy()
     assert 0 < valid.sum() < len(contents)
     assert ((described == b"") == valid).all()
     whole_files = enumerate(np.array(contents, object)[valid])

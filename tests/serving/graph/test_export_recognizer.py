@@ -16,7 +16,8 @@ from model.layers import GridLSTMND
 from model.speech.ctc import NO_LABEL
 from model.speech.log_mel import LogMel
 from model.speech.recognizer import Recognizer
-from model.speech.wav import Samples, WavLimits, decode_wavs
+from model.speech.wav import Samples, decode_wavs
+from model.speech.wav_headers import WavLimits
 from serving.graph.export_recognizer import export_recognizer
 from serving.limits import MAX_RECORDINGS
 from serving.messages import plain
