@@ -24,6 +24,9 @@ HTTP_STATUS: Mapping[str, int] = {
 }
 """Status codes of HTTP for the names of gRPC status codes; 500 for all others."""
 
+DEFAULT_SIGNATURE = "serving_default"
+"""Name of the signature of a request that names none."""
+
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 """Method names of the signatures for classification and regression."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from serving.gateway.options import GatewayOptions
+from serving.gateway.options import MAX_ROWS_OF_CALL, SCORED_ROWS, GatewayOptions
 from serving.serve_flags import Port, value
 
 _MAX_BYTES = 2**40
@@ -37,7 +37,7 @@ _FLAGS = (
     _flag("max_backend_calls", "Calls that the model server computes at once; more wait.",
           click.IntRange(1, 10_000)),
     _flag("max_rows", "Rows of a call, the --max_batch_size that models were pushed with.",
-          click.IntRange(16, 1024)),
+          click.IntRange(SCORED_ROWS, MAX_ROWS_OF_CALL)),
     _flag("cache_bytes", "Memory of the states of prompts' beginnings; 0 for none.",
           click.IntRange(0, _MAX_BYTES)),
     _flag("grace_seconds", "Seconds that requests have to end when the gateway is stopped.",

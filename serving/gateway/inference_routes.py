@@ -19,17 +19,15 @@ from serving.gateway.inference_tensors import (
 )
 from serving.gateway.options import MAX_NAME
 from serving.limits import MAX_VERSION
-from serving.protocol import predict_request, read_outputs
+from serving.protocol import DEFAULT_SIGNATURE, predict_request, read_outputs
 
 router = APIRouter(tags=["Open Inference Protocol"])
 
 _PREFIX = "/v2/models/{name}"
 _PREFIX_OF_VERSION = _PREFIX + "/versions/{version}"
-_DEFAULT_SIGNATURE = "serving_default"
-_NAME = "signature_name"
 
 Version = Annotated[int, Path(ge=0, le=MAX_VERSION)]
-Signature = Annotated[str, Query(alias=_NAME, max_length=MAX_NAME)]
+Signature = Annotated[str, Query(alias="signature_name", max_length=MAX_NAME)]
 
 _ERROR: dict[str, Any] = {
     "content": {"application/json": {"example": {"error": "input text has no strings; fix it"}}}
@@ -84,7 +82,7 @@ async def describe_model(
     name: str,
     models: ModelsOfGateway,
     request: Request,
-    signature_name: Signature = _DEFAULT_SIGNATURE,
+    signature_name: Signature = DEFAULT_SIGNATURE,
 ) -> dict[str, Any]:
     """Describes the inputs and outputs of a signature of the newest version."""
     models.require(name)
@@ -97,7 +95,7 @@ async def describe_version(
     version: Version,
     models: ModelsOfGateway,
     request: Request,
-    signature_name: Signature = _DEFAULT_SIGNATURE,
+    signature_name: Signature = DEFAULT_SIGNATURE,
 ) -> dict[str, Any]:
     """Describes the inputs and outputs of a signature."""
     models.require(name)

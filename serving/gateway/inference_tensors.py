@@ -19,6 +19,7 @@ from serving.gateway.bounded_model import MAX_FIELDS, BoundedModel, at_most
 from serving.gateway.errors import ApiError, invalid
 from serving.gateway.options import MAX_ANSWER_VALUES, MAX_NAME
 from serving.limits import MAX_ELEMENTS
+from serving.protocol import DEFAULT_SIGNATURE
 from serving.server.json_tensors import shortest_decimals
 
 _DATATYPES: dict[str, tuple[int, str]] = {
@@ -49,7 +50,7 @@ class RequestParameters(BoundedModel):
     """The parameters of a request."""
 
     signature_name: str = Field(
-        default="serving_default", max_length=MAX_NAME, description="Name of the signature."
+        default=DEFAULT_SIGNATURE, max_length=MAX_NAME, description="Name of the signature."
     )
 
 

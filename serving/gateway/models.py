@@ -83,14 +83,14 @@ class Models:
                 raise failed.error.with_traceback(None)
             try:
                 version = await self.newest_version(name)
+                if known and known.model.version == version:
+                    model = known.model
+                else:
+                    model = ServedModel(name, version, await self._unit(name, version))
             except ApiError as error:
                 self._failed[name] = _Failed(error, time.monotonic())
                 raise
             self._failed.pop(name, None)
-            if known and known.model.version == version:
-                model = known.model
-            else:
-                model = ServedModel(name, version, await self._unit(name, version))
             self._known[name] = _Known(model, time.monotonic())
             return model
 
@@ -124,14 +124,15 @@ class Models:
     async def _unit(self, name: str, version: int) -> CharacterUnit:
         """Finds out what a character is, from how a model reads one beyond ASCII.
 
-        Where its vocabulary lacks the character, its message names a byte or a code point.
+        Where its vocabulary lacks the character, its message names a byte or a code point. A model
+        without the signature `score` fails a precondition.
         """
         request = predict_request(name, "score", {"text": to_bytes_array([_PROBE])}, version)
         try:
             outputs = read_outputs(await self._backend.predict(request))
             unit = unit_of_answer(_PROBE, outputs["log_probabilities"].shape[1])
         except ApiError as error:
-            if error.grpc_code != "INVALID_ARGUMENT":
+            if error.grpc_code not in ("INVALID_ARGUMENT", "FAILED_PRECONDITION"):
                 raise
             unit = next((one for mark, one in _MARKS.items() if mark in error.message), None)
         except (KeyError, IndexError):

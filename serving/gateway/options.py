@@ -25,6 +25,12 @@ MAX_STOPS = 4
 MAX_STOP_BYTES = 1000
 """Largest size of a stop string in UTF-8."""
 
+SCORED_ROWS = 16
+"""Number of characters whose alternatives a call finds at least, each by a row of its own."""
+
+MAX_ROWS_OF_CALL = 1024
+"""Largest number of rows of a call that may be chosen."""
+
 MAX_NAME = 200
 """Largest number of characters of a name in a request."""
 

@@ -11,6 +11,7 @@ from serving.gateway.backend import Backend
 from serving.gateway.characters import split
 from serving.gateway.errors import ApiError, invalid
 from serving.gateway.models import Models, ServedModel
+from serving.gateway.options import SCORED_ROWS
 from serving.gateway.stops import Token
 from serving.protocol import (
     SamplingParams,
@@ -19,8 +20,6 @@ from serving.protocol import (
     read_texts,
     to_bytes_array,
 )
-
-_BLOCK = 16  # characters, each of which is a row of a request with those of the block before it
 
 
 class PromptScorer:
@@ -90,7 +89,8 @@ class PromptScorer:
     ) -> list[list[tuple[bytes, float]]]:
         """Returns the likeliest characters at each position, with their log-probabilities."""
         blocks = [
-            list(characters[begin : begin + _BLOCK]) for begin in range(0, len(characters), _BLOCK)
+            list(characters[begin : begin + SCORED_ROWS])
+            for begin in range(0, len(characters), SCORED_ROWS)
         ]
         states: list[np.ndarray | None] = [None]
         for block in blocks[:-1]:
@@ -99,7 +99,7 @@ class PromptScorer:
             )
             (text,) = read_texts(await self._backend.predict(request))
             states.append(text.state[None])
-        size = max(1, self._max_rows // _BLOCK)
+        size = max(1, self._max_rows // SCORED_ROWS)
         groups = list(_groups(list(zip(blocks, states, strict=True)), size))
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -6,8 +6,9 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import classification_pb2, input_pb2, model_pb2, regression_pb2
 
+from serving.protocol import DEFAULT_SIGNATURE
 from serving.server.errors import RequestError
-from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.servable import Servable
 
 
 def serialize_examples(request_input: input_pb2.Input) -> list[bytes]:

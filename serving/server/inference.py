@@ -14,11 +14,11 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.protocol import CLASSIFY, REGRESS
+from serving.protocol import CLASSIFY, DEFAULT_SIGNATURE, REGRESS
 from serving.server import examples
 from serving.server.errors import RequestError
 from serving.server.manager import Manager
-from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.servable import Servable
 from serving.tensors import fill_proto
 
 SIGNATURE_DEF = "signature_def"

@@ -28,14 +28,14 @@ from werkzeug.wrappers import Request, Response
 
 from serving import playground_page
 from serving.base_path import version_number
-from serving.protocol import HTTP_STATUS
+from serving.protocol import DEFAULT_SIGNATURE, HTTP_STATUS
 from serving.server import errors, examples, inference, json_parsing, json_tensors, request_scope
 from serving.server.errors import RequestError
 from serving.server.http_server import ARRIVED, IS_DISCONNECTED
 from serving.server.manager import Manager
 from serving.server.memory_budget import REST_COPIES, MemoryBudget
 from serving.server.metrics import Metrics
-from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.servable import Servable
 
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _INFERENCE = re.compile(

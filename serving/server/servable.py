@@ -14,12 +14,10 @@ from tensorflow.python.client import pywrap_tf_session
 
 from model.errors import InputError
 from serving.graph.batching import merges_requests, threads_per_op
+from serving.protocol import DEFAULT_SIGNATURE
 from serving.server import errors, generation, memory_budget, request_scope
 from serving.server.errors import RequestError
 from serving.server.request_inputs import check_filter, check_names, parse_input
-
-DEFAULT_SIGNATURE = "serving_default"
-"""Name of the signature of a request that names none."""
 
 EMBED = "embed"
 """Name of the signature whose answer tells the number of units."""

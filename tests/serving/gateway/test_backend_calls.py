@@ -163,6 +163,27 @@ def test_names_of_models_may_change():
     asyncio.run(run())
 
 
+def test_what_is_no_character_model_is_asked_once_a_second():
+    calls = []
+
+    async def available_versions(name):
+        return [3]
+
+    async def predict(request, wait_for_ready=False):
+        calls.append(request.model_spec.signature_name)
+        raise ApiError(400, "Serving signature key not found.", grpc_code="FAILED_PRECONDITION")
+
+    async def run():
+        backend = SimpleNamespace(available_versions=available_versions, predict=predict)
+        models = Models(backend, lambda: ["letters"])
+        for _ in range(5):
+            with pytest.raises(ApiError, match="is no character model"):
+                await models.get("letters")
+
+    asyncio.run(run())
+    assert calls == ["score"]
+
+
 @pytest.mark.parametrize("max_rows", [32, 64])
 def test_alternatives_are_asked_for_in_as_many_rows_as_there_may_be(max_rows):
     """And where one of the requests is refused the others end, and the refusal is the answer."""
