@@ -17,7 +17,8 @@ _BASH = """\
 _grid_lstm() {
     case "$COMP_CWORD ${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
         [012]\\ *) return ;;
-        *\\ -m\\ benchmarks.*|*\\ -m\\ experiments|*\\ -m\\ pipeline|*\\ -m\\ serving) ;;
+        *\\ -m\\ benchmarks.*|*\\ -m\\ experiments|*\\ -m\\ model) ;;
+        *\\ -m\\ pipeline|*\\ -m\\ serving) ;;
         *) return ;;
     esac
     local IFS=$'\\n' completion type value
@@ -37,7 +38,7 @@ complete -o nosort -o bashdefault -o default -F _grid_lstm python python3
 _ZSH = """\
 _grid_lstm() {
     if (( CURRENT < 4 )) || [[ $words[2] != -m || \
-            $words[3] != (benchmarks.*|experiments|pipeline|serving) ]]; then
+            $words[3] != (benchmarks.*|experiments|model|pipeline|serving) ]]; then
         (( $+functions[_python] )) && _python "$@" || _default "$@"
         return
     fi

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NoReturn, get_args
 
-from . import __version__
+from . import __version__, completion
 from .config import ComputeType, Device, Execution, InstructionSet
 from .errors import InputError
 from .language_model.config import Architecture
@@ -80,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns the exit status; a user's mistake is one line and 2."""
     top = parser()
+    if completion.answer(top):
+        return 0
     options = vars(top.parse_args(arguments))
     if options.pop("command") is None:
         top.print_help()

@@ -25,6 +25,7 @@ PACKAGE_ORDER = [
 ORDER_WITHIN = {
     "model": [
         "errors",
+        "completion",
         "config",
         "shapes",
         "core",
