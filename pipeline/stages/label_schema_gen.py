@@ -13,7 +13,6 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from common.files import read_text, write_text
 from model.errors import InputError
-from pipeline.data import recording_statistics
 from pipeline.data.records import damaged
 from pipeline.stages.context import RunContext
 from pipeline.stages.schema_gen import SCHEMA
@@ -69,6 +68,7 @@ def run(store: Store, statistics: Artifact) -> Artifact:
     Raises:
       InputError: If there are more than `MAX_LABELS` characters.
     """
+    from pipeline.data import recording_statistics
 
     def write(directory: str) -> Outcome:
         train, evaluation = (

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Sequence
 
 from model.errors import InputError
-from pipeline.data import recording_statistics
 from pipeline.settings import Settings
 from pipeline.stages import label_schema_gen, trainer, unused_settings
 from pipeline.stages.context import RunContext
@@ -96,6 +95,7 @@ def run(
     Raises:
       InputError: If the statistics are of other spectrograms, or the loss explodes.
     """
+    from pipeline.data import recording_statistics
     from pipeline.training.recognition_run import RecognitionRun
 
     _require_same_spectrograms(statistics, settings)

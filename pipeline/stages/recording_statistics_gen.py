@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from common.quiet_tensorflow import import_tensorflow
 from model.errors import InputError
-from pipeline.data import recording_statistics
 from pipeline.data.records import SPLITS
 from pipeline.settings import RecognitionConfig
 from pipeline.stages.context import RunContext
@@ -75,7 +74,7 @@ def run(
       InputError: If a recording is shorter than its transcript needs.
     """
     import_tensorflow()
-    from pipeline.data import runners
+    from pipeline.data import recording_statistics, runners
     from pipeline.data.recording_statistics_pipeline import (
         CountRecordings,
         JoinRecordingCounts,
