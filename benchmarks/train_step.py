@@ -76,7 +76,7 @@ class Worker:
           contender: The contender.
           size: Size of the network.
         """
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 `close` closes it
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 `close` closes it
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", json.dumps(contender), json.dumps(size)],
             stdin=subprocess.PIPE,
@@ -99,7 +99,7 @@ class Worker:
         if not line:
             status = self._process.wait()
             self._errors.seek(0)
-            reason = self._errors.read().strip().rpartition("\n")[2]
+            reason = self._errors.read().strip().rpartition("\n")[2] or "it said nothing"
             raise RuntimeError(f"a worker ended with status {status}: {reason}")
         return json.loads(line)
 

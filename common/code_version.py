@@ -72,16 +72,14 @@ def source_digest(module: str) -> str:
     digest = hashlib.sha256()
     for name in sorted(seen):
         digest.update(name.encode() + b"\0" + _dump(module_path(name)) + b"\0")
-        for path in _data_files(name):
+        for path in _data_files(module_path(name)):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
 @functools.cache
-def _data_files(module: str) -> list[pathlib.Path]:
+def _data_files(path: pathlib.Path) -> list[pathlib.Path]:
     """Returns the JSON files beside a module whose names it has, as the plans of execution."""
-    path = module_path(module)
-    assert path is not None
     text = path.read_text(encoding="utf-8")
     return [file for file in sorted(path.parent.glob("*.json")) if f'"{file.name}"' in text]
 

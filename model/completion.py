@@ -23,7 +23,14 @@ def answer(parser: argparse.ArgumentParser) -> bool:
         return False
     words = os.environ.get("COMP_WORDS", "").split()
     place = int(os.environ.get("COMP_CWORD", len(words)))
-    for word in completions(parser, words[3:place], "".join(words[place : place + 1])):
+    # bash takes "=" for a word of its own, zsh for a part of the option.
+    before = [word for word in words[3:place] if word != "="]
+    incomplete = "".join(words[place : place + 1])
+    option, equals, value = incomplete.rpartition("=")
+    if option:
+        before, incomplete = [*before, option], value
+    for word in completions(parser, before, incomplete.lstrip("=")):
+        word = f"{option}{equals}{word}" if option else word
         print(f"plain,{word}" if shell == "bash_complete" else f"plain\n{word}\n_")
     return True
 
@@ -41,23 +48,28 @@ def completions(
     Args:
       parser: Parser of the command line.
       words: The words before it, without the name of the program.
-      incomplete: Beginning of the word; options may be spelled with dashes.
+      incomplete: Beginning of the word.
     """
     last: argparse.Action | None = None
     for word in words:
         if last is None and (command := _commands(parser).get(word)):
             parser = command
             continue
-        option = parser._option_string_actions.get(word)
+        option = parser._option_string_actions.get(_with_underscores(word))
         last = option if option and option.nargs != 0 else None
     if last:
         candidates = list(last.choices or ())
     elif incomplete.startswith("-"):
-        incomplete = "--" + incomplete.lstrip("-").replace("-", "_")
+        incomplete = _with_underscores(incomplete if incomplete != "-" else "--")
         candidates = [name for name in parser._option_string_actions if name.startswith("--")]
     else:
         candidates = list(_commands(parser))
     return [word for word in candidates if word.startswith(incomplete)]
+
+
+def _with_underscores(option: str) -> str:
+    """Returns the name of an option, which people also spell with dashes."""
+    return "--" + option[2:].replace("-", "_") if option.startswith("--") else option
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

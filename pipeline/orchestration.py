@@ -93,7 +93,8 @@ def run_alone(stage: Stage, context: RunContext) -> Artifact:
     # A stage that several tasks have takes its inputs from the graph of the settings' task.
     stage = graph.find_stage(stage.name, context.settings.run.task)
     inputs = newest_inputs(stage, context)
-    context = dataclasses.replace(context, model=inputs.get("model"))
+    if not context.takes_corpus:  # a copy would resolve the corpus again
+        context = dataclasses.replace(context, model=inputs.get("model"))
     if check := getattr(stage.module, "check_options", None):
         check(context)
     return stage.module.execute(context, **inputs)

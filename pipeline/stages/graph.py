@@ -287,7 +287,6 @@ RECOGNITION_STAGES = (
         help="Derive schema and labels of recordings from the training statistics.",
         inputs={"statistics": RECORDING_STATISTICS_GEN},
         payload="schema, labels",
-        tensorflow=True,
     ),
     Stage(
         name=RECOGNITION_TRAINER,

@@ -7,6 +7,7 @@ BLESSED or NOT_BLESSED        see `pipeline.store.blessing`
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -122,7 +123,8 @@ def _require_same_audio(context: RunContext, recognition: Mapping[str, Any]) -> 
     trained = context.store.find(pushed.fingerprint)
     known = trained.manifest.parameters["recognition"] if trained else audio_format(pushed.path)
     for name in ("sample_rate", "max_seconds"):
-        if known[name] != recognition[name]:
+        # A SavedModel has them in float32.
+        if not math.isclose(known[name], recognition[name], rel_tol=1e-6):
             raise InputError(
                 f"version {pushed.version} of {context.model_name} has the {name} "
                 f"{known[name]:g}, and the new model {recognition[name]:g}, so that they cannot be "

@@ -12,6 +12,9 @@ from serving.gateway.errors import ApiError
 from serving.protocol import predict_request, read_outputs, to_bytes_array
 
 _FRESH_SECONDS = 1.0
+_NOT_FOUND = "model_not_found"
+_NO_SIGNATURE = "Serving signature key"
+"""Beginning of TensorFlow Serving's message where a model lacks a signature."""
 _PROBE = "é".encode()
 _MARKS: Mapping[str, CharacterUnit] = {"0x": "bytes", "U+": "unicode"}
 """How messages name a byte and a code point."""
@@ -83,13 +86,18 @@ class Models:
                 raise failed.error.with_traceback(None)
             try:
                 version = await self.newest_version(name)
-                if known and known.model.version == version:
-                    model = known.model
-                else:
-                    model = ServedModel(name, version, await self._unit(name, version))
             except ApiError as error:
                 self._failed[name] = _Failed(error, time.monotonic())
                 raise
+            if known and known.model.version == version:
+                model = known.model
+            else:
+                try:
+                    model = ServedModel(name, version, await self._unit(name, version))
+                except ApiError as error:
+                    if error.code == _NOT_FOUND:  # others, as of a version just unloaded, go away
+                        self._failed[name] = _Failed(error, time.monotonic())
+                    raise
             self._failed.pop(name, None)
             self._known[name] = _Known(model, time.monotonic())
             return model
@@ -101,7 +109,7 @@ class Models:
                 404,
                 f"there is no model {name[:100]!r}; use one of {', '.join(self.names)}",
                 "model",
-                "model_not_found",
+                _NOT_FOUND,
             )
 
     def forget(self, model: ServedModel) -> None:
@@ -124,17 +132,19 @@ class Models:
     async def _unit(self, name: str, version: int) -> CharacterUnit:
         """Finds out what a character is, from how a model reads one beyond ASCII.
 
-        Where its vocabulary lacks the character, its message names a byte or a code point. A model
-        without the signature `score` fails a precondition.
+        Where its vocabulary lacks the character, its message names a byte or a code point.
         """
         request = predict_request(name, "score", {"text": to_bytes_array([_PROBE])}, version)
         try:
             outputs = read_outputs(await self._backend.predict(request))
             unit = unit_of_answer(_PROBE, outputs["log_probabilities"].shape[1])
         except ApiError as error:
-            if error.grpc_code not in ("INVALID_ARGUMENT", "FAILED_PRECONDITION"):
+            if error.grpc_code == "INVALID_ARGUMENT":
+                unit = next((one for mark, one in _MARKS.items() if mark in error.message), None)
+            elif _NO_SIGNATURE in error.message:
+                unit = None
+            else:
                 raise
-            unit = next((one for mark, one in _MARKS.items() if mark in error.message), None)
         except (KeyError, IndexError):
             unit = None
         if unit is None:
@@ -143,6 +153,6 @@ class Models:
                 f"{name} is no character model with the signatures `generate` and `score`; call it "
                 f"by /v2/models/{name}/infer",
                 "model",
-                "model_not_found",
+                _NOT_FOUND,
             )
         return unit

@@ -55,6 +55,8 @@ def scripts(tmp_path_factory):
         ("-m model ex", {"explain"}),
         ("-m model explain --instruction-", {"--instruction_set"}),
         ("-m model explain --execution wave", {"wavefront"}),
+        ("-m model explain --device = acc", {"accelerator"}),
+        ("-m model explain --device=acc", {"--device=accelerator"}),
         ("-m http.server -", set()),
         ("script.py pipeline tr", set()),
     ],

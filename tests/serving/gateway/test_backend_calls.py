@@ -171,7 +171,9 @@ def test_what_is_no_character_model_is_asked_once_a_second():
 
     async def predict(request, wait_for_ready=False):
         calls.append(request.model_spec.signature_name)
-        raise ApiError(400, "Serving signature key not found.", grpc_code="FAILED_PRECONDITION")
+        raise ApiError(
+            400, 'Serving signature key "score" not found.', grpc_code="FAILED_PRECONDITION"
+        )
 
     async def run():
         backend = SimpleNamespace(available_versions=available_versions, predict=predict)
