@@ -10,6 +10,8 @@ from conftest import PROJECT, words
 
 from pipeline import orchestration
 from pipeline.preset_files import load_preset
+from pipeline.stages import context as context_module
+from pipeline.stages import graph
 from pipeline.stages.context import RunContext
 from pipeline.store import blessing
 from pipeline.store.artifacts import Outcome, Store
@@ -56,6 +58,21 @@ def test_only_what_a_run_would_use_is_complete(root, corpus):
     found = states(root, corpus, lowercase=True)
     assert (found["ExampleGen"], found["Transform"]) == ("complete", "missing")
     assert found["StatisticsGen"] == "missing"
+
+
+def test_a_stage_by_itself_reads_the_corpus_that_was_checked(tmp_path, corpus, monkeypatch):
+    """To resolve it again would ask a server twice, and may find another text."""
+    resolved = []
+    resolve = context_module.resolve_mixture
+    monkeypatch.setattr(
+        context_module, "resolve_mixture", lambda *given: resolved.append(1) or resolve(*given)
+    )
+    settings = load_preset("demo", {"corpus": (str(corpus),)})
+    context = RunContext(store=Store(str(tmp_path / "root")), settings=settings)
+    assert context.text.name == "words"
+    with context.store.writing():
+        orchestration.run_alone(graph.find_stage(graph.EXAMPLE_GEN), context)
+    assert len(resolved) == 1
 
 
 def plan_of(module, root, corpus, stages):
