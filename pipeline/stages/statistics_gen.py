@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from model.config import CharacterUnit
 from model.errors import InputError
 from pipeline.data import statistics
-from pipeline.data.records import SPLITS
+from pipeline.data.records import SPLITS, read_index
 from pipeline.stages.context import RunContext
 from pipeline.store import manifest
 from pipeline.store.artifacts import Artifact, Outcome, Store
@@ -107,4 +107,6 @@ def run(
         )
         return Outcome(properties, summary)
 
+    for split in SPLITS:
+        read_index(examples.path, split)  # a damaged index ends here, also if counts are cached
     return store.produce(_cache_key(examples, character_unit), write)
